@@ -76,6 +76,9 @@ pub enum JournalError {
     /// A budget is used up. What was paid is kept; raising the budget lets the run continue.
     #[error("budget reached: {0}")]
     Budget(String),
+    /// The test has decided while this call waited for its turn. It was not sent.
+    #[error("the call is no longer wanted and was not sent")]
+    NotWanted,
     /// The record could not be written.
     #[error("the ledger could not record a call, so the call was not counted: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
