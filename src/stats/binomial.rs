@@ -1,0 +1,170 @@
+//! Binomial tails, which is to say the regularised incomplete beta function at integer arguments, and the exact
+//! two-sided test of a fair coin.
+//!
+//! `P(Bin(n, p) ≥ k) = I_p(k, n-k+1)`. Every certificate rests on this one function, so it is written here, to a
+//! relative error below 1e-12 for n up to 10⁶, instead of taken from a library whose precision falls with n. The
+//! power term comes from Loader's saddle-point expansion, which does not subtract large logarithms of factorials
+//! (C. Loader, "Fast and accurate computation of binomial probabilities", 2000); the rest is the continued
+//! fraction of the incomplete beta function (DLMF 8.17.22), evaluated by the modified Lentz method.
+
+use std::f64::consts::PI;
+
+use super::error::{StatsError, check_counts};
+
+/// Up to this n the test of a fair coin is summed in integers: all 2ⁿ outcomes fit a `u128`.
+const EXACT_COIN: usize = 127;
+
+/// Relative error granted to [`binom_sf`], with a factor of safety. Whoever needs a tail that is surely not above
+/// a level compares with the level lowered by it.
+pub(crate) const TAIL_ERROR: f64 = 4e-12;
+
+/// P(Bin(n, p) ≥ k), the upper binomial tail, for p in [0, 1] (NaN gives NaN, other p are clamped).
+///
+/// 1 for k = 0 and 0 for k > n. Relative error below 1e-12 for n up to 10⁶.
+pub fn binom_sf(k: usize, n: usize, p: f64) -> f64 {
+    ln_binom_sf(k, n, p).exp()
+}
+
+/// ln P(Bin(n, p) ≥ k), which stays finite where the tail itself underflows.
+pub fn ln_binom_sf(k: usize, n: usize, p: f64) -> f64 {
+    if p.is_nan() {
+        return f64::NAN;
+    }
+    if k == 0 {
+        return 0.0;
+    }
+    if k > n || p <= 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if p >= 1.0 {
+        return 0.0;
+    }
+    let (a, b) = (k as f64, (n - k + 1) as f64);
+    if p * (a + b + 2.0) < a + 1.0 {
+        ln_tail(k, n, p, 1.0 - p)
+    } else {
+        // The other tail is the one whose fraction converges: P(X >= k) = 1 - P(n - X >= n - k + 1).
+        (-ln_tail(n - k + 1, n, 1.0 - p, p).exp()).ln_1p()
+    }
+}
+
+/// ln P(Bin(n, p) ≥ k) for k ≥ 1 above the mean: the leading term C(n,k) pᵏ qⁿ⁻ᵏ⁺¹ times the continued fraction.
+fn ln_tail(k: usize, n: usize, p: f64, q: f64) -> f64 {
+    ln_pmf(k, n, p, q) + q.ln() + beta_fraction(k as f64, (n - k + 1) as f64, p).ln()
+}
+
+/// ln P(Bin(n, p) = k), q = 1 - p, for p and q strictly inside (0, 1) (Loader 2000, equation 1).
+pub(crate) fn ln_pmf(k: usize, n: usize, p: f64, q: f64) -> f64 {
+    let (x, m) = (k as f64, n as f64);
+    if k == 0 {
+        return m * ln_complement(p, q);
+    }
+    if k == n {
+        return m * ln_complement(q, p);
+    }
+    let rest = m - x;
+    let exponent = stirling_error(m)
+        - stirling_error(x)
+        - stirling_error(rest)
+        - deviance(x, m * p)
+        - deviance(rest, m * q);
+    exponent + 0.5 * (m / (2.0 * PI * x * rest)).ln()
+}
+
+/// ln(1 - p) given q = 1 - p, from whichever of the two is small and so holds the digits.
+fn ln_complement(p: f64, q: f64) -> f64 {
+    if p < 0.5 { (-p).ln_1p() } else { q.ln() }
+}
+
+/// The error of Stirling's formula, ln n! - ((n + ½) ln n - n + ½ ln 2π).
+fn stirling_error(n: f64) -> f64 {
+    if n < 16.0 {
+        let factorial: f64 = (2..=n as u32).map(f64::from).product();
+        return factorial.ln() - ((n + 0.5) * n.ln() - n + 0.5 * (2.0 * PI).ln());
+    }
+    let s = (n * n).recip();
+    let series = 1.0 / 12.0 - s * (1.0 / 360.0 - s * (1.0 / 1260.0 - s * (1.0 / 1680.0 - s / 1188.0)));
+    series / n
+}
+
+/// x ln(x/m) + m - x, without cancellation where x is near m (Loader 2000, section 3).
+fn deviance(x: f64, m: f64) -> f64 {
+    let d = x - m;
+    if d.abs() >= 0.1 * (x + m) {
+        return x * (x / m).ln() - d;
+    }
+    let v = d / (x + m);
+    let mut sum = d * v;
+    let mut term = 2.0 * x * v;
+    for j in 1..100_u32 {
+        term *= v * v;
+        let next = sum + term / f64::from(2 * j + 1);
+        if next.to_bits() == sum.to_bits() {
+            break;
+        }
+        sum = next;
+    }
+    sum
+}
+
+/// The continued fraction of `I_x(a, b)`, for x < (a+1)/(a+b+2), where it converges in O(√max(a,b)) steps.
+fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
+    const TINY: f64 = 1e-300;
+    let away_from_zero = |v: f64| if v.abs() < TINY { TINY } else { v };
+    let steps = 1000 + 20 * a.max(b).sqrt() as u32;
+    let mut c = 1.0;
+    let mut d = away_from_zero(1.0 - (a + b) * x / (a + 1.0)).recip();
+    let mut value = d;
+    for m in 1..steps {
+        let m = f64::from(m);
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut change = 1.0;
+        for coefficient in [even, odd] {
+            d = away_from_zero(1.0 + coefficient * d).recip();
+            c = away_from_zero(1.0 + coefficient / c);
+            change = c * d;
+            value *= change;
+        }
+        if (change - 1.0).abs() < f64::EPSILON {
+            break;
+        }
+    }
+    value
+}
+
+/// The p-value of the exact two-sided binomial test of p = 1/2 when `agree` of `votes` agree:
+/// min(1, 2 P(Bin(n, ½) ≥ max(k, n-k))).
+///
+/// Correctly rounded up to n = 127; beyond that the relative error is below 1e-11 and the value is never below
+/// the true one. No votes are no evidence: 1.
+///
+/// # Errors
+/// [`StatsError::Counts`] if `agree > votes`.
+pub fn binom_test_half(agree: usize, votes: usize) -> Result<f64, StatsError> {
+    if votes == 0 && agree == 0 {
+        return Ok(1.0);
+    }
+    check_counts(agree, votes)?;
+    let k = agree.max(votes - agree);
+    if 2 * k == votes {
+        return Ok(1.0);
+    }
+    if votes <= EXACT_COIN {
+        return Ok(upper_outcomes(k, votes) as f64 / 2_f64.powi(votes as i32 - 1));
+    }
+    Ok((2.0 * binom_sf(k, votes, 0.5) * (1.0 + TAIL_ERROR)).min(1.0))
+}
+
+/// The number of the 2ⁿ outcomes of n ≤ 127 tosses with at least k heads.
+fn upper_outcomes(k: usize, n: usize) -> u128 {
+    // Row n of Pascal's triangle by addition, which cannot overflow where the product formula could.
+    let mut row = vec![0_u128; n + 1];
+    row[0] = 1;
+    for i in 1..=n {
+        for j in (1..=i).rev() {
+            row[j] += row[j - 1];
+        }
+    }
+    row[k..].iter().sum()
+}

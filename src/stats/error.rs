@@ -1,0 +1,97 @@
+//! What can be wrong with a statistical question.
+
+use thiserror::Error;
+
+/// Why a bound, a radius or a test could not be computed.
+///
+/// All of these are the caller's: nothing here depends on an answer of an API, and a retry with the same
+/// arguments gives the same error.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum StatsError {
+    /// A number lies outside the range in which the question has a meaning (NaN always does).
+    #[error("{name} = {value} is out of range: it must be {range}")]
+    OutOfRange {
+        /// The argument, by its name in the documentation.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+        /// What would have been accepted, in words.
+        range: &'static str,
+    },
+    /// Counts that no series of votes can have.
+    #[error(
+        "{agree} agreeing votes out of {votes}: there must be at least one vote and no more agreement than votes"
+    )]
+    Counts {
+        /// Votes for the label.
+        agree: usize,
+        /// All votes.
+        votes: usize,
+    },
+    /// A test with a parameter that makes no sense.
+    #[error("{name} = {value}: it must be {range}")]
+    Parameter {
+        /// The parameter, by its name in the plan.
+        name: &'static str,
+        /// What was given.
+        value: usize,
+        /// What would have been accepted, in words.
+        range: &'static str,
+    },
+    /// Even unanimous votes could not certify. Refused before anything is paid.
+    #[error(
+        "{votes} votes can never certify {claim} at this alpha, even if all agree: at least {needed} are needed; \
+         raise the number of votes, raise alpha or ask for a smaller radius"
+    )]
+    Infeasible {
+        /// What was to be certified, in words.
+        claim: String,
+        /// Votes the plan allows.
+        votes: usize,
+        /// The fewest votes with which the same claim can be certified.
+        needed: usize,
+    },
+    /// A test whose level pays only for a label fixed in advance was started without one.
+    #[error(
+        "this test is for a label that is fixed before the first vote, and none was given: name the label, or plan \
+         the test with the label rule `leader`"
+    )]
+    LabelNotFixed,
+    /// A test that bounds a rival was planned for labels of which an answer may hold several.
+    #[error(
+        "a test against the strongest rival needs labels that exclude one another, not an open vocabulary: use a test \
+         with one bound"
+    )]
+    NotExclusive,
+}
+
+/// `value` if it is a probability strictly inside (0, 1), as every level must be.
+pub(crate) fn check_alpha(alpha: f64) -> Result<f64, StatsError> {
+    check("alpha", alpha, alpha > 0.0 && alpha < 1.0, "strictly between 0 and 1")
+}
+
+/// `value` if it is a positive finite noise level.
+pub(crate) fn check_sigma(sigma: f64) -> Result<f64, StatsError> {
+    check("sigma", sigma, sigma > 0.0 && sigma.is_finite(), "positive and finite")
+}
+
+/// `value` if it is a probability in [0, 1].
+pub(crate) fn check_probability(name: &'static str, p: f64) -> Result<f64, StatsError> {
+    check(name, p, (0.0..=1.0).contains(&p), "a probability between 0 and 1")
+}
+
+/// `value` if `good`, else the error that names it.
+pub(crate) fn check(
+    name: &'static str,
+    value: f64,
+    good: bool,
+    range: &'static str,
+) -> Result<f64, StatsError> {
+    if good { Ok(value) } else { Err(StatsError::OutOfRange { name, value, range }) }
+}
+
+/// The counts if they can be those of a series of votes.
+pub(crate) fn check_counts(agree: usize, votes: usize) -> Result<(), StatsError> {
+    if votes > 0 && agree <= votes { Ok(()) } else { Err(StatsError::Counts { agree, votes }) }
+}

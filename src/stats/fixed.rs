@@ -1,0 +1,308 @@
+//! Tests with a number of votes fixed in advance: CERTIFY and PREDICT of Cohen et al. 2019, and the certificate that
+//! needs no selection votes.
+//!
+//! All of them look at nothing but the final counts, so they can give up as soon as no continuation of the votes
+//! could certify: the answer is the one that running to the end would give.
+
+use super::binomial::{TAIL_ERROR, binom_sf, binom_test_half};
+use super::bounds::{first_count, last_double, lower_bound, upper_bound};
+use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
+use super::error::{StatsError, check, check_alpha, check_sigma};
+use super::label::LabelRule;
+use super::radius::{radius_l2, radius_l2_two_class, report};
+use super::vote::{Tally, Vote};
+
+/// No count of votes certifies.
+const NEVER: usize = usize::MAX;
+
+/// Rival counts for which the least agreement is kept; beyond this many, only every so-manieth is.
+const RIVAL_GRID: usize = 1024;
+
+/// What the final counts are held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Claim {
+    /// `p_A > 1/2` and its radius, by a lower bound on `p_A`.
+    Majority,
+    /// `Φ⁻¹(p_A) > Φ⁻¹(p_B)` and its radius, by a lower bound on `p_A` at (1-share) α and an upper bound on the strongest
+    /// rival at share·α.
+    Gap {
+        /// The share of α that the rival's bound spends.
+        rival_share: f64,
+    },
+    /// `p_A > p_B`, with no radius, by the two-sided binomial test.
+    MostLikely,
+}
+
+/// What the final counts prove.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Proof {
+    pub(crate) radius: f64,
+    pub(crate) p_lower: Option<f64>,
+    pub(crate) rival_upper: Option<f64>,
+}
+
+/// A claim with its level: everything about a fixed-size test but the number of votes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Criterion {
+    pub(crate) claim: Claim,
+    pub(crate) sigma: f64,
+    pub(crate) alpha: f64,
+    pub(crate) label: LabelRule,
+}
+
+impl Criterion {
+    pub(crate) fn check(&self) -> Result<(), StatsError> {
+        check_sigma(self.sigma)?;
+        check_alpha(self.alpha)?;
+        self.label.check()?;
+        if let Claim::Gap { rival_share } = self.claim {
+            check(
+                "rival_share",
+                rival_share,
+                rival_share > 0.0 && rival_share < 1.0,
+                "strictly between 0 and 1",
+            )?;
+            if matches!(self.label, LabelRule::Open { .. }) {
+                return Err(StatsError::NotExclusive);
+            }
+        }
+        Ok(())
+    }
+
+    /// What `agree` votes of `votes` against `rival` prove, if anything.
+    pub(crate) fn prove(&self, agree: usize, rival: usize, votes: usize) -> Option<Proof> {
+        match self.claim {
+            Claim::Majority => {
+                let p_lower = self.p_lower(agree, votes, self.alpha).filter(|&p| p > 0.5)?;
+                let radius = report(radius_l2(p_lower, self.sigma).ok()?);
+                Some(Proof { radius, p_lower: Some(p_lower), rival_upper: None })
+            }
+            Claim::Gap { rival_share } => {
+                let p_lower = self.p_lower(agree, votes, (1.0 - rival_share) * self.alpha)?;
+                let rival_upper = upper_bound(rival, votes, rival_share * self.alpha);
+                let radius = radius_l2_two_class(p_lower, rival_upper, self.sigma).ok()?;
+                let proof =
+                    Proof { radius: report(radius), p_lower: Some(p_lower), rival_upper: Some(rival_upper) };
+                (radius > 0.0).then_some(proof)
+            }
+            Claim::MostLikely => {
+                let level = match self.label {
+                    // Hung and Fithian 2019: the test of the winner against the runner-up needs no correction.
+                    LabelRule::Fixed | LabelRule::Leader => self.alpha,
+                    LabelRule::Open { max_labels } => self.alpha / max_labels as f64,
+                };
+                let wins = agree > rival && binom_test_half(agree, agree + rival).ok()? <= level;
+                wins.then_some(Proof { radius: 0.0, p_lower: None, rival_upper: None })
+            }
+        }
+    }
+
+    /// The lower bound on `p_A` at the level that the label rule leaves of `alpha`; `None` where it leaves nothing.
+    fn p_lower(&self, agree: usize, votes: usize, alpha: f64) -> Option<f64> {
+        if self.label == LabelRule::Fixed {
+            return Some(lower_bound(agree, votes, alpha));
+        }
+        // The level rises with m, much more slowly than the tail: both sides cross once above 1/2.
+        let holds = |m: f64| binom_sf(agree, votes, m) <= self.label.level(m, alpha) * (1.0 - TAIL_ERROR);
+        holds(0.5).then(|| last_double(0.5, 1.0, holds))
+    }
+}
+
+/// For every final count of the rival, the least agreement that certifies.
+#[derive(Debug, Clone, PartialEq)]
+struct Reach {
+    votes: usize,
+    step: usize,
+    least: Vec<usize>,
+}
+
+impl Reach {
+    fn new(criterion: &Criterion, votes: usize) -> Self {
+        let step = match criterion.claim {
+            Claim::Majority => votes + 1,
+            Claim::Gap { .. } | Claim::MostLikely => (votes / 2).div_ceil(RIVAL_GRID).max(1),
+        };
+        let mut least = Vec::new();
+        let mut agree = 0;
+        for rival in (0..=votes).step_by(step) {
+            agree = first_count(agree, votes - rival, |k| criterion.prove(k, rival, votes).is_some());
+            if agree > votes - rival {
+                break;
+            }
+            least.push(agree);
+        }
+        Self { votes, step, least }
+    }
+
+    /// No more than the least final agreement that certifies against `rival` (exactly that, but for the grid).
+    fn at_least(&self, rival: usize) -> usize {
+        self.least.get(rival / self.step).copied().unwrap_or(NEVER)
+    }
+
+    /// No less than the least final agreement that certifies against `rival`.
+    fn at_most(&self, rival: usize) -> usize {
+        self.least.get(rival.div_ceil(self.step)).copied().unwrap_or(NEVER)
+    }
+
+    /// Whether nothing that the remaining votes say can certify.
+    fn lost(&self, seen: usize, agree: usize, rival: usize) -> bool {
+        agree + (self.votes - seen) < self.at_least(rival)
+    }
+
+    /// Whether nothing that the remaining votes say can prevent the certificate.
+    fn won(&self, seen: usize, agree: usize, rival: usize) -> bool {
+        agree >= self.at_most(rival + (self.votes - seen))
+    }
+
+    /// Votes still to spare, relative to those at the start, is no less than the votes still to come, relative to all.
+    fn on_course(&self, seen: usize, agree: usize, rival: usize) -> bool {
+        let left = self.votes - seen;
+        let spare = (agree + left).saturating_sub(self.at_least(rival));
+        let spare_at_start = self.votes.saturating_sub(self.at_least(0));
+        spare as f64 * self.votes as f64 >= spare_at_start as f64 * left as f64
+    }
+}
+
+/// A test with a fixed number of votes, ready to run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FixedSize {
+    criterion: Criterion,
+    selection: usize,
+    reach: Reach,
+    /// Whether a result that the remaining votes cannot change may be given before they are cast. Only where the
+    /// result holds no number that they would change.
+    stops_when_won: bool,
+}
+
+impl FixedSize {
+    /// A test of `selection` votes that choose the label (0: none do) and `votes` that are counted.
+    pub(crate) fn new(criterion: Criterion, selection: usize, votes: usize) -> Result<Self, StatsError> {
+        criterion.check()?;
+        if votes == 0 {
+            return Err(StatsError::Parameter { name: "n", value: votes, range: "at least 1" });
+        }
+        let reach = Reach::new(&criterion, votes);
+        if reach.least.is_empty() {
+            // The level is at least 5e-324 < 2⁻¹⁰⁷⁴, so a few more unanimous votes than that always certify.
+            let needed = first_count(votes + 1, votes + 2048, |n| criterion.prove(n, 0, n).is_some());
+            return Err(StatsError::Infeasible { claim: "any label".to_owned(), votes, needed });
+        }
+        Ok(Self { stops_when_won: criterion.claim == Claim::MostLikely, criterion, selection, reach })
+    }
+
+    pub(crate) fn max_votes(&self) -> usize {
+        self.selection + self.reach.votes
+    }
+
+    /// The largest radius that the votes can give, by unanimity.
+    pub(crate) fn largest_radius(&self) -> f64 {
+        self.criterion.prove(self.reach.votes, 0, self.reach.votes).map_or(0.0, |proof| proof.radius)
+    }
+}
+
+/// The votes of one fixed-size test so far.
+#[derive(Debug, Clone)]
+pub(crate) struct FixedSizeRun {
+    label: Option<usize>,
+    selection: Tally,
+    tally: Tally,
+}
+
+impl FixedSizeRun {
+    pub(crate) fn new(label: Option<usize>) -> Self {
+        Self { label, selection: Tally::new(), tally: Tally::new() }
+    }
+
+    /// Counts one vote and decides.
+    pub(crate) fn push(&mut self, test: &FixedSize, vote: Vote) -> Decision {
+        if self.selection.votes() < test.selection {
+            self.selection.push(vote);
+            if self.selection.votes() < test.selection {
+                return Decision::Continue;
+            }
+            self.label =
+                self.selection.leader().filter(|&l| self.selection.agree(l) >= self.selection.no_label());
+            return match self.label {
+                Some(_) => Decision::Continue,
+                None => self.abstain(Reason::NoLabel),
+            };
+        }
+        self.tally.push(vote);
+        self.decide(test)
+    }
+
+    fn decide(&self, test: &FixedSize) -> Decision {
+        let Evidence { agree, rival, .. } = self.evidence();
+        let seen = self.tally.votes();
+        if test.reach.lost(seen, agree, rival) {
+            return self.abstain(Reason::OutOfReach);
+        }
+        let over = seen == test.reach.votes || test.stops_when_won && test.reach.won(seen, agree, rival);
+        if !over {
+            return Decision::Continue;
+        }
+        // What is missing of the votes at an early end cannot change the result: count it against the label.
+        let rival_at_end = rival + (test.reach.votes - seen);
+        let proof = test.criterion.prove(agree, rival_at_end, test.reach.votes);
+        match (self.class(), proof) {
+            (Some(class), Some(Proof { radius, p_lower, rival_upper })) => Decision::Certified(Certified {
+                class,
+                radius,
+                p_lower,
+                rival_upper,
+                evidence: self.evidence(),
+            }),
+            _ => self.abstain(Reason::OutOfReach),
+        }
+    }
+
+    /// Further votes that are needed whatever they say; at least 1 while the test is open.
+    pub(crate) fn needed(&self, test: &FixedSize) -> usize {
+        let Evidence { agree, rival, .. } = self.evidence();
+        let (reach, seen) = (&test.reach, self.tally.votes());
+        let left = reach.votes - seen;
+        let estimation = first_count(1, left, |j| {
+            reach.lost(seen + j, agree, rival + j)
+                || test.stops_when_won && reach.won(seen + j, agree + j, rival)
+        });
+        let estimation = estimation.min(left);
+        let selection = test.selection - self.selection.votes();
+        if selection == 0 {
+            return estimation;
+        }
+        let leader = self.selection.leader().map_or(0, |class| self.selection.agree(class));
+        let label_is_sure = leader > 0 && leader >= self.selection.no_label() + selection;
+        if label_is_sure { selection + estimation } else { selection }
+    }
+
+    /// Further votes up to the end, if the test is on its way to a certificate, else [`Self::needed`].
+    pub(crate) fn ramp(&self, test: &FixedSize, patience: usize) -> usize {
+        let Evidence { agree, rival, .. } = self.evidence();
+        let seen = self.tally.votes();
+        if seen >= patience && test.reach.on_course(seen, agree, rival) {
+            test.reach.votes - seen
+        } else {
+            self.needed(test)
+        }
+    }
+
+    fn class(&self) -> Option<usize> {
+        self.label.or_else(|| self.tally.leader())
+    }
+
+    pub(crate) fn evidence(&self) -> Evidence {
+        let class = self.class();
+        Evidence {
+            votes: self.selection.votes() + self.tally.votes(),
+            selection: self.selection.votes(),
+            agree: class.map_or(0, |class| self.tally.agree(class)),
+            // Without any vote for a class, everything is against whichever comes.
+            rival: class.map_or(self.tally.votes(), |class| self.tally.rival(class)),
+        }
+    }
+
+    fn abstain(&self, reason: Reason) -> Decision {
+        let class = self.class().or_else(|| self.selection.leader());
+        Decision::Abstained(Abstained { reason, class, evidence: self.evidence() })
+    }
+}

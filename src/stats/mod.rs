@@ -1,0 +1,38 @@
+//! The statistics of a certificate: bounds on probabilities, radii, and tests that are fed votes one by one.
+//!
+//! Pure functions of numbers and votes: nothing here does I/O or knows pictures, providers or clocks. Probabilities lie
+//! in \[0, 1\], σ and radii share whatever unit the caller uses, votes come in index order.
+//!
+//! The claims are those of randomised smoothing (J. Cohen, E. Rosenfeld, Z. Kolter, "Certified Adversarial Robustness
+//! via Randomized Smoothing", ICML 2019): if the base classifier returns label A on noisy copies x + N(0, σ²I) with
+//! probability at least `p_A`, and every other label with at most `p_B`, then the smoothed classifier returns A within L2
+//! distance `σ/2 (Φ⁻¹(p_A) - Φ⁻¹(p_B))` of x. The probabilities are bounded from votes; α bounds the probability that a
+//! certificate is wrong, whatever the classifier is, whichever draws fail, and whenever one stops asking.
+
+mod binomial;
+mod bounds;
+mod decision;
+mod error;
+mod fixed;
+mod label;
+mod normal;
+mod norms;
+mod plan;
+mod radius;
+#[cfg(test)]
+mod tests;
+mod vote;
+
+pub use binomial::{binom_sf, binom_test_half, ln_binom_sf};
+pub use bounds::{cp_lower, cp_upper, fewest_votes, largest_radius, tau_for_radius};
+pub use decision::{Abstained, Certified, Decision, Evidence, Reason};
+pub use error::StatsError;
+pub use label::{LabelRule, alpha_free};
+pub use normal::{normal_cdf, normal_quantile};
+pub use norms::{
+    Norm, radius_from_l2, radius_l0_ablation, radius_l1_laplace, radius_l1_laplace_two_class,
+    radius_l1_uniform, radius_linf_uniform,
+};
+pub use plan::{Method, Plan, Run, Test};
+pub use radius::{radius_l2, radius_l2_two_class, radius_original_space, radius_topk, round_down};
+pub use vote::{Tally, Vote};

@@ -1,0 +1,4 @@
+//! Tests of the statistics as a whole: against vectors computed elsewhere, for properties that hold for every input,
+//! and by simulation of the error they promise.
+
+mod vectors;

@@ -1,0 +1,200 @@
+//! The reference vectors: scalars computed with mpmath and exact integers, tables by an independent program.
+
+use serde_json::Value;
+
+use crate::stats::fixed::{Claim, Criterion};
+use crate::stats::*;
+
+const VECTORS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/stats/vectors.json"));
+
+/// One vector's arguments.
+struct Args<'a>(&'a Value);
+
+impl Args<'_> {
+    fn f(&self, name: &str) -> f64 {
+        number(&self.0[name])
+    }
+
+    fn f_or(&self, name: &str, default: f64) -> f64 {
+        if self.0[name].is_null() { default } else { self.f(name) }
+    }
+
+    fn n(&self, name: &str) -> usize {
+        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} in {}", self.0)) as usize
+    }
+
+    fn list(&self, name: &str) -> Vec<f64> {
+        self.0[name].as_array().unwrap().iter().map(number).collect()
+    }
+
+    /// Counts by label, in the order of the file, as votes with the labels numbered in that order.
+    fn counts(&self, name: &str, names: &mut Vec<String>) -> Vec<Vote> {
+        let mut votes = Vec::new();
+        for (label, count) in ordered(&self.0[name]) {
+            let class = intern(names, &label);
+            votes.extend(std::iter::repeat_n(Vote::For(class), count));
+        }
+        votes
+    }
+}
+
+/// The entries of an object of counts. The labels of the vectors happen to sort in the order of the file.
+fn ordered(counts: &Value) -> Vec<(String, usize)> {
+    counts.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_u64().unwrap() as usize)).collect()
+}
+
+fn intern(names: &mut Vec<String>, label: &str) -> usize {
+    names.iter().position(|name| name == label).unwrap_or_else(|| {
+        names.push(label.to_owned());
+        names.len() - 1
+    })
+}
+
+fn number(value: &Value) -> f64 {
+    match value {
+        Value::String(text) => text.parse().unwrap(),
+        _ => value.as_f64().unwrap_or_else(|| panic!("{value} is no number")),
+    }
+}
+
+fn close(got: f64, want: &Value, tolerance: f64) -> bool {
+    let want = number(want);
+    if want.is_infinite() {
+        return got.is_infinite() && got.is_sign_positive() == want.is_sign_positive();
+    }
+    (got - want).abs() <= tolerance * want.abs().max(1.0)
+}
+
+fn label_value(names: &[String], class: Option<usize>) -> Value {
+    class.map_or(Value::Null, |class| Value::String(names[class].clone()))
+}
+
+/// Runs a whole series of votes and compares the label and the radius, which is reported with 6 digits.
+fn check_run(test: &Test, votes: &[Vote], label: Option<usize>, names: &[String], want: &Value) -> bool {
+    let mut run = test.start(label).unwrap();
+    for &vote in votes {
+        run.push(vote);
+    }
+    let certified = run.decision().certified().copied();
+    let radius = certified.map_or(0.0, |c| c.radius);
+    assert!(run.decision().is_final());
+    let want_radius = number(&want["radius"]);
+    label_value(names, certified.map(|c| c.class)) == want["label"]
+        && radius <= want_radius
+        && want_radius - radius < 1.001e-6
+}
+
+fn check(function: &str, args: &Args<'_>, want: &Value, tolerance: f64) -> Option<bool> {
+    let near = |got: f64| Some(close(got, want, tolerance));
+    let names = &mut Vec::new();
+    match function {
+        "phi" => near(normal_cdf(args.f("z"))),
+        "phi_inv" => near(normal_quantile(args.f("p"))),
+        "tau_for_radius" => near(tau_for_radius(args.f("r"), args.f("sigma")).unwrap()),
+        "binom_sf" => near(binom_sf(args.n("k"), args.n("n"), args.f("p"))),
+        "cp_lower" => near(cp_lower(args.n("k"), args.n("n"), args.f("alpha")).unwrap()),
+        "cp_upper" => near(cp_upper(args.n("k"), args.n("n"), args.f("alpha")).unwrap()),
+        "binom_test_half" => near(binom_test_half(args.n("k"), args.n("n")).unwrap()),
+        "alpha_free" => near(alpha_free(args.f("m"), args.f("alpha")).unwrap()),
+        "radius_l2" => near(radius_l2(args.f("p_lower"), args.f("sigma")).unwrap()),
+        "radius_l2_two_class" => {
+            near(radius_l2_two_class(args.f("p_a_lower"), args.f("p_b_upper"), args.f("sigma")).unwrap())
+        }
+        "radius_topk" => near(
+            radius_topk(args.f("p_l_lower"), &args.list("others_upper"), args.n("k"), args.f("sigma"))
+                .unwrap(),
+        ),
+        "radius_l1_laplace" => near(radius_l1_laplace(args.f("p_lower"), args.f("lam")).unwrap()),
+        "radius_l1_laplace_two_class" => {
+            near(radius_l1_laplace_two_class(args.f("pa"), args.f("pb"), args.f("lam")).unwrap())
+        }
+        "radius_l1_uniform" => near(radius_l1_uniform(args.f("p_lower"), args.f("lam")).unwrap()),
+        "radius_linf_uniform" => {
+            near(radius_linf_uniform(args.f("p_lower"), args.f("lam"), args.n("d")).unwrap())
+        }
+        "radius_lp_from_l2" => {
+            let norm = match args.f("p") {
+                f64::INFINITY => Norm::Linf,
+                1.0 => Norm::L1,
+                2.0 => Norm::L2,
+                p => Norm::Lq(p),
+            };
+            near(radius_from_l2(args.f("r2"), args.n("d"), norm).unwrap())
+        }
+        "ablation_l0" => {
+            near(radius_l0_ablation(args.f("p_lower"), args.n("d"), args.n("keep")).unwrap() as f64)
+        }
+        "radius_original_space" => near(
+            radius_original_space(args.f("r"), args.f("op_norm"), args.f_or("rounding_l2", 0.0)).unwrap(),
+        ),
+        "round_down" => near(round_down(args.f("x"))),
+        "cohen_certify" => {
+            let mut votes = args.counts("counts0", names);
+            let n0 = votes.len();
+            votes.extend(args.counts("counts", names));
+            let method = Method::Cohen { n0, n: votes.len() - n0 };
+            let plan =
+                Plan { sigma: args.f("sigma"), alpha: args.f("alpha"), label: LabelRule::Leader, method };
+            Some(check_run(&Test::new(plan).unwrap(), &votes, None, names, want))
+        }
+        "cohen_predict" => {
+            let votes = args.counts("counts", names);
+            let method = Method::Predict { n: votes.len() };
+            let plan = Plan { sigma: 1.0, alpha: args.f("alpha"), label: LabelRule::Leader, method };
+            let class = match Test::new(plan) {
+                Err(StatsError::Infeasible { votes: 10, needed: 11, .. }) => None,
+                test => {
+                    let mut run = test.unwrap().start(None).unwrap();
+                    for &vote in &votes {
+                        run.push(vote);
+                    }
+                    run.decision().certified().map(|c| c.class)
+                }
+            };
+            Some(label_value(names, class) == *want)
+        }
+        "certify_fixed_n" => {
+            let votes = args.counts("counts", names);
+            let label = args.0["label"].as_str().map(|label| intern(names, label));
+            let rule = label.map_or(LabelRule::Leader, |_| LabelRule::Fixed);
+            let method = Method::Fixed { n: votes.len(), rival_share: None };
+            let plan = Plan { sigma: args.f("sigma"), alpha: args.f("alpha"), label: rule, method };
+            Some(check_run(&Test::new(plan).unwrap(), &votes, label, names, want))
+        }
+        "certify_fixed_n_two_class" => {
+            let votes = args.counts("counts", names);
+            let class = intern(names, args.0["label"].as_str().unwrap());
+            let tally: Tally = votes.into_iter().collect();
+            let criterion = Criterion {
+                claim: Claim::Gap { rival_share: 1.0 - args.f_or("split", 0.9) },
+                sigma: args.f("sigma"),
+                alpha: args.f("alpha"),
+                label: LabelRule::Fixed,
+            };
+            let proof = criterion.prove(tally.agree(class), tally.rival(class), tally.votes());
+            let radius = proof.map_or(0.0, |proof| proof.radius);
+            Some(radius <= number(want) && number(want) - radius < 1.001e-6)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn every_reference_vector_is_met() {
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert_eq!(vectors.len(), 374);
+    let mut unknown = std::collections::BTreeMap::new();
+    let mut wrong = Vec::new();
+    for vector in vectors {
+        let function = vector["fn"].as_str().unwrap();
+        let tolerance = vector["tol"].as_f64().unwrap_or(1e-9);
+        match check(function, &Args(&vector["in"]), &vector["out"], tolerance) {
+            Some(true) => {}
+            Some(false) => wrong.push(vector.to_string()),
+            None => *unknown.entry(function.to_owned()).or_insert(0) += 1,
+        }
+    }
+    assert!(wrong.is_empty(), "{} vectors are missed:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{unknown:?}");
+}
