@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use smoothgate_denoisers::{Batch, ClassifierHandle, Device, OpenError, Options, open_classifier};
+use smoothgate_denoisers::{Batch, ClassifierHandle, Device, OpenError, Options, WorkerError, open_classifier};
 use smoothgate_providers::local::{Backend, Local};
 use smoothgate_providers::{Answer, EncodedPicture, Label, Outcome};
 
@@ -17,11 +17,22 @@ const LABELS: usize = 10;
 /// Opens provider `local` with the built-in weights.
 ///
 /// # Errors
-/// [`OpenError`] where the device cannot be used.
-pub fn open(device: Device) -> Result<Local, OpenError> {
+/// [`LocalError`] where the device cannot be used or no thread can be had.
+pub fn open(device: Device) -> Result<Local, LocalError> {
     let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
     let size = classifier.input_size().0 as u32;
     Ok(Local::new("local", size, Arc::new(Things { classifier, size })))
+}
+
+/// Why the built-in classifier could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The device or the weights.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its thread.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
 }
 
 struct Things {

@@ -25,7 +25,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// The paragraph under `--help`.
-pub const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Exit codes:
   0  all certified (or done)
   1  finished, but something abstained

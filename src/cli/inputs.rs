@@ -9,7 +9,7 @@ use crate::picture::{Limits, sniff};
 
 /// One picture to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub(super) enum Input {
     /// A file.
     File(PathBuf),
     /// Standard input.
@@ -18,7 +18,7 @@ pub enum Input {
 
 impl Input {
     /// The name under which results report it: the path as given, or `-`.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
@@ -26,7 +26,7 @@ impl Input {
     }
 
     /// Reads the file's bytes, no more than the limits allow.
-    pub fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         let most = limits.max_bytes;
         let mut bytes = Vec::new();
         match self {
@@ -41,7 +41,7 @@ impl Input {
     }
 
     /// The folder that holds the file: the true class in data sets with a folder a class.
-    pub fn folder(&self) -> Option<String> {
+    pub(super) fn folder(&self) -> Option<String> {
         match self {
             Self::File(path) => Some(path.parent()?.file_name()?.to_string_lossy().into_owned()),
             Self::Stdin => None,
@@ -54,7 +54,7 @@ impl Input {
 ///
 /// # Errors
 /// A path that does not exist, a pattern without a match, a folder without a picture.
-pub fn resolve(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
+pub(super) fn resolve(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for argument in arguments {
         if argument == "-" {

@@ -52,7 +52,8 @@ impl Copies {
                 picture.add_noise(noise, copy);
             },
         );
-        Ok(Batch::new(planes, draws.len(), picture.height() as usize, picture.width() as usize)?)
+        Ok(Batch::new(planes, draws.len(), picture.height() as usize, picture.width() as usize)
+            .map_err(|error| EngineError::Worker(error.to_string()))?)
     }
 }
 

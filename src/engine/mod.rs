@@ -86,6 +86,15 @@ impl Engine {
         &self.denoiser
     }
 
+    /// The test before any picture is known: what it takes at most and the largest radius it can give. What can never
+    /// certify is refused here.
+    ///
+    /// # Errors
+    /// [`EngineError::Stats`] for a test that cannot work.
+    pub fn plan(&self) -> Result<Test, EngineError> {
+        Ok(Test::new(self.settings.plan(self.settings.alpha.get()))?)
+    }
+
     /// The test for pictures like this one: the settings' test at the level that is left after the noise sampler's own
     /// error is paid for. What can never certify is refused here, before anything is paid.
     ///
