@@ -1,0 +1,99 @@
+//! A graph made ready to run on a device.
+
+use std::ops::RangeInclusive;
+
+use crate::{
+    Batch, DenoiseError, Denoiser, Id,
+    candle::Runner,
+    graph::{Exit, Graph},
+    weights::{Weights, WeightsError},
+};
+
+/// The tensor library or its device failed: out of memory, a driver error. Not the user's fault; another try may succeed
+/// if memory was short.
+#[derive(Debug, thiserror::Error)]
+#[error("the network could not be run")]
+pub struct BackendError(#[from] candle_core::Error);
+
+/// A loaded architecture, before it is given a device.
+pub(crate) struct Model {
+    pub(crate) id: Id,
+    pub(crate) graph: Graph,
+    pub(crate) trained_sigma: Option<RangeInclusive<f64>>,
+}
+
+impl Model {
+    /// Ends the loading of `graph`: complains about tensors that were not used, and takes the hash.
+    pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
+        let id = Id::new(name, weights.finish("f32")?);
+        Ok(Self { id, graph, trained_sigma: weights.metadata("sigma").and_then(range) })
+    }
+}
+
+/// `a..b`, or one number for both.
+fn range(text: &str) -> Option<RangeInclusive<f64>> {
+    let (low, high) = text.split_once("..").unwrap_or((text, text));
+    Some(low.trim().parse().ok()?..=high.trim().parse().ok()?)
+}
+
+/// A network on a device.
+pub(crate) struct Network {
+    model: Model,
+    runner: Runner,
+}
+
+impl Network {
+    pub(crate) fn new(model: Model, device: candle_core::Device) -> Result<Self, BackendError> {
+        let runner = Runner::new(&model.graph, device)?;
+        Ok(Self { model, runner })
+    }
+
+    pub(crate) fn id(&self) -> &Id {
+        &self.model.id
+    }
+
+    /// Pictures to cleaned pictures, or to features, as the graph's exit says.
+    fn run(&self, batch: Batch, sigma: f32) -> Result<Vec<f32>, BackendError> {
+        let graph = &self.model.graph;
+        let (count, size) = (batch.count(), (batch.height(), batch.width()));
+        let (height, width) = graph.padded(size);
+        let data = graph.pad(batch.into_data(), size);
+        Ok(self.runner.run(graph, data, (count, height, width), sigma)?)
+    }
+
+    /// For each picture the classes' numbers before the softmax; empty if the network is not a classifier.
+    pub(crate) fn logits(&self, batch: Batch) -> Result<Vec<Vec<f32>>, BackendError> {
+        let count = batch.count();
+        let features = self.run(batch, 0.0)?;
+        let Exit::Classify { weight, bias, .. } = &self.model.graph.exit else { return Ok(vec![]) };
+        let channels = weight.len() / bias.len();
+        let per_picture = features.len() / count;
+        // Summed here in double precision and in one order, whatever the device.
+        let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
+        let of_picture = |picture: &[f32]| {
+            let means: Vec<f64> = picture.chunks_exact(per_picture / channels).map(mean).collect();
+            let class = |(row, b): (&[f32], &f32)| {
+                (f64::from(*b) + row.iter().zip(&means).map(|(w, m)| f64::from(*w) * m).sum::<f64>()) as f32
+            };
+            weight.chunks_exact(channels).zip(bias).map(class).collect()
+        };
+        Ok(features.chunks_exact(per_picture).map(of_picture).collect())
+    }
+}
+
+impl Denoiser for Network {
+    fn id(&self) -> &Id {
+        &self.model.id
+    }
+
+    fn denoise(&mut self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
+        DenoiseError::check_sigma(sigma)?;
+        let (count, size) = (batch.count(), (batch.height(), batch.width()));
+        let data = self.model.graph.unpad(self.run(batch, sigma as f32)?, size);
+        Ok(Batch::trusted(data, count, size))
+    }
+
+    fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {
+        self.model.trained_sigma.clone()
+    }
+}
