@@ -135,7 +135,7 @@ impl Certificate {
         let settings = engine.settings();
         let claim = Claim::of(&evidence.decision, &settings.method);
         let label = claim.class.and_then(|class| evidence.classes.spelling(class)).map(str::to_owned);
-        let radius_original = image.radius_original(claim.radius);
+        let radius_original = stats::round_down(image.preprocessing().radius_original(claim.radius));
         let provider = engine.endpoint().describe().name.clone();
         let id = engine.denoiser().id();
         let mut certificate = Self {
@@ -148,7 +148,7 @@ impl Certificate {
             p_lower: claim.p_lower,
             abstained: claim.abstained,
             picture: Picture {
-                hash: image.hash().to_hex().to_string(),
+                hash: image.hash().to_string(),
                 width: image.width(),
                 height: image.height(),
                 preprocessing: image.preprocessing().clone(),

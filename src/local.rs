@@ -9,7 +9,7 @@ use smoothgate_denoisers::{Batch, ClassifierHandle, Device, OpenError, Options, 
 use smoothgate_providers::local::{Backend, Local};
 use smoothgate_providers::{Answer, EncodedPicture, Label, Outcome};
 
-use crate::picture::{Fit, Limits, WorkingImage, WorkingSize};
+use crate::picture::{Fit, PictureOptions, WorkingImage, WorkingSize, planes};
 
 /// How many labels an answer holds at most, as public APIs cut their lists.
 const LABELS: usize = 10;
@@ -45,10 +45,10 @@ impl Things {
         let bad = |error: &dyn std::error::Error| Outcome::BadPicture { reason: error.to_string() };
         let broken = |error: &dyn std::error::Error| Outcome::Transient { reason: error.to_string() };
         let size = WorkingSize::Square(self.size);
-        let image =
-            WorkingImage::open(&picture.bytes, size, Fit::Stretch, &Limits::default()).map_err(|e| bad(&e))?;
+        let options = PictureOptions { size, fit: Fit::Stretch, ..PictureOptions::default() };
+        let image = WorkingImage::decode(&picture.bytes, &options).map_err(|e| bad(&e))?;
         let (height, width) = (image.height() as usize, image.width() as usize);
-        let batch = Batch::new(image.planes(), 1, height, width).map_err(|e| broken(&e))?;
+        let batch = Batch::new(planes(&image), 1, height, width).map_err(|e| broken(&e))?;
         let scores = self.classifier.classify_blocking(batch).map_err(|e| broken(&e))?;
         let labels = self.classifier.labels().iter().zip(scores.into_iter().flatten());
         let mut labels: Vec<Label> = labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();

@@ -11,7 +11,8 @@ pub struct Id {
 }
 
 impl Id {
-    pub(crate) fn new(name: impl Into<String>, hash: blake3::Hash) -> Self {
+    /// A model called `name` whose content hashes to `hash`.
+    pub fn new(name: impl Into<String>, hash: blake3::Hash) -> Self {
         Self { name: name.into(), hash }
     }
 

@@ -17,7 +17,7 @@ use super::{Ended, Exit, Failure};
 use crate::certificate::{Certificate, Outcome};
 use crate::engine::{Engine, EngineError, Forgetful, Settings};
 use crate::noise::Seed;
-use crate::picture::{Encoder, Limits, PictureError, WorkingImage, WorkingSize};
+use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
 use crate::stats::Method;
 use crate::units::{Alpha, Sigma};
@@ -134,9 +134,8 @@ async fn certify(args: Shared, method: Method) -> Ended {
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
     let endpoint = args.provider.open(args.denoiser.device)?;
     let denoiser = args.denoiser.open()?;
-    let size = args.size.size.unwrap_or_else(|| {
-        endpoint.describe().native_size.map_or(WorkingSize::Native, WorkingSize::Square)
-    });
+    let native = endpoint.describe().native_size.map_or(WorkingSize::Native, WorkingSize::Square);
+    let picture = args.size.picture(native);
     let settings = Settings {
         sigma: args.sigma,
         alpha: args.alpha,
@@ -159,7 +158,7 @@ async fn certify(args: Shared, method: Method) -> Ended {
     let progress = Progress::new(inputs.len(), args.quiet);
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let mut printer = Printer::new(args.format, names.iter().map(String::as_str));
-    let desk = Desk { engine, size, args: &args, progress: &progress, limits: Limits::default() };
+    let desk = Desk { engine, picture, args: &args, progress: &progress };
     let mut done = futures::stream::iter(inputs.iter().enumerate())
         .map(|(index, input)| desk.work(index, input))
         .buffered(args.jobs.max(1));
@@ -191,10 +190,9 @@ fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> Str
 /// What every picture of a run is worked on with.
 struct Desk<'a> {
     engine: Engine,
-    size: WorkingSize,
+    picture: PictureOptions,
     args: &'a Shared,
     progress: &'a Progress,
-    limits: Limits,
 }
 
 /// How a picture ended, for the exit code.
@@ -261,10 +259,10 @@ impl Desk<'_> {
     }
 
     async fn read(&self, input: &Input) -> Result<Arc<WorkingImage>, PictureFailure> {
-        let (input, limits, size, fit) = (input.clone(), self.limits, self.size, self.args.size.fit);
+        let (input, options) = (input.clone(), self.picture);
         let decoded = tokio::task::spawn_blocking(move || {
-            let bytes = input.read(&limits)?;
-            WorkingImage::open(&bytes, size, fit, &limits).map_err(|error: PictureError| error.into())
+            let bytes = input.read(&options.limits)?;
+            Ok(WorkingImage::decode(&bytes, &options)?)
         });
         let image = decoded.await.map_err(|error| EngineError::Worker(error.to_string()))?;
         image.map(Arc::new).map_err(PictureFailure::Input)

@@ -12,7 +12,7 @@ use super::inputs;
 use super::options::{DenoiserOptions, SizeOptions};
 use super::{Ended, Exit, Failure};
 use crate::noise::{NoiseLaw, Seed, draw};
-use crate::picture::{Encoder, Limits, WorkingImage, WorkingSize, psnr};
+use crate::picture::{Encoder, WorkingImage, WorkingSize, noisy_planes, planes, psnr};
 use crate::units::Sigma;
 
 /// Options of `denoise`.
@@ -54,14 +54,12 @@ pub(super) fn run(args: &Args) -> Ended {
     let denoiser = args.denoiser.open()?;
     let made = std::fs::create_dir_all(&args.out);
     made.with_context(|| format!("cannot make the folder `{}`", args.out.display())).map_err(Failure::failure)?;
-    let limits = Limits::default();
+    let options = args.size.picture(WorkingSize::Native);
     let mut exit = Exit::Success;
     for (index, input) in inputs.iter().enumerate() {
         let name = input.name();
-        let opened = input.read(&limits).and_then(|bytes| {
-            let size = args.size.size.unwrap_or(WorkingSize::Native);
-            Ok(WorkingImage::open(&bytes, size, args.size.fit, &limits)?)
-        });
+        let opened =
+            input.read(&options.limits).and_then(|bytes| Ok(WorkingImage::decode(&bytes, &options)?));
         let image = match opened {
             Ok(image) => image,
             Err(error) => {
@@ -74,24 +72,24 @@ pub(super) fn run(args: &Args) -> Ended {
         let mut noise = vec![0; image.values()];
         draw(&law, &args.seed, 0, &mut noise);
         let mut noisy = vec![0.0; image.values()];
-        image.add_noise(&noise, &mut noisy);
+        noisy_planes(&image, &noise, &mut noisy).map_err(Failure::failure)?;
         let (height, width) = (image.height(), image.width());
         let batch = Batch::new(noisy.clone(), 1, height as usize, width as usize).map_err(Failure::failure)?;
         let denoised = denoiser.denoise_blocking(batch, args.sigma.get()).map_err(Failure::failure)?;
-        let clean = image.planes();
+        let clean = planes(&image);
         let sides = [clean.as_slice(), noisy.as_slice(), denoised.data()];
         let sheet = beside(&sides, height as usize, width as usize);
         let encoded = Encoder::Png.encode(&sheet, width * 3, height).map_err(Failure::failure)?;
         let path = args.out.join(format!("{index:04}.png"));
-        std::fs::write(&path, &encoded.bytes)
+        std::fs::write(&path, &encoded)
             .with_context(|| format!("cannot write `{}`", path.display()))
             .map_err(Failure::failure)?;
         let line = Line {
             image: &name,
             denoiser: denoiser.id().name(),
             sigma: args.sigma.get(),
-            psnr_noisy: psnr(&clean, &noisy),
-            psnr_denoised: psnr(&clean, denoised.data()),
+            psnr_noisy: psnr(&clean, &noisy).map_err(Failure::failure)?,
+            psnr_denoised: psnr(&clean, denoised.data()).map_err(Failure::failure)?,
             written: path.display().to_string(),
         };
         print(&line, args.json).context("cannot write the results").map_err(Failure::failure)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::picture::{Limits, sniff};
+use crate::picture::{Format, Limits};
 
 /// One picture to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ impl Input {
         match self {
             Self::File(path) => {
                 let file = std::fs::File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-                file.take(most as u64 + 1).read_to_end(&mut bytes)
+                file.take(most.saturating_add(1)).read_to_end(&mut bytes)
             }
-            Self::Stdin => std::io::stdin().lock().take(most as u64 + 1).read_to_end(&mut bytes),
+            Self::Stdin => std::io::stdin().lock().take(most.saturating_add(1)).read_to_end(&mut bytes),
         }
         .with_context(|| format!("cannot read `{}`", self.name()))?;
         Ok(bytes)
@@ -111,7 +111,7 @@ fn is_picture(path: &Path) -> bool {
     named || {
         let mut head = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(32).read_to_end(&mut head));
-        read.is_ok() && sniff(&head).is_some()
+        read.is_ok() && Format::of(&head).is_some()
     }
 }
 

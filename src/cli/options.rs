@@ -8,7 +8,7 @@ use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
 use smoothgate_providers::Endpoint;
 
 use super::Failure;
-use crate::picture::{Fit, WorkingSize};
+use crate::picture::{Fit, PictureOptions, WorkingSize};
 
 /// Which denoiser, and where it runs.
 #[derive(Debug, Args)]
@@ -36,8 +36,29 @@ pub(super) struct SizeOptions {
     #[arg(long, value_name = "N|WxH|native")]
     pub size: Option<WorkingSize>,
     /// How a picture of another shape is fitted: `crop` keeps proportions and cuts the longer side, `stretch` does not
-    #[arg(long, default_value = "crop")]
-    pub fit: Fit,
+    #[arg(long, value_enum, default_value = "crop")]
+    pub fit: FitName,
+}
+
+impl SizeOptions {
+    /// How a file becomes a working image; `native` is the size where none was asked for.
+    pub(super) fn picture(&self, native: WorkingSize) -> PictureOptions {
+        PictureOptions {
+            size: self.size.unwrap_or(native),
+            fit: match self.fit {
+                FitName::Crop => Fit::Crop,
+                FitName::Stretch => Fit::Stretch,
+            },
+            ..PictureOptions::default()
+        }
+    }
+}
+
+/// [`Fit`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FitName {
+    Crop,
+    Stretch,
 }
 
 /// The providers that this command line knows.

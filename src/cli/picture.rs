@@ -5,7 +5,7 @@ use std::io::Write;
 use super::inputs;
 use super::options::SizeOptions;
 use super::{Ended, Exit, Failure};
-use crate::picture::{Limits, WorkingImage, WorkingSize};
+use crate::picture::{WorkingImage, WorkingSize};
 
 /// Commands about pictures.
 #[derive(Debug, clap::Subcommand)]
@@ -26,14 +26,13 @@ pub(super) struct HashArgs {
 
 pub(super) fn run(command: &Command) -> Ended {
     let Command::Hash(args) = command;
-    let limits = Limits::default();
-    let size = args.size.size.unwrap_or(WorkingSize::Native);
+    let options = args.size.picture(WorkingSize::Native);
     let mut out = std::io::stdout().lock();
     for input in inputs::resolve(&args.pictures).map_err(Failure::usage)? {
-        let bytes = input.read(&limits).map_err(Failure::usage)?;
-        let image = WorkingImage::open(&bytes, size, args.size.fit, &limits)
+        let bytes = input.read(&options.limits).map_err(Failure::usage)?;
+        let image = WorkingImage::decode(&bytes, &options)
             .map_err(|error| Failure::usage(anyhow::Error::new(error).context(input.name())))?;
-        writeln!(out, "{}  {}x{}  {}", image.hash().to_hex(), image.width(), image.height(), input.name())
+        writeln!(out, "{}  {}x{}  {}", image.hash(), image.width(), image.height(), input.name())
             .map_err(Failure::failure)?;
     }
     Ok(Exit::Success)

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rayon::prelude::*;
 use smoothgate_denoisers::{Batch, DenoiserHandle};
-use smoothgate_providers::EncodedPicture;
+use smoothgate_providers::{EncodedPicture, Format};
 
 use super::EngineError;
 use crate::noise::{NoiseLaw, Seed};
-use crate::picture::{Encoder, WorkingImage};
+use crate::picture::{Encoder, WorkingImage, noisy_planes};
 use crate::units::Sigma;
 
 /// What it takes to make the copies of one picture. Copy i depends on the seed and i, never on the batch it is in.
@@ -36,7 +37,9 @@ impl Copies {
         let encoder = self.encoder;
         blocking(move || {
             let pictures = clean.data().par_chunks(clean.picture_len());
-            pictures.zip(draws).map(|(planes, draw)| Ok((draw, encoder.encode(planes, width, height)?))).collect()
+            let encode = |planes: &[f32]| encoder.encode(planes, width, height);
+            let copy = |bytes| EncodedPicture { bytes: Bytes::from(bytes), format: format(encoder), width, height };
+            pictures.zip(draws).map(|(planes, draw)| Ok((draw, copy(encode(planes)?)))).collect()
         })
         .await?
     }
@@ -45,15 +48,22 @@ impl Copies {
         let picture = &self.picture;
         let size = picture.values();
         let mut planes = vec![0f32; draws.len() * size];
-        planes.par_chunks_mut(size).zip(draws).for_each_init(
+        planes.par_chunks_mut(size).zip(draws).try_for_each_init(
             || vec![0i32; size],
             |noise, (copy, &draw)| {
                 crate::noise::draw(&self.law, &self.seed, draw, noise);
-                picture.add_noise(noise, copy);
+                noisy_planes(picture, noise, copy)
             },
-        );
-        Ok(Batch::new(planes, draws.len(), picture.height() as usize, picture.width() as usize)
-            .map_err(|error| EngineError::Worker(error.to_string()))?)
+        )?;
+        Batch::new(planes, draws.len(), picture.height() as usize, picture.width() as usize)
+            .map_err(|error| EngineError::Worker(error.to_string()))
+    }
+}
+
+fn format(encoder: Encoder) -> Format {
+    match encoder {
+        Encoder::Png => Format::Png,
+        Encoder::Jpeg(_) => Format::Jpeg,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use smoothgate::engine::{Engine, Evidence, EngineError, Forgetful, Settings};
 use smoothgate::noise::Seed;
-use smoothgate::picture::{Fit, Limits, WorkingImage, WorkingSize};
+use smoothgate::picture::{PictureOptions, WorkingImage};
 use smoothgate::providers::{
     Answer, AskError, Attempt, AttemptEnd, Billed, Description, EncodedPicture, Endpoint, Journal, Outcome, Price,
     local::LIMITS,
@@ -91,8 +91,7 @@ pub fn picture(width: u32, height: u32) -> Arc<WorkingImage> {
     });
     let mut bytes = std::io::Cursor::new(Vec::new());
     pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    let image = WorkingImage::open(bytes.get_ref(), WorkingSize::Native, Fit::Crop, &Limits::default());
-    Arc::new(image.unwrap())
+    Arc::new(WorkingImage::decode(bytes.get_ref(), &PictureOptions::default()).unwrap())
 }
 
 pub fn denoiser(name: &str) -> DenoiserHandle {
