@@ -126,12 +126,7 @@ pub struct Hashed {
 
 impl Certificate {
     /// Writes down what the engine gathered about a picture.
-    pub fn new(
-        engine: &Engine,
-        image: &WorkingImage,
-        seed: Seed,
-        evidence: &Evidence,
-    ) -> Self {
+    pub fn new(engine: &Engine, image: &WorkingImage, seed: Seed, evidence: &Evidence) -> Self {
         let settings = engine.settings();
         let claim = Claim::of(&evidence.decision, &settings.method);
         let label = claim.class.and_then(|class| evidence.classes.spelling(class)).map(str::to_owned);
@@ -177,7 +172,12 @@ impl Certificate {
         let confidence = 1.0 - self.alpha.get();
         let pipeline = format!(
             "the smoothed pipeline (noise of sigma {} on the {}x{} working image, denoiser {}, provider {}, question {})",
-            self.noise.sigma, self.picture.width, self.picture.height, self.denoiser.name, self.provider, self.question
+            self.noise.sigma,
+            self.picture.width,
+            self.picture.height,
+            self.denoiser.name,
+            self.provider,
+            self.question
         );
         match (self.outcome, &self.label) {
             (Outcome::Certified, Some(label)) => format!(
@@ -191,7 +191,9 @@ impl Certificate {
                  picture. This is a statement about the smoothed pipeline, not about a single call to the provider, \
                  and it says nothing about other pictures."
             ),
-            _ => format!("Nothing is claimed: the votes do not show at level {confidence} what {pipeline} answers."),
+            _ => format!(
+                "Nothing is claimed: the votes do not show at level {confidence} what {pipeline} answers."
+            ),
         }
     }
 
@@ -234,7 +236,11 @@ impl Claim {
     fn of(decision: &Decision, method: &Method) -> Self {
         match decision {
             Decision::Certified(claim) => Self {
-                outcome: if matches!(method, Method::Predict { .. }) { Outcome::Predicted } else { Outcome::Certified },
+                outcome: if matches!(method, Method::Predict { .. }) {
+                    Outcome::Predicted
+                } else {
+                    Outcome::Certified
+                },
                 class: Some(claim.class),
                 radius: claim.radius,
                 p_lower: claim.p_lower,

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use smoothgate_denoisers::{Batch, ClassifierHandle, Device, OpenError, Options, WorkerError, open_classifier};
+use smoothgate_denoisers::{
+    Batch, ClassifierHandle, Device, OpenError, Options, WorkerError, open_classifier,
+};
 use smoothgate_providers::local::{Backend, Local};
 use smoothgate_providers::{Answer, EncodedPicture, Label, Outcome};
 
@@ -51,7 +53,8 @@ impl Things {
         let batch = Batch::new(planes(&image), 1, height, width).map_err(|e| broken(&e))?;
         let scores = self.classifier.classify_blocking(batch).map_err(|e| broken(&e))?;
         let labels = self.classifier.labels().iter().zip(scores.into_iter().flatten());
-        let mut labels: Vec<Label> = labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
+        let mut labels: Vec<Label> =
+            labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
         labels.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
         labels.truncate(LABELS);
         let version = self.classifier.id().hash().to_hex()[..16].to_owned();

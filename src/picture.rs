@@ -24,7 +24,7 @@ mod working;
 
 pub use decode::{Format, Limits};
 pub use encode::Encoder;
-pub use planes::{noisy_planes, psnr, rgb8};
+pub use planes::{noisy_planes, planes, psnr, rgb8};
 pub use resize::Filter;
 pub use working::{Fit, PictureHash, PictureOptions, Preprocessing, WHITE, WorkingImage, WorkingSize};
 

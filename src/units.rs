@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn ranges_hold_and_errors_say_the_unit() {
-        assert_eq!("0.25".parse::<Sigma>().unwrap().get(), 0.25);
+        assert_eq!("0.25".parse::<Sigma>(), Sigma::new(0.25));
         for bad in ["0", "-1", "NaN", "inf", "64", "x", ""] {
             let message = bad.parse::<Sigma>().unwrap_err().to_string();
             assert!(message.contains("[0, 1] pixel values"), "{message}");

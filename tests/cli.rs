@@ -1,5 +1,7 @@
 //! The command line as a user sees it: output, exit codes, files.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -36,17 +38,36 @@ fn jsonl_has_the_promised_fields_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("p.png");
     picture(&file, 80, 64);
-    let out = smoothgate(&["certify", file.to_str().unwrap(), "--format", "jsonl", "--seed", "1", "--n", "20"]);
+    let out =
+        smoothgate(&["certify", file.to_str().unwrap(), "--format", "jsonl", "--seed", "1", "--n", "20"]);
     let line = text(&out.stdout);
     let fields = [
-        "image", "outcome", "label", "radius", "radius_original", "p_lower", "sigma", "alpha", "question", "test",
-        "votes", "calls", "failed_votes", "counts", "seed", "provider", "model_versions", "denoiser", "working_size",
+        "image",
+        "outcome",
+        "label",
+        "radius",
+        "radius_original",
+        "p_lower",
+        "sigma",
+        "alpha",
+        "question",
+        "test",
+        "votes",
+        "calls",
+        "failed_votes",
+        "counts",
+        "seed",
+        "provider",
+        "model_versions",
+        "denoiser",
+        "working_size",
         "error",
     ];
     let mut at = 0;
     for field in fields {
         let key = format!("\"{field}\":");
-        let found = line[at..].find(&key).unwrap_or_else(|| panic!("{key} missing after byte {at} of {line}"));
+        let found =
+            line[at..].find(&key).unwrap_or_else(|| panic!("{key} missing after byte {at} of {line}"));
         at += found + key.len();
     }
     let row = &rows(&out)[0];
@@ -61,8 +82,25 @@ fn jsonl_has_the_promised_fields_in_order() {
 fn same_seed_same_bytes_whatever_the_batch_and_the_threads() {
     let run = |batch: &str, threads: &str, concurrency: &str, jobs: &str| {
         let out = smoothgate(&[
-            "certify", PICTURES, "--format", "jsonl", "--quiet", "--seed", "11", "--n0", "10", "--n", "20", "--batch", batch,
-            "--threads", threads, "--concurrency", concurrency, "--jobs", jobs,
+            "certify",
+            PICTURES,
+            "--format",
+            "jsonl",
+            "--quiet",
+            "--seed",
+            "11",
+            "--n0",
+            "10",
+            "--n",
+            "20",
+            "--batch",
+            batch,
+            "--threads",
+            threads,
+            "--concurrency",
+            concurrency,
+            "--jobs",
+            jobs,
         ]);
         assert!(code(&out) <= 1, "{}", text(&out.stderr));
         assert!(out.stderr.is_empty(), "--quiet printed {}", text(&out.stderr));
@@ -80,7 +118,9 @@ fn a_folder_with_broken_pictures_gives_one_certificate_and_clear_failures() {
     let at = |name: &str| dir.path().join(name);
     fs::copy(Path::new(PICTURES).join("chelsea.png"), at("good.png")).unwrap();
     let mut jpeg = std::io::Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(90, 90, image::Rgb([9, 80, 200])).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    image::RgbImage::from_pixel(90, 90, image::Rgb([9, 80, 200]))
+        .write_to(&mut jpeg, image::ImageFormat::Jpeg)
+        .unwrap();
     let jpeg = jpeg.into_inner();
     fs::write(at("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
     fs::write(at("text.png"), "this is not a picture\n").unwrap();
@@ -144,7 +184,17 @@ fn the_plan_says_votes_radius_and_price() {
 
 #[test]
 fn tsv_is_what_plot_scripts_read() {
-    let out = smoothgate(&["certify", PICTURES, "--format", "tsv", "--seed", "5", "--quiet", "--truth", "tabby cat"]);
+    let out = smoothgate(&[
+        "certify",
+        PICTURES,
+        "--format",
+        "tsv",
+        "--seed",
+        "5",
+        "--quiet",
+        "--truth",
+        "tabby cat",
+    ]);
     let table = text(&out.stdout);
     let mut lines = table.lines();
     assert_eq!(lines.next(), Some("idx\tlabel\tpredict\tradius\tcorrect\ttime"));
@@ -167,11 +217,23 @@ fn tsv_is_what_plot_scripts_read() {
 #[test]
 fn the_denoised_pipeline_certifies_more_and_further_than_the_baseline() {
     let run = |denoiser: &str| {
-        let out =
-            smoothgate(&["certify", PICTURES, "--format", "jsonl", "--quiet", "--seed", "1", "--denoiser", denoiser]);
+        let out = smoothgate(&[
+            "certify",
+            PICTURES,
+            "--format",
+            "jsonl",
+            "--quiet",
+            "--seed",
+            "1",
+            "--denoiser",
+            denoiser,
+        ]);
         let rows = rows(&out);
-        let certified: Vec<f64> =
-            rows.iter().filter(|row| row["outcome"] == "certified").map(|row| row["radius"].as_f64().unwrap()).collect();
+        let certified: Vec<f64> = rows
+            .iter()
+            .filter(|row| row["outcome"] == "certified")
+            .map(|row| row["radius"].as_f64().unwrap())
+            .collect();
         (certified.len(), certified.iter().sum::<f64>())
     };
     let (denoised, none) = (run("auto"), run("none"));
@@ -184,7 +246,8 @@ fn certificates_are_written_whole_and_say_what_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let out_dir = dir.path().join("certificates");
     let chelsea = format!("{PICTURES}/chelsea.png");
-    let out = smoothgate(&["certify", &chelsea, "--seed", "2", "--quiet", "--out", out_dir.to_str().unwrap()]);
+    let out =
+        smoothgate(&["certify", &chelsea, "--seed", "2", "--quiet", "--out", out_dir.to_str().unwrap()]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let path = out_dir.join("0000-chelsea.png.json");
     let document = fs::read_to_string(&path).unwrap();
@@ -204,7 +267,10 @@ fn predict_answers_without_a_radius_and_with_fewer_calls() {
     let out = smoothgate(&["predict", &chelsea, "--seed", "2", "--format", "jsonl", "--quiet"]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let row = &rows(&out)[0];
-    assert_eq!((&row["outcome"], &row["label"], &row["radius"]), (&"predicted".into(), &"tabby cat".into(), &0.0.into()));
+    assert_eq!(
+        (&row["outcome"], &row["label"], &row["radius"]),
+        (&"predicted".into(), &"tabby cat".into(), &0.0.into())
+    );
     assert!(row["calls"].as_u64().unwrap() <= 100);
 }
 
@@ -228,7 +294,8 @@ fn radius_prints_bound_and_radius() {
 fn denoise_writes_a_sheet_and_gains_decibels() {
     let dir = tempfile::tempdir().unwrap();
     let chelsea = format!("{PICTURES}/chelsea.png");
-    let out = smoothgate(&["denoise", &chelsea, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
+    let out =
+        smoothgate(&["denoise", &chelsea, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let row = &rows(&out)[0];
     assert!(row["psnr_denoised"].as_f64().unwrap() > row["psnr_noisy"].as_f64().unwrap() + 5.0, "{row}");

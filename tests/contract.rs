@@ -2,6 +2,8 @@
 //!
 //! Lines 5 and 7 are properties of the statistics and are tested beside them, line 10 with `verify`.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
 mod support;
 
 use std::collections::HashMap;
@@ -50,8 +52,12 @@ fn contract_01_noise_is_added_on_the_pixel_grid_and_not_clipped_before_the_denoi
     runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
 
     let seen = seen.lock().unwrap();
-    assert!(seen.iter().any(|&v| v < 0.0) && seen.iter().any(|&v| v > 1.0), "noise was clipped before the denoiser");
-    let off_grid = seen.iter().filter(|&&v| (f64::from(v) * 255.0 - (f64::from(v) * 255.0).round()).abs() > 1e-3);
+    assert!(
+        seen.iter().any(|&v| v < 0.0) && seen.iter().any(|&v| v > 1.0),
+        "noise was clipped before the denoiser"
+    );
+    let off_grid =
+        seen.iter().filter(|&&v| (f64::from(v) * 255.0 - (f64::from(v) * 255.0).round()).abs() > 1e-3);
     assert_eq!(off_grid.count(), 0, "values off the 8-bit grid");
     // The first copy is the picture plus draw 0, in integers.
     let law = NoiseLaw::new(0.25, Grid::Levels8).unwrap();
@@ -114,12 +120,16 @@ fn contract_03_every_draw_has_one_vote_and_a_failure_votes_against_every_label()
     for failure in failures() {
         let class = failure.class();
         let endpoint =
-            Scripted::at_once(move |draw| if draw >= 20 && draw % 10 == 0 { failure.clone() } else { label("a") });
+            Scripted::at_once(
+                move |draw| if draw >= 20 && draw % 10 == 0 { failure.clone() } else { label("a") },
+            );
         let evidence = gather(endpoint.clone(), settings()).unwrap();
         assert_eq!(evidence.votes.len(), 120, "{class}");
         assert_eq!(evidence.failed_votes(), 10, "{class}");
         assert_eq!(endpoint.calls(), 120, "{class}: a failed draw must not be replaced by another");
-        let Decision::Certified(claim) = evidence.decision else { panic!("{class}: {:?}", evidence.decision) };
+        let Decision::Certified(claim) = evidence.decision else {
+            panic!("{class}: {:?}", evidence.decision)
+        };
         let bound = smoothgate::stats::cp_lower(90, 100, 0.001).unwrap();
         assert!((claim.p_lower.unwrap() - bound).abs() < 1e-5, "{class}: {claim:?}");
     }
@@ -128,7 +138,9 @@ fn contract_03_every_draw_has_one_vote_and_a_failure_votes_against_every_label()
 #[test]
 fn contract_03_an_empty_answer_is_an_answer_without_a_label() {
     let endpoint =
-        Scripted::at_once(|draw| if draw % 4 == 0 { Outcome::Answered(Answer::default()) } else { label("a") });
+        Scripted::at_once(
+            |draw| if draw % 4 == 0 { Outcome::Answered(Answer::default()) } else { label("a") },
+        );
     let evidence = gather(endpoint, settings()).unwrap();
     assert_eq!(evidence.votes[0], Vote::NoLabel);
     assert_eq!(evidence.failed_votes(), 0);
@@ -159,7 +171,8 @@ fn contract_04_votes_count_in_index_order_whatever_order_answers_come_in() {
     }
     // And the decision is that of the same votes one by one.
     let one_by_one =
-        gather(Scripted::at_once(|draw| label(if draw % 3 == 0 { "b" } else { "a" })), support::settings()).unwrap();
+        gather(Scripted::at_once(|draw| label(if draw % 3 == 0 { "b" } else { "a" })), support::settings())
+            .unwrap();
     assert_eq!(evidence.decision, one_by_one.decision);
     assert_eq!(evidence.votes, one_by_one.votes);
 }
@@ -172,7 +185,11 @@ fn contract_06_alpha_covers_the_sampler_too() {
     let law = NoiseLaw::new(0.25, image.grid()).unwrap();
     let sampler = law.tv_bound() * image.values() as f64 * test.max_votes() as f64;
     assert!(sampler > 0.0);
-    assert!(test.plan().alpha + sampler <= engine.settings().alpha.get(), "{} + {sampler}", test.plan().alpha);
+    assert!(
+        test.plan().alpha + sampler <= engine.settings().alpha.get(),
+        "{} + {sampler}",
+        test.plan().alpha
+    );
     assert!(test.plan().alpha > 0.99 * engine.settings().alpha.get(), "the sampler takes too much");
 }
 
@@ -183,7 +200,8 @@ fn contract_06_an_alpha_below_the_samplers_error_is_refused() {
     settings.method = Method::Cohen { n0: 20, n: 1000 };
     let endpoint = Scripted::at_once(|_| label("a"));
     let engine = Engine::new(endpoint.clone(), denoiser("none"), settings);
-    let error = runtime().block_on(engine.gather(picture(512, 512), seed(), &Forgetful, &|_| {})).unwrap_err();
+    let error =
+        runtime().block_on(engine.gather(picture(512, 512), seed(), &Forgetful, &|_| {})).unwrap_err();
     assert!(matches!(error, EngineError::TooFine { .. }), "{error}");
     assert_eq!(endpoint.calls(), 0);
 }
@@ -210,8 +228,7 @@ fn contract_08_another_model_version_stops_the_certificate() {
 fn contract_08_credentials_or_quota_stop_the_run_without_a_vote() {
     for outcome in [Outcome::Auth { reason: "no".into() }, Outcome::QuotaSpent { reason: "spent".into() }] {
         let class = outcome.class();
-        let endpoint =
-            Scripted::at_once(move |draw| if draw == 5 { outcome.clone() } else { label("a") });
+        let endpoint = Scripted::at_once(move |draw| if draw == 5 { outcome.clone() } else { label("a") });
         match gather(endpoint, settings()).unwrap_err() {
             EngineError::Stopped { class: stopped, .. } => assert_eq!(stopped, class),
             other => panic!("{other}"),
@@ -267,14 +284,16 @@ fn contract_09_a_stored_answer_is_the_same_draw_and_is_not_asked_again() {
     let memory = Remembering::default();
     let engine = |endpoint| Engine::new(endpoint, denoiser("none"), settings());
     let first = Scripted::at_once(script);
-    let whole = runtime().block_on(engine(first.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
+    let whole =
+        runtime().block_on(engine(first.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
     assert_eq!(first.calls(), 120);
 
     // Forget some: only those are asked again, and the evidence is the same to the byte.
     let forgotten: Vec<u64> = vec![0, 3, 19, 20, 64, 119];
     memory.0.lock().unwrap().retain(|draw, _| !forgotten.contains(draw));
     let second = Scripted::at_once(script);
-    let again = runtime().block_on(engine(second.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
+    let again =
+        runtime().block_on(engine(second.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
     let asked: Vec<u64> = second.sent.lock().unwrap().keys().copied().collect();
     assert_eq!(asked, forgotten);
     assert_eq!((&again.votes, again.copies, again.decision), (&whole.votes, whole.copies, whole.decision));
@@ -290,7 +309,8 @@ fn contract_09_a_stored_answer_is_the_same_draw_and_is_not_asked_again() {
 fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
     let image = picture(12, 10);
     for (script, end) in [("a", End::Certified), ("", End::Abstained)] {
-        let endpoint = Scripted::at_once(move |draw| label(if script.is_empty() && draw % 2 == 0 { "x" } else { "a" }));
+        let endpoint =
+            Scripted::at_once(move |draw| label(if script.is_empty() && draw % 2 == 0 { "x" } else { "a" }));
         let engine = Engine::new(endpoint, denoiser("none"), settings());
         let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
         let certificate = Certificate::new(&engine, &image, seed(), &evidence);
@@ -310,7 +330,8 @@ fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
 #[test]
 fn contract_12_no_more_calls_than_the_test_can_need() {
     // Half the votes dissent: the test gives up as soon as no continuation can certify, and has paid for nothing more.
-    let endpoint = Scripted::new(|draw| (label(if draw % 2 == 0 { "a" } else { "b" }), Duration::from_millis(2)));
+    let endpoint =
+        Scripted::new(|draw| (label(if draw % 2 == 0 { "a" } else { "b" }), Duration::from_millis(2)));
     let evidence = gather(endpoint.clone(), settings()).unwrap();
     assert!(matches!(evidence.decision, Decision::Abstained(_)));
     assert!(evidence.votes.len() < 120, "{} votes", evidence.votes.len());

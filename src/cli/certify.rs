@@ -123,10 +123,10 @@ pub(super) fn run_predict(args: PredictArgs) -> Ended {
 fn start(args: Shared, method: Method) -> Ended {
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
-        pool.context("cannot set the number of threads").map_err(Failure::failure)?;
+        pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::failure)?;
+    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
     runtime.block_on(certify(args, method))
 }
 
@@ -147,7 +147,8 @@ async fn certify(args: Shared, method: Method) -> Ended {
     };
     if let Some(folder) = &args.out {
         let made = std::fs::create_dir_all(folder);
-        made.with_context(|| format!("cannot make the folder `{}`", folder.display())).map_err(Failure::failure)?;
+        made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
+            .map_err(Failure::internal)?;
     }
     let engine = Engine::new(endpoint, denoiser, settings);
     let plan = engine.plan().map_err(Failure::usage)?;
@@ -164,7 +165,10 @@ async fn certify(args: Shared, method: Method) -> Ended {
         .buffered(args.jobs.max(1));
     let mut exit = Exit::Success;
     while let Some((row, ended)) = done.next().await {
-        progress.done(|| printer.print(&row)).context("cannot write the results").map_err(Failure::failure)?;
+        progress
+            .done(|| printer.print(&row))
+            .context("cannot write the results")
+            .map_err(Failure::internal)?;
         exit = exit.max(ended.exit);
         if ended.stop {
             break;
@@ -179,8 +183,9 @@ fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> Str
     let votes = plan.max_votes();
     let cost = match engine.endpoint().describe().price {
         Price::Free => "free".to_owned(),
-        Price::Unknown => "price unknown".to_owned(),
-        price => price.of((votes * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most")),
+        price @ (Price::PerPicture(_) | Price::Unknown) => {
+            price.of((votes * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
+        }
     };
     let radius = plan.largest_radius();
     let reach = if radius > 0.0 { format!("largest radius {radius:.4}") } else { "no radius".to_owned() };
@@ -207,7 +212,8 @@ impl Desk<'_> {
         let started = Instant::now();
         let (result, end) = match self.certificate(input).await {
             Ok(certificate) => {
-                let exit = if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
+                let exit =
+                    if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
                 match self.write(index, input, &certificate) {
                     Ok(()) => (Ok(certificate), PictureEnd { exit, stop: false }),
                     Err(error) => (Err(format!("{error:#}")), PictureEnd { exit: Exit::Failure, stop: true }),
@@ -283,7 +289,8 @@ impl Desk<'_> {
         };
         let path = folder.join(format!("{index:04}-{stem}.json"));
         let text = serde_json::to_string_pretty(certificate)?;
-        write_whole(&path, &text).with_context(|| format!("cannot write the certificate `{}`", path.display()))
+        write_whole(&path, &text)
+            .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
 }
 

@@ -53,7 +53,8 @@ pub(super) fn run(args: &Args) -> Ended {
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
     let denoiser = args.denoiser.open()?;
     let made = std::fs::create_dir_all(&args.out);
-    made.with_context(|| format!("cannot make the folder `{}`", args.out.display())).map_err(Failure::failure)?;
+    made.with_context(|| format!("cannot make the folder `{}`", args.out.display()))
+        .map_err(Failure::internal)?;
     let options = args.size.picture(WorkingSize::Native);
     let mut exit = Exit::Success;
     for (index, input) in inputs.iter().enumerate() {
@@ -72,27 +73,28 @@ pub(super) fn run(args: &Args) -> Ended {
         let mut noise = vec![0; image.values()];
         draw(&law, &args.seed, 0, &mut noise);
         let mut noisy = vec![0.0; image.values()];
-        noisy_planes(&image, &noise, &mut noisy).map_err(Failure::failure)?;
+        noisy_planes(&image, &noise, &mut noisy).map_err(Failure::internal)?;
         let (height, width) = (image.height(), image.width());
-        let batch = Batch::new(noisy.clone(), 1, height as usize, width as usize).map_err(Failure::failure)?;
-        let denoised = denoiser.denoise_blocking(batch, args.sigma.get()).map_err(Failure::failure)?;
+        let batch =
+            Batch::new(noisy.clone(), 1, height as usize, width as usize).map_err(Failure::internal)?;
+        let denoised = denoiser.denoise_blocking(batch, args.sigma.get()).map_err(Failure::internal)?;
         let clean = planes(&image);
         let sides = [clean.as_slice(), noisy.as_slice(), denoised.data()];
         let sheet = beside(&sides, height as usize, width as usize);
-        let encoded = Encoder::Png.encode(&sheet, width * 3, height).map_err(Failure::failure)?;
+        let encoded = Encoder::Png.encode(&sheet, width * 3, height).map_err(Failure::internal)?;
         let path = args.out.join(format!("{index:04}.png"));
         std::fs::write(&path, &encoded)
             .with_context(|| format!("cannot write `{}`", path.display()))
-            .map_err(Failure::failure)?;
+            .map_err(Failure::internal)?;
         let line = Line {
             image: &name,
             denoiser: denoiser.id().name(),
             sigma: args.sigma.get(),
-            psnr_noisy: psnr(&clean, &noisy).map_err(Failure::failure)?,
-            psnr_denoised: psnr(&clean, denoised.data()).map_err(Failure::failure)?,
+            psnr_noisy: psnr(&clean, &noisy).map_err(Failure::internal)?,
+            psnr_denoised: psnr(&clean, denoised.data()).map_err(Failure::internal)?,
             written: path.display().to_string(),
         };
-        print(&line, args.json).context("cannot write the results").map_err(Failure::failure)?;
+        print(&line, args.json).context("cannot write the results").map_err(Failure::internal)?;
     }
     Ok(exit)
 }

@@ -31,7 +31,8 @@ impl Input {
         let mut bytes = Vec::new();
         match self {
             Self::File(path) => {
-                let file = std::fs::File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+                let file =
+                    std::fs::File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
                 file.take(most.saturating_add(1)).read_to_end(&mut bytes)
             }
             Self::Stdin => std::io::stdin().lock().take(most.saturating_add(1)).read_to_end(&mut bytes),
@@ -72,7 +73,9 @@ pub(super) fn resolve(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
         } else if argument.contains(['*', '?', '[']) {
             inputs.extend(pattern(argument)?.into_iter().map(Input::File));
         } else {
-            bail!("`{argument}` does not exist: give a picture, a folder, a quoted pattern or `-` for standard input");
+            bail!(
+                "`{argument}` does not exist: give a picture, a folder, a quoted pattern or `-` for standard input"
+            );
         }
     }
     Ok(inputs)
@@ -111,7 +114,7 @@ fn is_picture(path: &Path) -> bool {
     named || {
         let mut head = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(32).read_to_end(&mut head));
-        read.is_ok() && Format::of(&head).is_some()
+        read.is_ok() && Format::sniff(&head).is_some()
     }
 }
 
@@ -122,9 +125,13 @@ mod tests {
     #[test]
     fn folders_are_sorted_and_pass_over_other_files() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, bytes) in
-            [("b.png", &b""[..]), ("a.JPG", b"x"), ("README.md", b"# hi"), ("raw", b"\x89PNG\r\n\x1a\n"), ("empty", b"")]
-        {
+        for (name, bytes) in [
+            ("b.png", &b""[..]),
+            ("a.JPG", b"x"),
+            ("README.md", b"# hi"),
+            ("raw", b"\x89PNG\r\n\x1a\n"),
+            ("empty", b""),
+        ] {
             std::fs::write(dir.path().join(name), bytes).unwrap();
         }
         let found = resolve(&[dir.path().display().to_string()]).unwrap();
@@ -146,6 +153,11 @@ mod tests {
         }
         assert!(resolve(&["-".into(), "-".into()]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        assert!(resolve(&[dir.path().display().to_string()]).unwrap_err().to_string().contains("holds no picture"));
+        assert!(
+            resolve(&[dir.path().display().to_string()])
+                .unwrap_err()
+                .to_string()
+                .contains("holds no picture")
+        );
     }
 }

@@ -85,7 +85,7 @@ impl Failure {
     }
 
     /// The provider's, the disk's or ours.
-    fn failure(error: impl Into<anyhow::Error>) -> Self {
+    fn internal(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Failure, error: error.into() }
     }
 

@@ -25,7 +25,7 @@ impl DenoiserOptions {
     /// Loads the denoiser onto its own thread.
     pub(super) fn open(&self) -> Result<DenoiserHandle, Failure> {
         let denoiser = open(&self.denoiser, &Options::on(self.device)).map_err(Failure::usage)?;
-        DenoiserHandle::spawn(denoiser).map_err(Failure::failure)
+        DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
     }
 }
 

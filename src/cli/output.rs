@@ -187,8 +187,10 @@ impl Printer {
         match &row.result {
             Err(error) => writeln!(out, "  {error}"),
             Ok(certificate) => {
-                let radius = |r: f64| if r > 0.0 { format!("{:.4}", (r * 1e4).floor() / 1e4) } else { "-".to_owned() };
-                let (top, agree) = certificate.counts().first().map_or(("-", 0), |&(label, votes)| (label, votes));
+                let radius =
+                    |r: f64| if r > 0.0 { format!("{:.4}", (r * 1e4).floor() / 1e4) } else { "-".to_owned() };
+                let (top, agree) =
+                    certificate.counts().first().map_or(("-", 0), |&(label, votes)| (label, votes));
                 let label = match &certificate.label {
                     Some(label) => label.clone(),
                     None => format!("({top}?)"),

@@ -33,7 +33,7 @@ pub(super) fn run(command: &Command) -> Ended {
         let image = WorkingImage::decode(&bytes, &options)
             .map_err(|error| Failure::usage(anyhow::Error::new(error).context(input.name())))?;
         writeln!(out, "{}  {}x{}  {}", image.hash(), image.width(), image.height(), input.name())
-            .map_err(Failure::failure)?;
+            .map_err(Failure::internal)?;
     }
     Ok(Exit::Success)
 }

@@ -20,7 +20,8 @@ impl Progress {
         } else {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} pictures, {msg} ({elapsed}, {eta} left)");
+        let style =
+            ProgressStyle::with_template("{bar:24} {pos}/{len} pictures, {msg} ({elapsed}, {eta} left)");
         if let Ok(style) = style {
             bar.set_style(style);
         }

@@ -49,9 +49,13 @@ pub(super) fn run(args: &Args) -> Ended {
             args.agree,
             args.votes,
             args.alpha,
-            if radius > 0.0 { format!("{radius:.6}") } else { "0 (abstain: p_lower is not above 1/2)".to_owned() }
+            if radius > 0.0 {
+                format!("{radius:.6}")
+            } else {
+                "0 (abstain: p_lower is not above 1/2)".to_owned()
+            }
         )
     };
-    printed.map_err(Failure::failure)?;
+    printed.map_err(Failure::internal)?;
     Ok(Exit::Success)
 }

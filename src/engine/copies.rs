@@ -38,7 +38,8 @@ impl Copies {
         blocking(move || {
             let pictures = clean.data().par_chunks(clean.picture_len());
             let encode = |planes: &[f32]| encoder.encode(planes, width, height);
-            let copy = |bytes| EncodedPicture { bytes: Bytes::from(bytes), format: format(encoder), width, height };
+            let copy =
+                |bytes| EncodedPicture { bytes: Bytes::from(bytes), format: format(encoder), width, height };
             pictures.zip(draws).map(|(planes, draw)| Ok((draw, copy(encode(planes)?)))).collect()
         })
         .await?

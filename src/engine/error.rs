@@ -87,9 +87,12 @@ impl EngineError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Stats(_) | Self::Noise(_) | Self::TooFine { .. } | Self::Unacceptable { .. } => Fault::User,
+            Self::Stats(_)
+            | Self::Noise(_)
+            | Self::TooFine { .. }
+            | Self::Unacceptable { .. }
+            | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Stopped { .. } | Self::ModelChanged { .. } => Fault::Provider,
-            Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Picture(_) | Self::Denoiser(_) | Self::Ask(_) | Self::Worker(_) => Fault::Us,
         }
     }

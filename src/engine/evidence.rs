@@ -32,8 +32,10 @@ impl Evidence {
 
     /// Votes for each label, most first, ties by first appearance.
     pub fn counts(&self) -> Vec<(&str, u64)> {
-        let mut counts: Vec<(&str, u64)> =
-            (0..self.classes.len()).filter_map(|class| self.classes.spelling(class)).map(|label| (label, 0)).collect();
+        let mut counts: Vec<(&str, u64)> = (0..self.classes.len())
+            .filter_map(|class| self.classes.spelling(class))
+            .map(|label| (label, 0))
+            .collect();
         for vote in &self.votes {
             if let Vote::For(class) = vote
                 && let Some(entry) = counts.get_mut(*class)

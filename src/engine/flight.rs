@@ -30,8 +30,8 @@ pub(super) struct Flight<'a> {
     votes: Vec<Vote>,
     /// Running hash over the copies that voted.
     copies_hash: blake3::Hasher,
-    /// The model version of the votes so far.
-    version: Option<Option<String>>,
+    /// The model of the votes so far; `None` before the first answer.
+    model: Option<Model>,
     /// Draws that ended before their turn, or that memory knows.
     ended: BTreeMap<u64, Settled>,
     /// Copies that wait for a call.
@@ -67,7 +67,7 @@ impl<'a> Flight<'a> {
             classes: Classes::default(),
             votes: Vec::new(),
             copies_hash: blake3::Hasher::new(),
-            version: None,
+            model: None,
             ended: BTreeMap::new(),
             ready: VecDeque::new(),
             dispatched: 0,
@@ -154,16 +154,16 @@ impl<'a> Flight<'a> {
     }
 
     fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {
-        let before = self.version.get_or_insert_with(|| answer.model_version.clone());
-        if *before == answer.model_version {
+        let now = Model { version: answer.model_version.clone() };
+        let before = self.model.get_or_insert_with(|| now.clone());
+        if *before == now {
             return Ok(());
         }
-        let name = |version: &Option<String>| version.clone().unwrap_or_else(|| "a model without a version".into());
         Err(EngineError::ModelChanged {
             provider: self.engine.endpoint.describe().name.clone(),
             vote: index,
-            before: name(before),
-            now: name(&answer.model_version),
+            before: before.to_string(),
+            now: now.to_string(),
         })
     }
 
@@ -187,10 +187,10 @@ impl<'a> Flight<'a> {
     fn take(&mut self, made: Vec<(u64, EncodedPicture)>) -> Result<(), EngineError> {
         let endpoint = self.engine.endpoint.describe();
         if let Some((0, first)) = made.first() {
-            endpoint.limits.check(first).map_err(|problem| EngineError::Unacceptable {
-                provider: endpoint.name.clone(),
-                problem,
-            })?;
+            endpoint
+                .limits
+                .check(first)
+                .map_err(|problem| EngineError::Unacceptable { provider: endpoint.name.clone(), problem })?;
         }
         self.ready.extend(made);
         Ok(())
@@ -203,9 +203,21 @@ impl<'a> Flight<'a> {
             votes: self.votes,
             classes: self.classes,
             calls,
-            model_versions: self.version.flatten().into_iter().collect(),
+            model_versions: self.model.and_then(|model| model.version).into_iter().collect(),
             copies: *self.copies_hash.finalize().as_bytes(),
         }
+    }
+}
+
+/// The model behind an answer, as far as the answer tells.
+#[derive(Clone, PartialEq)]
+struct Model {
+    version: Option<String>,
+}
+
+impl std::fmt::Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.version.as_deref().unwrap_or("a model without a version"))
     }
 }
 
@@ -221,7 +233,9 @@ async fn ask(
     let outcome = match engine.endpoint.ask(Some(draw), copy, meter).await {
         Ok(outcome) => outcome,
         // This copy alone breaks a limit (noise makes some files larger than others): it cannot be asked about.
-        Err(AskError::Request(RequestError::Limit { problem, .. })) => Outcome::BadPicture { reason: problem },
+        Err(AskError::Request(RequestError::Limit { problem, .. })) => {
+            Outcome::BadPicture { reason: problem }
+        }
         Err(error) => return Err(error.into()),
     };
     if outcome.class().stops_run() {

@@ -50,7 +50,7 @@ impl std::fmt::Debug for Engine {
             .field("endpoint", &self.endpoint.describe().name)
             .field("denoiser", self.denoiser.id())
             .field("settings", &self.settings)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -52,6 +52,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format that these bytes begin like, if it is one of ours; the first 32 are enough.
+    pub fn sniff(bytes: &[u8]) -> Option<Self> {
+        Self::of(bytes).map(|(format, _)| format)
+    }
+
     fn of(bytes: &[u8]) -> Option<(Self, ImageFormat)> {
         let format = image::guess_format(bytes).ok()?;
         let ours = match format {

@@ -23,6 +23,13 @@ pub fn noisy_planes(image: &WorkingImage, noise: &[i32], planes: &mut [f32]) -> 
     Ok(())
 }
 
+/// The picture itself as three planes, without noise.
+pub fn planes(image: &WorkingImage) -> Vec<f32> {
+    let pixels = image.pixels();
+    let value = |&v: &u16| f32::from(v) / f32::from(WHITE);
+    (0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).map(value)).collect()
+}
+
 /// Three planes of `width * height` values to interleaved 8-bit RGB: cut to [0,1] and rounded to the nearest level.
 ///
 /// # Errors

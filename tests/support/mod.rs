@@ -1,20 +1,20 @@
 //! A scripted endpoint and small pictures, for tests of the pipeline.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use smoothgate::engine::{Engine, Evidence, EngineError, Forgetful, Settings};
+use smoothgate::denoisers::{DenoiserHandle, Options, open};
+use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Settings};
 use smoothgate::noise::Seed;
 use smoothgate::picture::{PictureOptions, WorkingImage};
 use smoothgate::providers::{
-    Answer, AskError, Attempt, AttemptEnd, Billed, Description, EncodedPicture, Endpoint, Journal, Outcome, Price,
-    local::LIMITS,
+    Answer, AskError, Attempt, AttemptEnd, Billed, Description, EncodedPicture, Endpoint, Journal, Outcome,
+    Price, local::LIMITS,
 };
-use smoothgate::denoisers::{DenoiserHandle, Options, open};
 use smoothgate::units::Sigma;
 
 type Script = dyn Fn(u64) -> (Outcome, Duration) + Send + Sync;
@@ -87,7 +87,11 @@ pub fn label(name: &str) -> Outcome {
 /// An 8-bit picture of `width` x `height` with a gradient and a few hard edges.
 pub fn picture(width: u32, height: u32) -> Arc<WorkingImage> {
     let pixels = image::RgbImage::from_fn(width, height, |x, y| {
-        image::Rgb([(x * 255 / width.max(2)) as u8, (y * 255 / height.max(2)) as u8, if (x / 3) % 2 == 0 { 0 } else { 255 }])
+        image::Rgb([
+            (x * 255 / width.max(2)) as u8,
+            (y * 255 / height.max(2)) as u8,
+            if (x / 3) % 2 == 0 { 0 } else { 255 },
+        ])
     });
     let mut bytes = std::io::Cursor::new(Vec::new());
     pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
