@@ -105,6 +105,15 @@ pub(crate) enum Exit {
     },
 }
 
+impl Exit {
+    /// What it reads.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Subtract { value, .. } | Self::Classify { value, .. } => *value,
+        }
+    }
+}
+
 /// Batch normalisation at inference is an affine map a channel, which the convolution before it can take over (Ioffe and
 /// Szegedy 2015, section 3.1).
 pub(crate) struct BatchNorm<'a> {
@@ -203,8 +212,7 @@ impl Graph {
     /// The step after which `value` is not needed any more: the index of the last convolution that reads it, or the number
     /// of convolutions if the exit does.
     pub(crate) fn last_use(&self, value: Value) -> usize {
-        let (Exit::Subtract { value: last, .. } | Exit::Classify { value: last, .. }) = &self.exit;
-        if *last == value {
+        if self.exit.value() == value {
             return self.convs.len();
         }
         self.convs.iter().rposition(|c| c.input == value || c.residual == Some(value)).unwrap_or(0)

@@ -6,6 +6,8 @@ use crate::{
     Batch, DenoiseError, Denoiser, Id,
     candle::Runner,
     graph::{Exit, Graph},
+    kernels::Kernels,
+    registry::Engine,
     weights::{Weights, WeightsError},
 };
 
@@ -39,13 +41,27 @@ fn range(text: &str) -> Option<RangeInclusive<f64>> {
 /// A network on a device.
 pub(crate) struct Network {
     model: Model,
-    runner: Runner,
+    machine: Machine,
+}
+
+/// What runs the graph.
+enum Machine {
+    Kernels(Box<Kernels>),
+    Candle(Runner),
 }
 
 impl Network {
-    pub(crate) fn new(model: Model, device: candle_core::Device) -> Result<Self, BackendError> {
-        let runner = Runner::new(&model.graph, device)?;
-        Ok(Self { model, runner })
+    pub(crate) fn new(
+        model: Model,
+        device: candle_core::Device,
+        engine: Engine,
+    ) -> Result<Self, BackendError> {
+        let machine = if device.is_cpu() && engine == Engine::Own {
+            Machine::Kernels(Box::new(Kernels::new(&model.graph)))
+        } else {
+            Machine::Candle(Runner::new(&model.graph, device)?)
+        };
+        Ok(Self { model, machine })
     }
 
     pub(crate) fn id(&self) -> &Id {
@@ -53,16 +69,28 @@ impl Network {
     }
 
     /// Pictures to cleaned pictures, or to features, as the graph's exit says.
-    fn run(&self, batch: Batch, sigma: f32) -> Result<Vec<f32>, BackendError> {
+    fn run(&mut self, batch: Batch, sigma: f32) -> Result<Vec<f32>, BackendError> {
         let graph = &self.model.graph;
         let (count, size) = (batch.count(), (batch.height(), batch.width()));
-        let (height, width) = graph.padded(size);
-        let data = graph.pad(batch.into_data(), size);
-        Ok(self.runner.run(graph, data, (count, height, width), sigma)?)
+        match &mut self.machine {
+            Machine::Kernels(kernels) => {
+                Ok(kernels.run(graph, batch.into_data(), (count, size.0, size.1), sigma))
+            }
+            Machine::Candle(runner) => {
+                let (height, width) = graph.padded(size);
+                let data = graph.pad(batch.into_data(), size);
+                let result = runner.run(graph, data, (count, height, width), sigma)?;
+                Ok(if matches!(graph.exit, Exit::Subtract { .. }) {
+                    graph.unpad(result, size)
+                } else {
+                    result
+                })
+            }
+        }
     }
 
     /// For each picture the classes' numbers before the softmax; empty if the network is not a classifier.
-    pub(crate) fn logits(&self, batch: Batch) -> Result<Vec<Vec<f32>>, BackendError> {
+    pub(crate) fn logits(&mut self, batch: Batch) -> Result<Vec<Vec<f32>>, BackendError> {
         let count = batch.count();
         let features = self.run(batch, 0.0)?;
         let Exit::Classify { weight, bias, .. } = &self.model.graph.exit else { return Ok(vec![]) };
@@ -89,8 +117,7 @@ impl Denoiser for Network {
     fn denoise(&mut self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
         DenoiseError::check_sigma(sigma)?;
         let (count, size) = (batch.count(), (batch.height(), batch.width()));
-        let data = self.model.graph.unpad(self.run(batch, sigma as f32)?, size);
-        Ok(Batch::trusted(data, count, size))
+        Ok(Batch::trusted(self.run(batch, sigma as f32)?, count, size))
     }
 
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {

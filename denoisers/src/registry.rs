@@ -18,12 +18,24 @@ const THINGS64: &[u8] = include_bytes!("../weights/things64.safetensors");
 pub struct Options {
     /// Where.
     pub device: Device,
+    /// With what.
+    pub engine: Engine,
+}
+
+/// What does the arithmetic on a processor; other devices have Candle's kernels only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// This crate's kernels.
+    #[default]
+    Own,
+    /// Candle's, tens of times slower: the independent implementation that tests and benchmarks compare with.
+    Candle,
 }
 
 impl Options {
     /// Defaults, on this device.
     pub fn on(device: Device) -> Self {
-        Self { device }
+        Self { device, ..Self::default() }
     }
 }
 
@@ -102,7 +114,7 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
         path => file(path, Task::Denoise)?,
     };
     let model = architectures::load(weights)?;
-    Ok(Box::new(Network::new(model, options.device.connect()?)?))
+    Ok(Box::new(Network::new(model, options.device.connect()?, options.engine)?))
 }
 
 /// Opens a classifier: `things64`, or the path of a safetensors file of that architecture.
@@ -115,7 +127,7 @@ pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifi
         path => file(path, Task::Classify)?,
     };
     let (model, labels) = things64::load(&mut weights)?;
-    Ok(Box::new(Things64::new(Network::new(model, options.device.connect()?)?, labels)))
+    Ok(Box::new(Things64::new(Network::new(model, options.device.connect()?, options.engine)?, labels)))
 }
 
 fn file(path: &str, task: Task) -> Result<Weights, OpenError> {
