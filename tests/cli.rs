@@ -116,7 +116,7 @@ fn same_seed_same_bytes_whatever_the_batch_and_the_threads() {
 fn a_folder_with_broken_pictures_gives_one_certificate_and_clear_failures() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    fs::copy(Path::new(PICTURES).join("chelsea.png"), at("good.png")).unwrap();
+    fs::copy(Path::new(PICTURES).join("spider.png"), at("good.png")).unwrap();
     let mut jpeg = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(90, 90, image::Rgb([9, 80, 200]))
         .write_to(&mut jpeg, image::ImageFormat::Jpeg)
@@ -185,15 +185,7 @@ fn the_plan_says_votes_radius_and_price() {
 #[test]
 fn tsv_is_what_plot_scripts_read() {
     let out = smoothgate(&[
-        "certify",
-        PICTURES,
-        "--format",
-        "tsv",
-        "--seed",
-        "5",
-        "--quiet",
-        "--truth",
-        "tabby cat",
+        "certify", PICTURES, "--format", "tsv", "--seed", "5", "--quiet", "--truth", "espresso",
     ]);
     let table = text(&out.stdout);
     let mut lines = table.lines();
@@ -203,10 +195,10 @@ fn tsv_is_what_plot_scripts_read() {
         let fields: Vec<&str> = line.split('\t').collect();
         assert_eq!(fields.len(), 6, "{line}");
         assert_eq!(fields[0].parse::<usize>().unwrap(), index);
-        assert_eq!(fields[1], "tabby cat");
+        assert_eq!(fields[1], "Espresso");
         assert!(fields[3].parse::<f64>().unwrap() >= 0.0);
         let is_correct = fields[4].parse::<u8>().unwrap() == 1;
-        assert_eq!(is_correct, fields[2] == "tabby cat", "{line}");
+        assert_eq!(is_correct, fields[2] == "espresso", "{line}");
         correct += usize::from(is_correct);
         let time: Vec<f64> = fields[5].split(':').map(|part| part.parse().unwrap()).collect();
         assert_eq!(time.len(), 3);
@@ -245,31 +237,30 @@ fn the_denoised_pipeline_certifies_more_and_further_than_the_baseline() {
 fn certificates_are_written_whole_and_say_what_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let out_dir = dir.path().join("certificates");
-    let chelsea = format!("{PICTURES}/chelsea.png");
-    let out =
-        smoothgate(&["certify", &chelsea, "--seed", "2", "--quiet", "--out", out_dir.to_str().unwrap()]);
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let out = smoothgate(&["certify", &coffee, "--seed", "2", "--quiet", "--out", out_dir.to_str().unwrap()]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
-    let path = out_dir.join("0000-chelsea.png.json");
+    let path = out_dir.join("0000-coffee.jpg.json");
     let document = fs::read_to_string(&path).unwrap();
     let certificate: smoothgate::certificate::Certificate = serde_json::from_str(&document).unwrap();
-    assert_eq!(certificate.label.as_deref(), Some("tabby cat"));
+    assert_eq!(certificate.label.as_deref(), Some("espresso"));
     assert_eq!(certificate.votes.len(), 120);
     assert!(certificate.radius_original > certificate.radius, "{document}");
     assert_eq!(fs::read_dir(&out_dir).unwrap().count(), 1, "a partial file was left");
     // The hash is the one that `picture hash` prints for the same working size.
-    let hash = smoothgate(&["picture", "hash", &chelsea, "--size", "64"]);
+    let hash = smoothgate(&["picture", "hash", &coffee, "--size", "64"]);
     assert!(text(&hash.stdout).starts_with(&certificate.picture.hash));
 }
 
 #[test]
 fn predict_answers_without_a_radius_and_with_fewer_calls() {
-    let chelsea = format!("{PICTURES}/chelsea.png");
-    let out = smoothgate(&["predict", &chelsea, "--seed", "2", "--format", "jsonl", "--quiet"]);
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let out = smoothgate(&["predict", &coffee, "--seed", "2", "--format", "jsonl", "--quiet"]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let row = &rows(&out)[0];
     assert_eq!(
         (&row["outcome"], &row["label"], &row["radius"]),
-        (&"predicted".into(), &"tabby cat".into(), &0.0.into())
+        (&"predicted".into(), &"espresso".into(), &0.0.into())
     );
     assert!(row["calls"].as_u64().unwrap() <= 100);
 }
@@ -293,9 +284,9 @@ fn radius_prints_bound_and_radius() {
 #[test]
 fn denoise_writes_a_sheet_and_gains_decibels() {
     let dir = tempfile::tempdir().unwrap();
-    let chelsea = format!("{PICTURES}/chelsea.png");
+    let coffee = format!("{PICTURES}/coffee.jpg");
     let out =
-        smoothgate(&["denoise", &chelsea, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
+        smoothgate(&["denoise", &coffee, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let row = &rows(&out)[0];
     assert!(row["psnr_denoised"].as_f64().unwrap() > row["psnr_noisy"].as_f64().unwrap() + 5.0, "{row}");
@@ -353,9 +344,9 @@ fn one_picture_comes_from_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let bytes = fs::read(Path::new(PICTURES).join("chelsea.png")).unwrap();
+    let bytes = fs::read(Path::new(PICTURES).join("coffee.jpg")).unwrap();
     child.stdin.take().unwrap().write_all(&bytes).unwrap();
     let out = child.wait_with_output().unwrap();
-    let file = smoothgate(&["picture", "hash", &format!("{PICTURES}/chelsea.png")]);
+    let file = smoothgate(&["picture", "hash", &format!("{PICTURES}/coffee.jpg")]);
     assert_eq!(text(&out.stdout)[..64], text(&file.stdout)[..64]);
 }

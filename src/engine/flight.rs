@@ -10,7 +10,7 @@ use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestErr
 use super::copies::Copies;
 use super::meter::Meter;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
-use crate::noise::{NoiseLaw, Seed};
+use crate::noise::Seed;
 use crate::picture::WorkingImage;
 use crate::question::Classes;
 use crate::stats::{Run, Test, Vote};
@@ -48,11 +48,11 @@ impl<'a> Flight<'a> {
         seed: Seed,
     ) -> Result<Self, EngineError> {
         let settings = &engine.settings;
-        let law = NoiseLaw::new(settings.sigma.get(), picture.grid())?;
+        let law = engine.levels.law(settings, picture.grid())?;
         let test = engine.levels.test(settings, &law, &picture)?;
         let copies = Copies {
             picture,
-            law: Arc::new(law),
+            law,
             seed,
             sigma: settings.sigma,
             denoiser: engine.denoiser.clone(),

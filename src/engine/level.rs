@@ -7,23 +7,36 @@
 //!
 //! The share is rounded up to a power of ten of alpha, so that pictures of about the same size share one test.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{EngineError, Settings};
-use crate::noise::NoiseLaw;
+use crate::noise::{Grid, NoiseLaw};
 use crate::picture::WorkingImage;
 use crate::stats::Test;
 
 /// Shares of alpha that the sampler may take: one in a million to one in a hundred.
 const SHARES: [f64; 5] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2];
 
-/// The tests built so far, by share.
+/// The noise laws and tests built so far: both take a moment to build and serve every picture of a run.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
-    built: Mutex<[Option<Test>; SHARES.len()]>,
+    laws: Mutex<Vec<Arc<NoiseLaw>>>,
+    /// By share.
+    tests: Mutex<[Option<Test>; SHARES.len()]>,
 }
 
 impl Levels {
+    /// The noise law on this grid.
+    pub(super) fn law(&self, settings: &Settings, grid: Grid) -> Result<Arc<NoiseLaw>, EngineError> {
+        let mut laws = self.laws.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(law) = laws.iter().find(|law| law.grid() == grid) {
+            return Ok(Arc::clone(law));
+        }
+        let law = Arc::new(NoiseLaw::new(settings.sigma.get(), grid)?);
+        laws.push(Arc::clone(&law));
+        Ok(law)
+    }
+
     /// The test for pictures like this one.
     pub(super) fn test(
         &self,
@@ -32,8 +45,8 @@ impl Levels {
         image: &WorkingImage,
     ) -> Result<Test, EngineError> {
         let alpha = settings.alpha.get();
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        for (share, slot) in SHARES.into_iter().zip(built.iter_mut()) {
+        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        for (share, slot) in SHARES.into_iter().zip(tests.iter_mut()) {
             let test = match slot {
                 Some(test) => test,
                 None => slot.insert(Test::new(settings.plan(alpha * (1.0 - share)))?),

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use smoothgate_denoisers::DenoiserHandle;
 use smoothgate_providers::Endpoint;
 
-use crate::noise::{NoiseLaw, Seed};
+use crate::noise::Seed;
 use crate::picture::WorkingImage;
 use crate::stats::Test;
 
@@ -101,7 +101,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::TooFine`], [`EngineError::Noise`].
     pub fn test_for(&self, picture: &WorkingImage) -> Result<Test, EngineError> {
-        let law = NoiseLaw::new(self.settings.sigma.get(), picture.grid())?;
+        let law = self.levels.law(&self.settings, picture.grid())?;
         self.levels.test(&self.settings, &law, picture)
     }
 
