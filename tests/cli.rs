@@ -185,7 +185,7 @@ fn the_plan_says_votes_radius_and_price() {
 #[test]
 fn tsv_is_what_plot_scripts_read() {
     let out = smoothgate(&[
-        "certify", PICTURES, "--format", "tsv", "--seed", "5", "--quiet", "--truth", "espresso",
+        "certify", PICTURES, "--format", "tsv", "--seed", "5", "--quiet", "--truth", "Espresso",
     ]);
     let table = text(&out.stdout);
     let mut lines = table.lines();

@@ -101,6 +101,22 @@ pub(super) struct Decoded {
     pub(super) orientation: u8,
 }
 
+/// The number of pixels, if it is within the limit.
+fn check_pixels(width: u32, height: u32, limits: &Limits) -> Result<u64, PictureError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.max_pixels {
+        return Err(PictureError::TooManyPixels { width, height, limit: limits.max_pixels });
+    }
+    Ok(pixels)
+}
+
+/// Width and height in a PNG's IHDR chunk, which by the standard comes first (W3C PNG, 5.6 and 11.2.1).
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let header = bytes.get(12..24)?;
+    let number = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    header.starts_with(b"IHDR").then(|| Some((number(4)?, number(8)?)))?
+}
+
 /// Decodes the first picture in `bytes`.
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PictureError> {
     if bytes.is_empty() {
@@ -129,13 +145,14 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PictureEr
     let mut decoder_limits = image::Limits::default();
     decoder_limits.max_alloc = Some(limits.max_decode_bytes);
     reader.limits(decoder_limits.clone());
+    // The PNG decoder reads on to the pixels before it tells the size: ask the header itself first.
+    if let (Format::Png, Some((width, height))) = (format, png_size(bytes)) {
+        check_pixels(width, height, limits)?;
+    }
     let mut decoder = reader.into_decoder().map_err(failed)?;
 
     let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limits.max_pixels {
-        return Err(PictureError::TooManyPixels { width, height, limit: limits.max_pixels });
-    }
+    let pixels = check_pixels(width, height, limits)?;
     if pixels == 0 {
         let reason = format!("it says that it is {width}x{height}");
         return Err(PictureError::Damaged { format, reason });
