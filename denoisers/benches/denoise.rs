@@ -2,11 +2,14 @@
 //!
 //! ```sh
 //! cargo bench -p smoothgate-denoisers --bench denoise -- --rounds 9 \
-//!     --peer "onnxruntime=python denoisers/benches/peer.py onnxruntime"
+//!     --peer "onnxruntime=python benches/peer.py onnxruntime"
 //! ```
 //! Engines take turns, forwards and backwards, so that a change of the clock or of the machine's load meets all of them. Printed are
 //! medians over the rounds, the range, and the median over the rounds of the ratio to the first engine after our own. A peer is a
 //! program that reads lines `NETWORK COUNT HEIGHT WIDTH` and answers each with the milliseconds that one call took.
+//!
+//! On a machine that has other work, `--cpu-time` counts the processor's time instead of the clock's (set `RAYON_NUM_THREADS=1` and give
+//! the peers `cpu 1` as arguments: waiting threads count too).
 //!
 //! `--candle` adds stock Candle. `--case dncnn:1x224x224` (may be repeated) chooses cases. The networks have random weights, which
 //! change no timing: `dncnn` is DnCNN-17 for colour with 64 channels, `unet` the built-in one.
@@ -21,6 +24,7 @@ use std::{
     time::Instant,
 };
 
+use cpu_time::ProcessTime;
 use safetensors::{Dtype, tensor::TensorView};
 use smoothgate_denoisers::{Batch, Denoiser, Device, Engine, Options, open};
 
@@ -102,15 +106,15 @@ impl Drop for Peer {
 
 impl Contestant {
     /// Milliseconds of one call.
-    fn time(&mut self, case: &Case) -> f64 {
+    fn time(&mut self, case: &Case, cpu_time: bool) -> f64 {
         match self {
             Self::Here(denoiser, batch) => {
                 let batch = batch.clone();
-                let start = Instant::now();
+                let (clock, processor) = (Instant::now(), ProcessTime::now());
                 let result = denoiser.denoise(batch, 0.25).unwrap();
-                let time = start.elapsed().as_secs_f64() * 1e3;
+                let time = if cpu_time { processor.elapsed() } else { clock.elapsed() };
                 drop(result);
-                time
+                time.as_secs_f64() * 1e3
             }
             Self::Peer(peer) => {
                 writeln!(peer.input, "{case}").unwrap();
@@ -155,12 +159,13 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn main() {
-    let (mut rounds, mut candle, mut peers, mut cases) = (7, false, vec![], vec![]);
+    let (mut rounds, mut candle, mut cpu_time, mut peers, mut cases) = (7, false, false, vec![], vec![]);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().unwrap().parse().unwrap(),
             "--candle" => candle = true,
+            "--cpu-time" => cpu_time = true,
             "--peer" => peers.push(arguments.next().unwrap()),
             "--case" => cases.push(arguments.next().unwrap()),
             // Cargo's own.
@@ -198,7 +203,7 @@ fn main() {
             let count = contestants.len();
             let order = (0..count).map(|i| if round % 2 == 0 { i } else { count - 1 - i });
             for i in order {
-                let time = contestants[i].1.time(&case);
+                let time = contestants[i].1.time(&case, cpu_time);
                 // The first round warms up.
                 if round > 0 {
                     times[i].push(time / case.shape[0] as f64);

@@ -1,6 +1,6 @@
 """A peer for the benchmark `denoise`: ONNX Runtime, OpenVINO or PyTorch on the same networks with random weights.
 
-python peer.py onnxruntime|openvino|openvino-bf16|pytorch|pytorch-bf16 [threads]
+python peer.py onnxruntime|openvino|openvino-bf16|pytorch|pytorch-bf16 [clock|cpu [threads]]
 Needs torch, and onnx + onnxscript + onnxruntime or openvino. Reads lines `NETWORK COUNT HEIGHT WIDTH`, answers milliseconds.
 """
 
@@ -9,7 +9,9 @@ import os
 import sys
 import time
 
-engine, threads = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else len(os.sched_getaffinity(0))
+engine, kind, threads = (sys.argv[1:] + ["clock", ""][len(sys.argv) - 2 :])[:3]
+threads = int(threads or len(os.sched_getaffinity(0)))
+now = {"clock": time.perf_counter, "cpu": time.process_time}[kind]
 
 import torch
 from torch import nn
@@ -100,6 +102,6 @@ for line in sys.stdin:
         cases[line] = prepare(network, [int(n) for n in shape])
         cases[line]()
         sys.stdout = stdout
-    start = time.perf_counter()
+    start = now()
     cases[line]()
-    print((time.perf_counter() - start) * 1e3, flush=True)
+    print((now() - start) * 1e3, flush=True)
