@@ -1,6 +1,7 @@
 //! Runs a [`Graph`] with the tensor library, on any device it knows.
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::ops::{pixel_shuffle, pixel_unshuffle};
 
 use crate::graph::{Conv, Exit, Graph, Kind, Value};
 
@@ -118,21 +119,6 @@ fn convolve(conv: &Conv, parameters: &Parameters, values: &[Option<Tensor>]) -> 
         y = (y + read(values, residual)?)?;
     }
     if conv.relu { y.relu() } else { Ok(y) }
-}
-
-/// `[n, c * f * f, h, w]` to `[n, c, h * f, w * f]`, in PyTorch's order of channels.
-fn pixel_shuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let c = c / (factor * factor);
-    let x = x.reshape((n, c, factor, factor, h, w))?.permute((0, 1, 4, 2, 5, 3))?;
-    x.reshape((n, c, h * factor, w * factor))
-}
-
-/// The inverse of [`pixel_shuffle`].
-fn pixel_unshuffle(x: &Tensor, factor: usize) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let x = x.reshape((n, c, h / factor, factor, w / factor, factor))?.permute((0, 1, 3, 5, 2, 4))?;
-    x.reshape((n, c * factor * factor, h / factor, w / factor))
 }
 
 fn read(values: &[Option<Tensor>], value: Value) -> Result<&Tensor> {
