@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use futures::StreamExt;
 use smoothgate_providers::{Fault, Price};
+use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
 use super::options::{DenoiserOptions, ProviderName, SizeOptions};
@@ -159,7 +160,7 @@ async fn certify(args: Shared, method: Method) -> Ended {
     let progress = Progress::new(inputs.len(), args.quiet);
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let mut printer = Printer::new(args.format, names.iter().map(String::as_str));
-    let desk = Desk { engine, picture, args: &args, progress: &progress };
+    let desk = Desk { engine, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
     let mut done = futures::stream::iter(inputs.iter().enumerate())
         .map(|(index, input)| desk.work(index, input))
         .buffered(args.jobs.max(1));
@@ -196,6 +197,8 @@ fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> Str
 struct Desk<'a> {
     engine: Engine,
     picture: PictureOptions,
+    /// One file is decoded at a time: a large one takes hundreds of megabytes while it is, and a few when it is done.
+    reading: Semaphore,
     args: &'a Shared,
     progress: &'a Progress,
 }
@@ -265,6 +268,7 @@ impl Desk<'_> {
     }
 
     async fn read(&self, input: &Input) -> Result<Arc<WorkingImage>, PictureFailure> {
+        let _turn = self.reading.acquire().await.map_err(|error| EngineError::Worker(error.to_string()))?;
         let (input, options) = (input.clone(), self.picture);
         let decoded = tokio::task::spawn_blocking(move || {
             let bytes = input.read(&options.limits)?;

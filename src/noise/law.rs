@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::NoiseError;
 use super::curve::Curve;
 
-/// Smallest standard deviation that a law is made for, in units of [0,1] pixel values: 2.55 levels of 8 bits. With
+/// Smallest standard deviation that a law is made for, in units of `[0, 1]` pixel values: 2.55 levels of 8 bits. With
 /// less noise hardly a pixel changes and no radius worth paying for can be certified.
 pub const MIN_SIGMA: f64 = 0.01;
 
-/// Largest standard deviation that a law is made for, in units of [0,1] pixel values. It bounds the table at 10 MB.
+/// Largest standard deviation that a law is made for, in units of `[0, 1]` pixel values. It bounds the table at 10 MB.
 pub const MAX_SIGMA: f64 = 2.0;
 
 /// The grid that a working image and its noise share. Pixel values run from 0 to 1.
@@ -72,7 +72,7 @@ pub struct NoiseLaw {
 }
 
 impl NoiseLaw {
-    /// Makes the table for noise of standard deviation `sigma` (units of [0,1] pixel values, [`MIN_SIGMA`] to
+    /// Makes the table for noise of standard deviation `sigma` (units of `[0, 1]` pixel values, [`MIN_SIGMA`] to
     /// [`MAX_SIGMA`]) on `grid`. It takes about a millisecond on the 8-bit grid and `sigma` times 40 ms on the other.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl NoiseLaw {
         Ok(Self { sigma, grid, tail, prefix, tv_bound })
     }
 
-    /// Standard deviation of the Gaussian before rounding, in units of [0,1] pixel values.
+    /// Standard deviation of the Gaussian before rounding, in units of `[0, 1]` pixel values.
     pub fn sigma(&self) -> f64 {
         self.sigma
     }

@@ -23,7 +23,7 @@ pub enum Encoder {
 }
 
 impl Encoder {
-    /// Encodes three planes of `width * height` values in units of [0,1], cut and rounded as by [`rgb8`].
+    /// Encodes three planes of `width * height` values in units of `[0, 1]`, cut and rounded as by [`rgb8`].
     ///
     /// # Errors
     /// Those of [`rgb8`]; [`PictureError::Encoder`] for a JPEG quality out of range; [`PictureError::Encode`] when the

@@ -2,7 +2,7 @@
 
 use super::{PictureError, WHITE, WorkingImage};
 
-/// Writes picture plus noise as three planes (red, green, blue), each `height * width`, in units of [0,1] values and
+/// Writes picture plus noise as three planes (red, green, blue), each `height * width`, in units of `[0, 1]` values and
 /// not clipped. `noise` is interleaved like the pixels, in steps of the picture's grid; no noise is given as zeros.
 ///
 /// # Errors
@@ -30,7 +30,7 @@ pub fn planes(image: &WorkingImage) -> Vec<f32> {
     (0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).map(value)).collect()
 }
 
-/// Three planes of `width * height` values to interleaved 8-bit RGB: cut to [0,1] and rounded to the nearest level.
+/// Three planes of `width * height` values to interleaved 8-bit RGB: cut to `[0, 1]` and rounded to the nearest level.
 ///
 /// # Errors
 /// [`PictureError::Length`] when the planes are of another size; [`PictureError::NotFinite`] when a value is no number.
@@ -50,7 +50,7 @@ pub fn rgb8(planes: &[f32], width: u32, height: u32) -> Result<Vec<u8>, PictureE
     Ok(rgb)
 }
 
-/// Peak signal-to-noise ratio in dB of two copies in units of [0,1] values, as they are (neither clipped nor rounded):
+/// Peak signal-to-noise ratio in dB of two copies in units of `[0, 1]` values, as they are (neither clipped nor rounded):
 /// `-10 log10(mean squared difference)`, infinite for equal copies.
 ///
 /// # Errors

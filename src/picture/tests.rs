@@ -1,12 +1,11 @@
-//! Every format, every limit, hostile bytes, and the linear algebra that the original radius hangs on.
-//! The files are made by `tests/data/pictures/make.py`.
+//! The files of `tests/data/pictures` (made by `make.py` there), what they show, and how far a picture is from it.
 
-#![expect(clippy::float_cmp, reason = "where equality is asserted, it is meant to the last bit")]
+mod files;
+mod hostile;
+mod output;
+mod resize;
 
-use proptest::prelude::*;
-
-use super::resize::{Axis, apply};
-use super::*;
+use super::{PictureOptions, WorkingImage};
 
 macro_rules! file {
     ($name:literal) => {
@@ -63,11 +62,6 @@ fn native(name: &str) -> WorkingImage {
     WorkingImage::decode(bytes(name), &PictureOptions::default()).unwrap()
 }
 
-fn sized(name: &str, size: &str) -> WorkingImage {
-    let options = PictureOptions { size: size.parse().unwrap(), ..PictureOptions::default() };
-    WorkingImage::decode(bytes(name), &options).unwrap()
-}
-
 fn colour(x: u32, y: u32) -> [f64; 3] {
     [15 * x, 20 * y, 5 * x + 10 * y].map(f64::from)
 }
@@ -95,6 +89,7 @@ fn distance(image: &WorkingImage, expected: impl Fn(u32, u32) -> [f64; 3]) -> f6
     }
     worst
 }
+<<<<<<< HEAD
 
 #[test]
 fn eight_bit_pictures_keep_every_level() {
@@ -620,3 +615,5 @@ fn preprocessing_survives_json() {
 }
 
 const HASH: &str = "8c81b572bd37cb1f5c6364f827aaadb1d7ebcc130e3d5af00adda696a7f7d12d";
+=======
+>>>>>>> picture

@@ -117,13 +117,13 @@ pub struct Preprocessing {
     /// Upper bound of the operator norm of resize and crop, L2 to L2. 1 if the picture was cropped at most; the norm
     /// of a crop is 1.
     pub op_norm: f64,
-    /// Upper bound of the L2 distance, in units of [0,1] values, between the exact result of the linear map and the
+    /// Upper bound of the L2 distance, in units of `[0, 1]` values, between the exact result of the linear map and the
     /// working image: rounding to the grid, and floating point. 0 if nothing was rounded.
     pub rounding_l2: f64,
 }
 
 impl Preprocessing {
-    /// The radius in the original picture that follows from `radius` in the working image; both in units of [0,1]
+    /// The radius in the original picture that follows from `radius` in the working image; both in units of `[0, 1]`
     /// values, rounded down, 0 if nothing follows.
     ///
     /// Let `A` be the linear map and `r(.)` the rounding, `||r(v) - v|| <= e`. For an original `x` and a perturbation
