@@ -52,17 +52,15 @@ impl Case {
     /// Multiplications and additions of direct convolution for one picture, in units of 1e9.
     fn gflop(&self) -> f64 {
         let pixels = (self.shape[1] * self.shape[2]) as f64;
-        let per_pixel = match self.network.as_str() {
-            "dncnn" => 9 * (3 * 64 + 15 * 64 * 64 + 64 * 3),
-            // Per pixel of the level, then per pixel of the picture.
-            _ => {
-                let fine = 9 * (13 * 48 + 8 * 48 * 48 + 48 * 12) + 2 * 48 * 96;
-                let middle = 9 * 8 * 96 * 96 + 2 * 96 * 128;
-                let coarse = 9 * 8 * 128 * 128;
-                (16 * fine + 4 * middle + coarse) / 64
-            }
+        let multiplications = if self.network == "dncnn" {
+            f64::from(9 * (3 * 64 + 15 * 64 * 64 + 64 * 3))
+        } else {
+            let fine = f64::from(9 * (13 * 48 + 8 * 48 * 48 + 48 * 12) + 2 * 48 * 96);
+            let middle = f64::from(9 * 8 * 96 * 96 + 2 * 96 * 128);
+            let coarse = f64::from(9 * 8 * 128 * 128);
+            fine / 4.0 + middle / 16.0 + coarse / 64.0
         };
-        2e-9 * per_pixel as f64 * pixels
+        2e-9 * multiplications * pixels
     }
 }
 

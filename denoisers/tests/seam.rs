@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs, path::Path};
 
 use safetensors::{Dtype, tensor::TensorView};
 use smoothgate_denoisers::{
-    Batch, ClassifyError, DenoiseError, Denoiser, Device, OpenError, Options, WeightsError, open,
+    Batch, ClassifyError, DenoiseError, Denoiser, Device, Engine, OpenError, Options, WeightsError, open,
     open_classifier,
 };
 
@@ -197,6 +197,24 @@ fn files_that_are_no_model_are_refused() {
         open_classifier("things64", &cpu()).unwrap().classify(noisy(1, 32, 32)),
         Err(ClassifyError::Size { found: (32, 32), expected: (64, 64) })
     ));
+}
+
+/// Our kernels against Candle's, on sizes large enough for every way of sharing work, at the ends of the range of noise.
+#[test]
+fn own_kernels_agree_with_candle() {
+    let mut options = cpu();
+    options.engine = Engine::Candle;
+    for (count, height, width, sigma) in [(1, 96, 200, 0.02), (2, 61, 64, 1.0), (9, 32, 32, 0.25)] {
+        let batch = noisy(count, height, width);
+        for model in ["unet".to_owned(), data("dncnn-denoised-smoothing.safetensors")] {
+            let own = open(&model, &cpu()).unwrap().denoise(batch.clone(), sigma).unwrap();
+            let candle = open(&model, &options).unwrap().denoise(batch.clone(), sigma).unwrap();
+            let difference =
+                own.data().iter().zip(candle.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("{model} {count}x{height}x{width}, sigma {sigma}: largest difference {difference:e}");
+            assert!(difference < 5e-5, "{difference:e}");
+        }
+    }
 }
 
 /// Every device that is there computes the same as the CPU, within the rounding of another order of sums.

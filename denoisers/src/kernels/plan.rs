@@ -10,7 +10,7 @@ use crate::graph::{Graph, Kind, Value};
 /// stay in the second-level cache.
 const TILES: usize = 24;
 /// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
-const GROUP_FLOATS: usize = 1 << 20;
+const GROUP_FLOATS: usize = 1 << 21;
 
 /// Layouts and places of all values, and how the work is cut. None of it changes any result.
 pub(super) struct Plan {

@@ -29,6 +29,9 @@ pub(super) trait Simd: Copy {
     unsafe fn mul_sub_from(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where it is greater than 0, else +0 (also for NaN).
     unsafe fn relu(a: Self::V) -> Self::V;
+    /// Asks for a cache line, which need not exist; does nothing where there is no instruction for it.
+    #[inline(always)]
+    unsafe fn prefetch(_line: *const f32) {}
 }
 
 /// Any processor: arrays that the compiler may vectorise as it sees fit, and a fused multiply-add in software where there is

@@ -50,21 +50,25 @@ fn graph(numbers: &mut Numbers, entry: Entry, [a, b]: [usize; 2]) -> Graph {
 }
 
 /// `[channels, height, width]`.
-struct Features(usize, usize, usize, Vec<f64>);
+struct Features {
+    height: usize,
+    width: usize,
+    data: Vec<f64>,
+}
 
 impl Features {
-    fn zero(c: usize, h: usize, w: usize) -> Self {
-        Self(c, h, w, vec![0.0; c * h * w])
+    fn zero(channels: usize, height: usize, width: usize) -> Self {
+        Self { height, width, data: vec![0.0; channels * height * width] }
     }
 
     /// Zero outside.
     fn get(&self, c: usize, y: isize, x: isize) -> f64 {
-        let inside = (0..self.1 as isize).contains(&y) && (0..self.2 as isize).contains(&x);
-        if inside { self.3[(c * self.1 + y as usize) * self.2 + x as usize] } else { 0.0 }
+        let inside = (0..self.height as isize).contains(&y) && (0..self.width as isize).contains(&x);
+        if inside { self.data[(c * self.height + y as usize) * self.width + x as usize] } else { 0.0 }
     }
 
     fn set(&mut self, c: usize, y: usize, x: usize, value: f64) {
-        self.3[(c * self.1 + y) * self.2 + x] = value;
+        self.data[(c * self.height + y) * self.width + x] = value;
     }
 }
 
@@ -114,9 +118,9 @@ fn convolve(conv: &Conv, from: &Features, residual: Option<&Features>) -> Featur
         Kind::Up2x2 => (1, 0),
     };
     let (h, w) = match conv.kind {
-        Kind::Up2x2 => (from.1 * 2, from.2 * 2),
-        Kind::Down2x2 => (from.1 / 2, from.2 / 2),
-        _ => (from.1.div_ceil(stride), from.2.div_ceil(stride)),
+        Kind::Up2x2 => (from.height * 2, from.width * 2),
+        Kind::Down2x2 => (from.height / 2, from.width / 2),
+        _ => (from.height.div_ceil(stride), from.width.div_ceil(stride)),
     };
     let k = conv.kind.size();
     let mut to = Features::zero(conv.out_channels, h, w);

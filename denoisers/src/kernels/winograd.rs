@@ -82,17 +82,15 @@ impl Winograd {
     pub(super) unsafe fn tiles<S: Simd>(&self, job: &Job, tiles: Range<usize>, scratch: *mut f32) {
         let count = tiles.len();
         let (in_slab, out_slab) = (Self::slab(count, self.in_channels), Self::slab(count, self.out_channels));
-        let (columns, per_picture) = {
-            let (rows, columns) = job.to_layout.tiles();
-            (columns, rows * columns)
-        };
+        let place = Places::of(&job.to_layout);
+        let total = place.per_picture * job.pictures;
         // SAFETY: the layouts reach one pixel beyond the last tile on every side, so all 6x6 inputs exist; scratch holds both
-        // sets of slabs one after the other; outputs beyond the picture are not written.
+        // sets of slabs one after the other; outputs beyond the picture are not written; what is asked for ahead is
+        // within the buffers too.
         unsafe {
             let products = scratch.add(POINTS * in_slab);
             for (i, tile) in tiles.clone().enumerate() {
-                let (picture, y, x) =
-                    (tile / per_picture, tile % per_picture / columns * 4, tile % per_picture % columns * 4);
+                let (picture, y, x) = place.tile(tile);
                 let from = job.from.add(job.from_layout.at(picture, y, x));
                 let steps = (job.from_layout.row(), job.from_layout.channels);
                 for c in (0..self.in_channels).step_by(S::LANES) {
@@ -101,6 +99,18 @@ impl Winograd {
                 }
             }
             for point in 0..POINTS {
+                // The products leave the memory idle: fetch the outputs' lines, and the inputs of the block that follows.
+                for i in point * count / POINTS..(point + 1) * count / POINTS {
+                    let (picture, y, x) = place.tile(tiles.start + i);
+                    prefetch::<S>(job.to.add(job.to_layout.at(picture, y + 1, x + 1)), &job.to_layout);
+                    if tiles.end + i < total {
+                        let (picture, y, x) = place.tile(tiles.end + i);
+                        prefetch::<S>(
+                            job.from.add(job.from_layout.at(picture, y + 2, x + 2)),
+                            &job.from_layout,
+                        );
+                    }
+                }
                 for p in 0..self.out_channels / self.panel {
                     let row = (point * (self.out_channels / self.panel) + p) * self.in_channels;
                     let product = Product {
@@ -114,8 +124,7 @@ impl Winograd {
                 }
             }
             for (i, tile) in tiles.enumerate() {
-                let (picture, y, x) =
-                    (tile / per_picture, tile % per_picture / columns * 4, tile % per_picture % columns * 4);
+                let (picture, y, x) = place.tile(tile);
                 let at = job.to_layout.at(picture, y + 1, x + 1);
                 for c in (0..self.out_channels).step_by(S::LANES) {
                     let output = Output {
@@ -133,6 +142,41 @@ impl Winograd {
                     output.transform::<S>(products.add(i * self.out_channels + c), out_slab, bias);
                 }
             }
+        }
+    }
+}
+
+/// Where the tiles of a layout are.
+#[derive(Clone, Copy)]
+struct Places {
+    columns: usize,
+    per_picture: usize,
+}
+
+impl Places {
+    fn of(layout: &Layout) -> Self {
+        let (rows, columns) = layout.tiles();
+        Self { columns, per_picture: rows * columns }
+    }
+
+    /// Picture, row and column of a tile's first pixel.
+    #[inline(always)]
+    fn tile(self, tile: usize) -> (usize, usize, usize) {
+        let in_picture = tile % self.per_picture;
+        (tile / self.per_picture, in_picture / self.columns * 4, in_picture % self.columns * 4)
+    }
+}
+
+/// Asks for 4x4 pixels.
+///
+/// # Safety
+/// The pixels are within the buffer.
+#[inline(always)]
+unsafe fn prefetch<S: Simd>(from: *const f32, layout: &Layout) {
+    for y in 0..4 {
+        for line in (0..4 * layout.channels).step_by(16) {
+            // SAFETY: within the 4x4 pixels.
+            unsafe { S::prefetch(from.add(y * layout.row() + line)) };
         }
     }
 }
