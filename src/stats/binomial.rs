@@ -48,9 +48,10 @@ pub fn ln_binom_sf(k: usize, n: usize, p: f64) -> f64 {
     }
 }
 
-/// ln P(Bin(n, p) ≥ k) for k ≥ 1 above the mean: the leading term C(n,k) pᵏ qⁿ⁻ᵏ⁺¹ times the continued fraction.
+/// ln P(Bin(n, p) ≥ k) for k ≥ 1 above the mean: the leading term, P(X = k) k q, over the continued fraction.
 fn ln_tail(k: usize, n: usize, p: f64, q: f64) -> f64 {
-    ln_pmf(k, n, p, q) + q.ln() + beta_fraction(k as f64, (n - k + 1) as f64, p).ln()
+    let agree = k as f64;
+    ln_pmf(k, n, p, q) + (agree * q / beta_fraction(agree, (n - k + 1) as f64, p, q)).ln()
 }
 
 /// ln P(Bin(n, p) = k), q = 1 - p, for p and q strictly inside (0, 1) (Loader 2000, equation 1).
@@ -107,25 +108,25 @@ fn deviance(x: f64, m: f64) -> f64 {
     sum
 }
 
-/// The continued fraction of `I_x(a, b)`, for x < (a+1)/(a+b+2), where it converges in O(√max(a,b)) steps.
-fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
-    const TINY: f64 = 1e-300;
-    let away_from_zero = |v: f64| if v.abs() < TINY { TINY } else { v };
-    let steps = 1000 + 20 * a.max(b).sqrt() as u32;
-    let mut c = 1.0;
-    let mut d = away_from_zero(1.0 - (a + b) * x / (a + 1.0)).recip();
-    let mut value = d;
-    for m in 1..steps {
-        let m = f64::from(m);
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
-        let mut change = 1.0;
-        for coefficient in [even, odd] {
-            d = away_from_zero(1.0 + coefficient * d).recip();
-            c = away_from_zero(1.0 + coefficient / c);
-            change = c * d;
-            value *= change;
-        }
+/// The denominator f of `I_x(a, b) = xᵃ yᵇ / (B(a, b) f)`, y = 1 - x, for x < (a+1)/(a+b+2): the even part of the
+/// continued fraction DLMF 8.17.22 (Didonato and Morris 1992, section 4).
+///
+/// There all its terms are positive, so nothing cancels, and O(√max(a,b)) of them suffice.
+fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
+    let excess = a * y - b * x + 1.0;
+    let mut value = a * excess / (a + 1.0);
+    // The modified Lentz method: c and d are the ratios of successive numerators and denominators.
+    let (mut c, mut d) = (value, 0.0);
+    let steps = (1000.0 + 20.0 * a.max(b).sqrt()).min(2e6) as u32;
+    for m in (1..steps).map(f64::from) {
+        let odd = a + 2.0 * m - 1.0;
+        let numerator = m * (a + m - 1.0) / odd * ((a + b + m - 1.0) / odd) * (b - m) * x * x;
+        let denominator =
+            m + m * (b - m) * x / odd + (a + m) * (excess + m * (1.0 + y)) / (a + 2.0 * m + 1.0);
+        d = (denominator + numerator * d).recip();
+        c = denominator + numerator / c;
+        let change = c * d;
+        value *= change;
         if (change - 1.0).abs() < f64::EPSILON {
             break;
         }

@@ -68,6 +68,8 @@ pub enum Reason {
     Exhausted,
     /// No label led the selection votes.
     NoLabel,
+    /// The caller stopped before the test had decided.
+    Stopped,
 }
 
 /// The votes a decision rests on: 0..`votes` in index order, of which 0..`selection` only chose the label.

@@ -58,6 +58,25 @@ pub enum StatsError {
          the test with the label rule `leader`"
     )]
     LabelNotFixed,
+    /// A table that is none, or another plan's. A table from a cache is to be thrown away and built anew.
+    #[error(
+        "the table cannot be used: {fault}; if it was read from a cache, delete it there and it is built anew"
+    )]
+    Table {
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A table that would certify false claims too often.
+    #[error(
+        "the table certifies a false claim with probability {error:e}, above alpha = {alpha:e}; if it was read from a \
+         cache, delete it there and it is built anew"
+    )]
+    Level {
+        /// The probability, or a bound on it.
+        error: f64,
+        /// What is allowed.
+        alpha: f64,
+    },
     /// A test that bounds a rival was planned for labels of which an answer may hold several.
     #[error(
         "a test against the strongest rival needs labels that exclude one another, not an open vocabulary: use a test \

@@ -10,10 +10,14 @@ use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
 use super::error::{StatsError, check, check_alpha, check_sigma};
 use super::label::LabelRule;
 use super::radius::{radius_l2, radius_l2_two_class, report};
+use super::selection::Selection;
 use super::vote::{Tally, Vote};
 
 /// No count of votes certifies.
 const NEVER: usize = usize::MAX;
+
+/// Votes that a test can have at most.
+const MOST_VOTES: usize = 100_000_000;
 
 /// Rival counts for which the least agreement is kept; beyond this many, only every so-manieth is.
 const RIVAL_GRID: usize = 1024;
@@ -178,8 +182,10 @@ impl FixedSize {
     /// A test of `selection` votes that choose the label (0: none do) and `votes` that are counted.
     pub(crate) fn new(criterion: Criterion, selection: usize, votes: usize) -> Result<Self, StatsError> {
         criterion.check()?;
-        if votes == 0 {
-            return Err(StatsError::Parameter { name: "n", value: votes, range: "at least 1" });
+        for (name, value, least) in [("n", votes, 1), ("n0", selection, 0)] {
+            if value < least || value > MOST_VOTES {
+                return Err(StatsError::Parameter { name, value, range: "at least 1 and at most 100000000" });
+            }
         }
         let reach = Reach::new(&criterion, votes);
         if reach.least.is_empty() {
@@ -203,36 +209,30 @@ impl FixedSize {
 /// The votes of one fixed-size test so far.
 #[derive(Debug, Clone)]
 pub(crate) struct FixedSizeRun {
-    label: Option<usize>,
-    selection: Tally,
+    selection: Selection,
     tally: Tally,
 }
 
 impl FixedSizeRun {
-    pub(crate) fn new(label: Option<usize>) -> Self {
-        Self { label, selection: Tally::new(), tally: Tally::new() }
+    pub(crate) fn new(test: &FixedSize, label: Option<usize>) -> Self {
+        let size = if label.is_some() { 0 } else { test.selection };
+        Self { selection: Selection::new(label, size), tally: Tally::new() }
     }
 
     /// Counts one vote and decides.
     pub(crate) fn push(&mut self, test: &FixedSize, vote: Vote) -> Decision {
-        if self.selection.votes() < test.selection {
+        if self.selection.left() > 0 {
             self.selection.push(vote);
-            if self.selection.votes() < test.selection {
-                return Decision::Continue;
-            }
-            self.label =
-                self.selection.leader().filter(|&l| self.selection.agree(l) >= self.selection.no_label());
-            return match self.label {
-                Some(_) => Decision::Continue,
-                None => self.abstain(Reason::NoLabel),
-            };
+            let no_label = self.selection.left() == 0 && self.selection.label().is_none();
+            return if no_label { self.abstain(Reason::NoLabel) } else { Decision::Continue };
         }
         self.tally.push(vote);
         self.decide(test)
     }
 
     fn decide(&self, test: &FixedSize) -> Decision {
-        let Evidence { agree, rival, .. } = self.evidence();
+        let evidence = self.evidence();
+        let Evidence { agree, rival, .. } = evidence;
         let seen = self.tally.votes();
         if test.reach.lost(seen, agree, rival) {
             return self.abstain(Reason::OutOfReach);
@@ -241,17 +241,13 @@ impl FixedSizeRun {
         if !over {
             return Decision::Continue;
         }
-        // What is missing of the votes at an early end cannot change the result: count it against the label.
+        // Votes that are missing at an early end cannot change the result: count them for the rival.
         let rival_at_end = rival + (test.reach.votes - seen);
         let proof = test.criterion.prove(agree, rival_at_end, test.reach.votes);
         match (self.class(), proof) {
-            (Some(class), Some(Proof { radius, p_lower, rival_upper })) => Decision::Certified(Certified {
-                class,
-                radius,
-                p_lower,
-                rival_upper,
-                evidence: self.evidence(),
-            }),
+            (Some(class), Some(Proof { radius, p_lower, rival_upper })) => {
+                Decision::Certified(Certified { class, radius, p_lower, rival_upper, evidence })
+            }
             _ => self.abstain(Reason::OutOfReach),
         }
     }
@@ -261,18 +257,16 @@ impl FixedSizeRun {
         let Evidence { agree, rival, .. } = self.evidence();
         let (reach, seen) = (&test.reach, self.tally.votes());
         let left = reach.votes - seen;
-        let estimation = first_count(1, left, |j| {
-            reach.lost(seen + j, agree, rival + j)
-                || test.stops_when_won && reach.won(seen + j, agree + j, rival)
-        });
-        let estimation = estimation.min(left);
-        let selection = test.selection - self.selection.votes();
-        if selection == 0 {
-            return estimation;
+        let over_after = |j: usize| {
+            let won = test.stops_when_won && reach.won(seen + j, agree + j, rival);
+            won || reach.lost(seen + j, agree, rival + j)
+        };
+        let estimation = first_count(1, left, over_after).min(left);
+        match self.selection.left() {
+            0 => estimation,
+            selection if self.selection.will_choose() => selection + estimation,
+            selection => selection,
         }
-        let leader = self.selection.leader().map_or(0, |class| self.selection.agree(class));
-        let label_is_sure = leader > 0 && leader >= self.selection.no_label() + selection;
-        if label_is_sure { selection + estimation } else { selection }
     }
 
     /// Further votes up to the end, if the test is on its way to a certificate, else [`Self::needed`].
@@ -287,21 +281,22 @@ impl FixedSizeRun {
     }
 
     fn class(&self) -> Option<usize> {
-        self.label.or_else(|| self.tally.leader())
+        self.selection.label().or_else(|| self.tally.leader())
     }
 
     pub(crate) fn evidence(&self) -> Evidence {
+        let seen = self.tally.votes();
         let class = self.class();
         Evidence {
-            votes: self.selection.votes() + self.tally.votes(),
+            votes: self.selection.votes() + seen,
             selection: self.selection.votes(),
             agree: class.map_or(0, |class| self.tally.agree(class)),
-            // Without any vote for a class, everything is against whichever comes.
-            rival: class.map_or(self.tally.votes(), |class| self.tally.rival(class)),
+            // Without a vote for any class, everything is against whichever comes.
+            rival: class.map_or(seen, |class| self.tally.rival(class)),
         }
     }
 
-    fn abstain(&self, reason: Reason) -> Decision {
+    pub(crate) fn abstain(&self, reason: Reason) -> Decision {
         let class = self.class().or_else(|| self.selection.leader());
         Decision::Abstained(Abstained { reason, class, evidence: self.evidence() })
     }

@@ -9,6 +9,8 @@
 //! distance `σ/2 (Φ⁻¹(p_A) - Φ⁻¹(p_B))` of x. The probabilities are bounded from votes; α bounds the probability that a
 //! certificate is wrong, whatever the classifier is, whichever draws fail, and whenever one stops asking.
 
+mod anytime;
+mod band;
 mod binomial;
 mod bounds;
 mod decision;
@@ -17,12 +19,22 @@ mod fixed;
 mod label;
 mod normal;
 mod norms;
+mod one_bound;
 mod plan;
 mod radius;
+mod selection;
+mod staircase;
+mod test;
 #[cfg(test)]
 mod tests;
+mod topk;
+mod two_class;
+mod two_class_build;
+mod two_class_plane;
+mod verify;
 mod vote;
 
+pub use anytime::{anytime_log_wealth, anytime_lower};
 pub use binomial::{binom_sf, binom_test_half, ln_binom_sf};
 pub use bounds::{cp_lower, cp_upper, fewest_votes, largest_radius, tau_for_radius};
 pub use decision::{Abstained, Certified, Decision, Evidence, Reason};
@@ -33,6 +45,11 @@ pub use norms::{
     Norm, radius_from_l2, radius_l0_ablation, radius_l1_laplace, radius_l1_laplace_two_class,
     radius_l1_uniform, radius_linf_uniform,
 };
-pub use plan::{Method, Plan, Run, Test};
+pub use one_bound::{OneBoundTable, Operating};
+pub use plan::{Ladder, Method, Plan};
 pub use radius::{radius_l2, radius_l2_two_class, radius_original_space, radius_topk, round_down};
+pub use staircase::Tables;
+pub use test::{Run, Test};
+pub use two_class::TwoClassTable;
+pub use verify::{verify_table, verify_two_class_table};
 pub use vote::{Tally, Vote};

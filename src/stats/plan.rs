@@ -1,25 +1,17 @@
-//! A test: its parameters as a certificate records them, the test made from them, and one run of it.
-
-use std::sync::Arc;
+//! What a test is, as a certificate records it.
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::{Decision, Evidence};
-use super::error::StatsError;
-use super::fixed::{Claim, Criterion, FixedSize, FixedSizeRun};
 use super::label::LabelRule;
-use super::vote::Vote;
 
-/// From this vote on more votes may be on their way than are surely needed (stats.md section 6, "ramp").
-const PATIENCE: usize = 10;
-
-/// All that defines a test. Fixed, and recorded, before the first noisy vote; a certificate holds it, and whoever
-/// verifies the certificate derives the decision again from it and the votes.
+/// All that defines a test. Fixed, and recorded, before the first noisy vote; whoever verifies a certificate derives the
+/// decision again from the plan and the votes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Standard deviation of the noise, in the unit in which radii are stated.
+    /// Standard deviation of the noise, in the unit in which radii are stated; positive.
     pub sigma: f64,
-    /// The probability granted to a wrong certificate, in (0, 1). It covers every claim of the test.
+    /// The probability granted to a wrong certificate, in (0, 1); below 0.2 for the tests by tables. It covers every
+    /// claim of the test together.
     pub alpha: f64,
     /// When the label is chosen.
     pub label: LabelRule,
@@ -29,7 +21,7 @@ pub struct Plan {
 
 /// The tests, by the names that the command line and certificates use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "test", rename_all = "snake_case")]
+#[serde(tag = "test", rename_all = "lowercase")]
 pub enum Method {
     /// CERTIFY of Cohen et al. 2019: `n0` selection votes choose the label, `n` estimation votes bound its probability.
     /// When the label is fixed in advance, no selection votes are cast.
@@ -54,6 +46,59 @@ pub enum Method {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rival_share: Option<f64>,
     },
+    /// The exact sequential test against the strongest rival (two-class table), for one radius or a ladder of them.
+    Table(Ladder),
+    /// The exact sequential test of the label's own probability (one-bound table), for one radius or a ladder of them.
+    Table1(Ladder),
+    /// The largest radius, bounded at every vote at once; it goes on while that pays.
+    Anytime {
+        /// The last vote.
+        n_max: usize,
+        /// Votes between two looks at the radius.
+        every: usize,
+        /// It stops where the next `every` votes would gain less radius than this; 0 goes on to the last vote.
+        gain: f64,
+        /// No look before this vote stops it.
+        #[serde(default)]
+        n_min: usize,
+        /// As for `Fixed`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rival_share: Option<f64>,
+    },
+    /// Whether the label is among the k most likely ones, with a fixed number of votes (Jia et al. 2020). When the label
+    /// is fixed in advance, no selection votes are cast.
+    Topk {
+        /// How many labels may be more likely, less one.
+        k: usize,
+        /// Selection votes.
+        n0: usize,
+        /// Estimation votes.
+        n: usize,
+    },
+}
+
+/// The radii and the horizon of a test by tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ladder {
+    /// Radii to certify, strictly increasing, in the unit of σ; at most 8 σ. Several cost no more than the first.
+    pub radii: Vec<f64>,
+    /// The last vote. It cannot be raised after votes were seen: α is spent over this horizon.
+    pub n_max: usize,
+    /// The probability of certifying that is given up for early rejections, where a label would otherwise be certified
+    /// with probability 0.95: 0.05 unless said otherwise, 0 to reject only what is out of reach.
+    #[serde(default = "Ladder::usual_futility")]
+    pub futility: f64,
+}
+
+impl Ladder {
+    /// A ladder with the usual futility rule.
+    pub fn new(radii: Vec<f64>, n_max: usize) -> Self {
+        Self { radii, n_max, futility: Self::usual_futility() }
+    }
+
+    fn usual_futility() -> f64 {
+        0.05
+    }
 }
 
 impl Method {
@@ -63,154 +108,10 @@ impl Method {
             Self::Cohen { .. } => "cohen",
             Self::Predict { .. } => "predict",
             Self::Fixed { .. } => "fixed",
-        }
-    }
-}
-
-/// A test that is ready to run, any number of times and on any thread. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Test {
-    plan: Arc<Plan>,
-    design: Design,
-}
-
-/// What was computed from the plan, once for all runs.
-#[derive(Debug, Clone)]
-enum Design {
-    FixedSize(Arc<FixedSize>),
-}
-
-impl Test {
-    /// Makes the test that a plan describes.
-    ///
-    /// # Errors
-    /// [`StatsError::OutOfRange`] and [`StatsError::Parameter`] for a plan that makes no sense;
-    /// [`StatsError::Infeasible`], with the number of votes that would do, for one that could not certify even if all
-    /// votes agreed. Nothing needs to be paid to find out.
-    pub fn new(plan: Plan) -> Result<Self, StatsError> {
-        let Plan { sigma, alpha, label, .. } = plan;
-        let design = match plan.method {
-            Method::Cohen { n0, n } => {
-                // The selection votes have paid for the choice: to the estimation votes the label is a fixed one.
-                let (selection, label) = match label {
-                    LabelRule::Leader if n0 == 0 => {
-                        return Err(StatsError::Parameter { name: "n0", value: n0, range: "at least 1" });
-                    }
-                    LabelRule::Leader => (n0, LabelRule::Fixed),
-                    LabelRule::Fixed | LabelRule::Open { .. } => (0, label),
-                };
-                fixed_size(Criterion { claim: Claim::Majority, sigma, alpha, label }, selection, n)?
-            }
-            Method::Predict { n } => {
-                fixed_size(Criterion { claim: Claim::MostLikely, sigma, alpha, label }, 0, n)?
-            }
-            Method::Fixed { n, rival_share } => {
-                let claim = rival_share.map_or(Claim::Majority, |rival_share| Claim::Gap { rival_share });
-                fixed_size(Criterion { claim, sigma, alpha, label }, 0, n)?
-            }
-        };
-        Ok(Self { plan: Arc::new(plan), design })
-    }
-
-    /// The plan it was made from.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The most votes that a run can ask for.
-    pub fn max_votes(&self) -> usize {
-        match &self.design {
-            Design::FixedSize(test) => test.max_votes(),
-        }
-    }
-
-    /// The largest radius that a run can certify, in the unit of σ; 0 for PREDICT.
-    pub fn largest_radius(&self) -> f64 {
-        match &self.design {
-            Design::FixedSize(test) => test.largest_radius(),
-        }
-    }
-
-    /// A run, before its first vote. `label` is the class that is asked about, if it is fixed before the votes.
-    ///
-    /// A test whose level pays for the choice of the label may be run for a fixed label; the reverse may not.
-    ///
-    /// # Errors
-    /// [`StatsError::LabelNotFixed`] if the plan's label rule is not `leader` and no label is given.
-    pub fn start(&self, label: Option<usize>) -> Result<Run, StatsError> {
-        if label.is_none() && self.plan.label != LabelRule::Leader {
-            return Err(StatsError::LabelNotFixed);
-        }
-        let state = match &self.design {
-            Design::FixedSize(test) => State::FixedSize(Arc::clone(test), FixedSizeRun::new(label)),
-        };
-        Ok(Run { state, decision: Decision::Continue })
-    }
-}
-
-fn fixed_size(criterion: Criterion, selection: usize, votes: usize) -> Result<Design, StatsError> {
-    Ok(Design::FixedSize(Arc::new(FixedSize::new(criterion, selection, votes)?)))
-}
-
-/// One run of a test: fed with votes in index order, it says after each whether to go on.
-///
-/// The decision after vote n is a function of votes 0..n-1 alone. It may be abandoned at any vote for any reason
-/// (budget, interrupt, impatience) without harm to the guarantee: that is only an abstention.
-#[derive(Debug, Clone)]
-pub struct Run {
-    state: State,
-    decision: Decision,
-}
-
-/// The design with the votes so far.
-#[derive(Debug, Clone)]
-enum State {
-    FixedSize(Arc<FixedSize>, FixedSizeRun),
-}
-
-impl Run {
-    /// Counts the next vote in index order. After a final decision further votes are no evidence: they are ignored, and
-    /// the decision stays.
-    pub fn push(&mut self, vote: Vote) -> Decision {
-        if self.decision == Decision::Continue {
-            self.decision = match &mut self.state {
-                State::FixedSize(test, run) => run.push(test, vote),
-            };
-        }
-        self.decision
-    }
-
-    /// The decision so far.
-    pub fn decision(&self) -> Decision {
-        self.decision
-    }
-
-    /// The votes counted so far.
-    pub fn evidence(&self) -> Evidence {
-        match &self.state {
-            State::FixedSize(_, run) => run.evidence(),
-        }
-    }
-
-    /// How many further votes are needed before any decision can fall, whatever they say: as many may be on their way
-    /// at once without a wasted call (`free_window` of stats.md section 6). 0 once decided.
-    pub fn needed(&self) -> usize {
-        if self.decision.is_final() {
-            return 0;
-        }
-        match &self.state {
-            State::FixedSize(test, run) => run.needed(test),
-        }
-    }
-
-    /// How many further votes may be on their way at once: [`Self::needed`] at first, and from vote 10 on, while the
-    /// votes point to a certificate, up to the earliest vote at which it could be given. Never less than `needed`.
-    pub fn ramp(&self) -> usize {
-        if self.decision.is_final() {
-            return 0;
-        }
-        match &self.state {
-            State::FixedSize(test, run) => run.ramp(test, PATIENCE).max(run.needed(test)),
+            Self::Table(_) => "table",
+            Self::Table1(_) => "table1",
+            Self::Anytime { .. } => "anytime",
+            Self::Topk { .. } => "topk",
         }
     }
 }

@@ -53,27 +53,36 @@ pub fn radius_l2_two_class(p_a_lower: f64, p_b_upper: f64, sigma: f64) -> Result
 pub fn radius_topk(p_lower: f64, others_upper: &[f64], k: usize, sigma: f64) -> Result<f64, StatsError> {
     check_probability("p_lower", p_lower)?;
     check_sigma(sigma)?;
+    for &p in others_upper {
+        check_probability("others_upper", p)?;
+    }
     if k == 0 {
         return Err(StatsError::Parameter { name: "k", value: k, range: "at least 1" });
     }
-    let rest = 1.0 - p_lower;
-    let mut others = others_upper
-        .iter()
-        .map(|&p| check_probability("others_upper", p).map(|p| p.min(rest)))
-        .collect::<Result<Vec<_>, _>>()?;
-    others.sort_by(|a, b| b.total_cmp(a));
-    others.resize(k, 0.0);
-    let mut best = 0.0_f64;
-    let mut smallest = 0.0;
-    for t in 1..=k {
-        smallest += others[k - t];
-        best = best.max(topk_radius_of(p_lower, f64::min(smallest, rest), t as f64, sigma));
-    }
-    Ok(best)
+    let radius = |(t, sum): (usize, f64)| topk_radius(p_lower, sum, t as f64);
+    Ok(sigma * topk_sums(p_lower, others_upper, k).into_iter().map(radius).fold(0.0, f64::max))
 }
 
-/// The R of [`radius_topk`] for one t, given the sum of the t smallest bounds.
-fn topk_radius_of(p_lower: f64, sum: f64, t: f64, sigma: f64) -> f64 {
+/// Whether [`radius_topk`] of these bounds is positive.
+pub(crate) fn is_topk(p_lower: f64, others_upper: &[f64], k: usize) -> bool {
+    topk_sums(p_lower, others_upper, k).into_iter().any(|(t, sum)| p_lower > sum / t as f64)
+}
+
+/// t and `S_t`, for t = 1..=k.
+fn topk_sums(p_lower: f64, others_upper: &[f64], k: usize) -> Vec<(usize, f64)> {
+    let rest = 1.0 - p_lower;
+    let mut others: Vec<f64> = others_upper.iter().map(|&p| p.min(rest)).collect();
+    others.sort_by(|a, b| b.total_cmp(a));
+    others.resize(k, 0.0);
+    let sums = others.iter().rev().scan(0.0, |sum, p| {
+        *sum += p;
+        Some(f64::min(*sum, rest))
+    });
+    (1..).zip(sums).collect()
+}
+
+/// R/σ of [`radius_topk`] for one t and its sum.
+fn topk_radius(p_lower: f64, sum: f64, t: f64) -> f64 {
     if p_lower <= sum / t {
         return 0.0;
     }
@@ -84,7 +93,7 @@ fn topk_radius_of(p_lower: f64, sum: f64, t: f64, sigma: f64) -> f64 {
     // The left side falls and the right side rises with R. At the upper end the left side is Φ(-40) or less, which
     // is 0 in doubles, and the right side is 1/t.
     let holds = |r: f64| normal_cdf(a - r) >= normal_cdf(s + r) / t;
-    sigma * last_double(0.0, a.abs() + s.abs() + 40.0, holds)
+    last_double(0.0, a.abs() + s.abs() + 40.0, holds)
 }
 
 /// The radius in the space of the original picture, from the radius at the working resolution, when the working

@@ -77,11 +77,12 @@ impl Tally {
         self.others(class).max().unwrap_or(0) + self.failed
     }
 
-    /// The same for every rival that was seen, the strongest first.
-    pub fn rivals(&self, class: usize) -> Vec<usize> {
-        let mut rivals: Vec<usize> = self.others(class).map(|count| count + self.failed).collect();
+    /// The same for each of the k strongest rivals, the strongest first; every failure counts for each of them.
+    pub fn rivals(&self, class: usize, k: usize) -> Vec<usize> {
+        let mut rivals: Vec<usize> = self.others(class).collect();
         rivals.sort_unstable_by(|a, b| b.cmp(a));
-        rivals
+        rivals.resize(k, 0);
+        rivals.iter().map(|count| count + self.failed).collect()
     }
 
     /// The votes of every answer that is not `class`, no label included.

@@ -1,0 +1,371 @@
+//! A test made from its plan, and one run of it.
+
+use std::sync::Arc;
+
+use super::anytime::{Anytime, AnytimeRun};
+use super::bounds::tau_for_radius;
+use super::decision::{Decision, Evidence, Reason};
+use super::error::{StatsError, check};
+use super::fixed::{Claim, Criterion, FixedSize, FixedSizeRun};
+use super::label::LabelRule;
+use super::one_bound::{OneBoundTable, Operating};
+use super::plan::{Ladder, Method, Plan};
+use super::staircase::{Staircase, StaircaseRun, Tables};
+use super::topk::{TopK, TopKRun};
+use super::two_class::TwoClassTable;
+use super::verify::{keeps_level, one_bound_error, two_class_error};
+use super::vote::Vote;
+
+/// From this vote on, more votes may be on their way than are surely needed.
+const PATIENCE: usize = 10;
+
+/// The largest radius of a table in units of σ: beyond, 1 - τ is lost in the rounding of τ.
+const MOST_SIGMAS: f64 = 8.0;
+
+/// The share of α that a two-class table may spend when its label is read off the votes, before it is known what that
+/// costs; and how often it is lowered.
+const LEADER_LEVEL: f64 = 0.995;
+const LEADER_ATTEMPTS: usize = 8;
+
+/// The largest α for which tables are built; the proofs for labels read off the votes need a boundary well above τ.
+const MOST_ALPHA: f64 = 0.2;
+
+/// A test that is ready to run, any number of times and on any thread. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Test {
+    plan: Arc<Plan>,
+    design: Design,
+}
+
+/// What was computed from the plan, once for all runs.
+#[derive(Debug, Clone)]
+enum Design {
+    FixedSize(Arc<FixedSize>),
+    Staircase(Arc<Staircase>),
+    Anytime(Arc<Anytime>),
+    TopK(Arc<TopK>),
+}
+
+impl Test {
+    /// Makes the test that a plan describes. Tables are built, which may take seconds, and then verified by an
+    /// independent computation of their error.
+    ///
+    /// # Errors
+    /// [`StatsError::OutOfRange`] and [`StatsError::Parameter`] for a plan that makes no sense;
+    /// [`StatsError::Infeasible`], with the number of votes that would do, for one that could not certify even if all
+    /// votes agreed; [`StatsError::NotExclusive`] for a test that needs exclusive labels and an open vocabulary.
+    pub fn new(plan: Plan) -> Result<Self, StatsError> {
+        let design = design(&plan)?;
+        Ok(Self { plan: Arc::new(plan), design })
+    }
+
+    /// Makes a test by tables from tables that were kept from [`Test::tables`] of the same plan. They are verified like
+    /// new ones: what a cache holds need not be trusted. Plans of other tests ignore them.
+    ///
+    /// # Errors
+    /// As [`Test::new`], [`StatsError::Table`] if the tables are not those of this plan or are none, and
+    /// [`StatsError::Level`] if they do not keep α.
+    pub fn with_tables(plan: Plan, tables: Tables) -> Result<Self, StatsError> {
+        let design = match &plan.method {
+            Method::Table(ladder) | Method::Table1(ladder) => {
+                check_ladder(&plan, ladder)?;
+                verified_staircase(&plan, ladder, tables)?
+            }
+            _ => design(&plan)?,
+        };
+        Ok(Self { plan: Arc::new(plan), design })
+    }
+
+    /// The plan it was made from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The tables, if the test has any: to be kept, or to be drawn.
+    pub fn tables(&self) -> Option<&Tables> {
+        match &self.design {
+            Design::Staircase(ladder) => Some(ladder.tables()),
+            Design::FixedSize(_) | Design::Anytime(_) | Design::TopK(_) => None,
+        }
+    }
+
+    /// The most votes that a run can ask for.
+    pub fn max_votes(&self) -> usize {
+        match &self.design {
+            Design::FixedSize(test) => test.max_votes(),
+            Design::Staircase(ladder) => ladder.max_votes(),
+            Design::Anytime(test) => test.n_max,
+            Design::TopK(test) => test.max_votes(),
+        }
+    }
+
+    /// The largest radius that a run can certify, in the unit of σ; 0 for PREDICT.
+    pub fn largest_radius(&self) -> f64 {
+        match &self.design {
+            Design::FixedSize(test) => test.largest_radius(),
+            Design::Staircase(ladder) => ladder.largest_radius(),
+            Design::Anytime(test) => test.largest_radius(),
+            Design::TopK(test) => test.largest_radius(),
+        }
+    }
+
+    /// What a test by tables does on average at its lowest radius, for a label of probability `p_label` whose strongest
+    /// rival has `p_rival`; `None` for the other tests. For the planning of costs.
+    pub fn operating(&self, p_label: f64, p_rival: f64) -> Option<Operating> {
+        let Design::Staircase(ladder) = &self.design else { return None };
+        match ladder.tables() {
+            Tables::OneBound(tables) => Some(tables.first()?.operating(p_label)),
+            Tables::TwoClass(tables) => Some(tables.first()?.operating(p_label, p_rival, true)),
+        }
+    }
+
+    /// A run, before its first vote. `label` is the class that is asked about, if it is fixed before the votes.
+    ///
+    /// A test whose level pays for the choice of the label may be run for a fixed label; the reverse may not.
+    ///
+    /// # Errors
+    /// [`StatsError::LabelNotFixed`] if the plan's label rule is not `leader` and no label is given.
+    pub fn start(&self, label: Option<usize>) -> Result<Run, StatsError> {
+        if label.is_none() && self.plan.label != LabelRule::Leader {
+            return Err(StatsError::LabelNotFixed);
+        }
+        let state = match &self.design {
+            Design::FixedSize(test) => State::FixedSize(Arc::clone(test), FixedSizeRun::new(test, label)),
+            Design::Staircase(ladder) => {
+                State::Staircase(Arc::clone(ladder), StaircaseRun::new(ladder, label))
+            }
+            Design::Anytime(test) => State::Anytime(Arc::clone(test), AnytimeRun::new(label)),
+            Design::TopK(test) => State::TopK(Arc::clone(test), TopKRun::new(test, label)),
+        };
+        Ok(Run { state, decision: Decision::Continue })
+    }
+}
+
+/// The design of a test, with new tables if it has any.
+fn design(plan: &Plan) -> Result<Design, StatsError> {
+    let Plan { sigma, alpha, label, ref method } = *plan;
+    let fixed_size = |claim, label, selection, votes| {
+        let criterion = Criterion { claim, sigma, alpha, label };
+        Ok(Design::FixedSize(Arc::new(FixedSize::new(criterion, selection, votes)?)))
+    };
+    match *method {
+        Method::Cohen { n0, n } => match label {
+            // The selection votes have paid for the choice: to the estimation votes the label is a fixed one.
+            LabelRule::Leader => fixed_size(Claim::Majority, LabelRule::Fixed, check_selection(n0)?, n),
+            LabelRule::Fixed | LabelRule::Open { .. } => fixed_size(Claim::Majority, label, 0, n),
+        },
+        Method::Predict { n } => fixed_size(Claim::MostLikely, label, 0, n),
+        Method::Fixed { n, rival_share: None } => fixed_size(Claim::Majority, label, 0, n),
+        Method::Fixed { n, rival_share: Some(rival_share) } => {
+            fixed_size(Claim::Gap { rival_share }, label, 0, n)
+        }
+        Method::Anytime { n_max, every, gain, n_min, rival_share } => {
+            let test = Anytime { sigma, alpha, label, n_max, every, n_min, gain, rival_share };
+            test.check()?;
+            Ok(Design::Anytime(Arc::new(test)))
+        }
+        Method::Topk { k, n0, n } => {
+            let selection = match label {
+                LabelRule::Leader => check_selection(n0)?,
+                LabelRule::Fixed => 0,
+                LabelRule::Open { .. } => return Err(StatsError::NotExclusive),
+            };
+            Ok(Design::TopK(Arc::new(TopK::new(k, sigma, alpha, selection, n)?)))
+        }
+        Method::Table(ref ladder) | Method::Table1(ref ladder) => build_staircase(plan, ladder),
+    }
+}
+
+fn check_selection(n0: usize) -> Result<usize, StatsError> {
+    if n0 > 0 {
+        return Ok(n0);
+    }
+    Err(StatsError::Parameter { name: "n0", value: n0, range: "at least 1 where the votes choose the label" })
+}
+
+fn check_ladder(plan: &Plan, ladder: &Ladder) -> Result<(), StatsError> {
+    plan.label.check()?;
+    check(
+        "alpha",
+        plan.alpha,
+        plan.alpha > 0.0 && plan.alpha < MOST_ALPHA,
+        "above 0 and below 0.2 for a table",
+    )?;
+    check("futility", ladder.futility, (0.0..=0.5).contains(&ladder.futility), "between 0 and 1/2")?;
+    if ladder.radii.is_empty() {
+        return Err(StatsError::Parameter { name: "number of radii", value: 0, range: "at least 1" });
+    }
+    let mut below = -1.0;
+    for &radius in &ladder.radii {
+        tau_for_radius(radius, plan.sigma)?;
+        check("radius", radius, radius > below, "larger than the radius before it")?;
+        check("radius", radius, radius <= MOST_SIGMAS * plan.sigma, "at most 8 sigma for a table")?;
+        below = radius;
+    }
+    Ok(())
+}
+
+/// Builds the tables of a plan and verifies them.
+fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
+    check_ladder(plan, ladder)?;
+    let &Ladder { ref radii, n_max, futility } = ladder;
+    if let Method::Table1(_) = plan.method {
+        // Every rung has the level of the lowest, where a wrong leader would have to start.
+        let level = plan.label.level(tau_for_radius(radii[0], plan.sigma)?, plan.alpha);
+        let build =
+            |&radius: &f64| OneBoundTable::build(tau_for_radius(radius, plan.sigma)?, level, n_max, futility);
+        let tables = radii.iter().map(build).collect::<Result<_, _>>()?;
+        return verified_staircase(plan, ladder, Tables::OneBound(tables));
+    }
+    let build = |level: f64| {
+        let table = |&radius: &f64| TwoClassTable::build(2.0 * radius / plan.sigma, level, n_max, futility);
+        radii.iter().map(table).collect::<Result<_, _>>().map(Tables::TwoClass)
+    };
+    match plan.label {
+        LabelRule::Fixed => verified_staircase(plan, ladder, build(plan.alpha)?),
+        LabelRule::Open { .. } => Err(StatsError::NotExclusive),
+        LabelRule::Leader => {
+            // What a wrong leader costs is known only once there is a table; for radii of 0.4 σ and more it is less
+            // than half a hundredth of α.
+            let mut level = LEADER_LEVEL * plan.alpha;
+            for _ in 0..LEADER_ATTEMPTS {
+                match verified_staircase(plan, ladder, build(level)?) {
+                    Err(StatsError::Level { error, .. }) => level *= LEADER_LEVEL * plan.alpha / error,
+                    other => return other,
+                }
+            }
+            let range =
+                "larger: for a label read off the votes, so small a radius needs a table with one bound";
+            Err(StatsError::OutOfRange { name: "radius / sigma", value: radii[0] / plan.sigma, range })
+        }
+    }
+}
+
+/// The ladder of these tables, after they were found to be those of the plan and to keep its α.
+fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Result<Design, StatsError> {
+    let foreign = || StatsError::Table { fault: "it was made for another plan".to_owned() };
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * b.abs();
+    let error = match (&mut tables, &plan.method) {
+        (Tables::OneBound(tables), Method::Table1(_)) if tables.len() == ladder.radii.len() => {
+            for (table, &radius) in tables.iter_mut().zip(&ladder.radii) {
+                let tau = tau_for_radius(radius, plan.sigma)?;
+                if !near(table.tau, tau) || table.n_max != ladder.n_max {
+                    return Err(foreign());
+                }
+                table.tau = tau;
+            }
+            one_bound_error(tables, plan.label)?
+        }
+        (Tables::TwoClass(tables), Method::Table(_)) if tables.len() == ladder.radii.len() => {
+            for (table, &radius) in tables.iter_mut().zip(&ladder.radii) {
+                let gap = 2.0 * radius / plan.sigma;
+                if !near(table.gap, gap) || table.n_max != ladder.n_max {
+                    return Err(foreign());
+                }
+                table.gap = gap;
+            }
+            two_class_error(tables, plan.label)?
+        }
+        _ => return Err(foreign()),
+    };
+    if !keeps_level(error, plan.alpha) {
+        return Err(StatsError::Level { error, alpha: plan.alpha });
+    }
+    Ok(Design::Staircase(Arc::new(Staircase::new(ladder.radii.clone(), tables, ladder.n_max))))
+}
+
+/// One run of a test: fed with votes in index order, it says after each whether to go on.
+///
+/// The decision after vote n is a function of votes 0..n-1 alone. It may be stopped at any vote for any reason
+/// (budget, interrupt, impatience) without harm to the guarantee.
+#[derive(Debug, Clone)]
+pub struct Run {
+    state: State,
+    decision: Decision,
+}
+
+/// The design with the votes so far.
+#[derive(Debug, Clone)]
+enum State {
+    FixedSize(Arc<FixedSize>, FixedSizeRun),
+    Staircase(Arc<Staircase>, StaircaseRun),
+    Anytime(Arc<Anytime>, AnytimeRun),
+    TopK(Arc<TopK>, TopKRun),
+}
+
+impl Run {
+    /// Counts the next vote in index order. After a final decision further votes are no evidence: they are ignored, and
+    /// the decision stays.
+    pub fn push(&mut self, vote: Vote) -> Decision {
+        if !self.decision.is_final() {
+            self.decision = match &mut self.state {
+                State::FixedSize(test, run) => run.push(test, vote),
+                State::Staircase(ladder, run) => run.push(ladder, vote),
+                State::Anytime(test, run) => run.push(test, vote),
+                State::TopK(test, run) => run.push(test, vote),
+            };
+        }
+        self.decision
+    }
+
+    /// Ends the run where it stands: what is proven by now is certified (the lower rungs of a ladder, the radius so
+    /// far), else it abstains.
+    pub fn stop(&mut self) -> Decision {
+        if !self.decision.is_final() {
+            self.decision = match &mut self.state {
+                State::FixedSize(_, run) => run.abstain(Reason::Stopped),
+                State::Staircase(ladder, run) => run.settle(ladder, Reason::Stopped),
+                State::Anytime(test, run) => {
+                    run.look(test);
+                    run.settle(Reason::Stopped)
+                }
+                State::TopK(_, run) => run.abstain(Reason::Stopped),
+            };
+        }
+        self.decision
+    }
+
+    /// The decision so far.
+    pub fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// The votes counted so far.
+    pub fn evidence(&self) -> Evidence {
+        match &self.state {
+            State::FixedSize(_, run) => run.evidence(),
+            State::Staircase(_, run) => run.evidence(),
+            State::Anytime(_, run) => run.evidence(),
+            State::TopK(_, run) => run.evidence(),
+        }
+    }
+
+    /// How many further votes are needed before any decision can fall, whatever they say: as many may be on their way
+    /// at once without a wasted call. 0 once decided, else at least 1.
+    pub fn needed(&self) -> usize {
+        if self.decision.is_final() {
+            return 0;
+        }
+        match &self.state {
+            State::FixedSize(test, run) => run.needed(test),
+            State::Staircase(ladder, run) => run.needed(ladder),
+            State::Anytime(test, run) => run.needed(test),
+            State::TopK(test, run) => run.needed(test),
+        }
+    }
+
+    /// How many further votes may be on their way at once: [`Self::needed`] at first, and from vote 10 on, while the
+    /// votes point to a certificate, up to the earliest vote at which it could be given. Never less than `needed`.
+    pub fn ramp(&self) -> usize {
+        let needed = self.needed();
+        if needed == 0 {
+            return 0;
+        }
+        let ramp = match &self.state {
+            State::FixedSize(test, run) => run.ramp(test, PATIENCE),
+            State::Staircase(ladder, run) => run.ramp(ladder, PATIENCE),
+            State::Anytime(..) | State::TopK(..) => needed,
+        };
+        ramp.max(needed)
+    }
+}

@@ -1,0 +1,135 @@
+//! The two-class table: an exact sequential test of the gap between a label and its strongest rival.
+//!
+//! The test certifies at vote `certify_at[F][B]` if the label then has F dissents of which the strongest rival has B.
+//! It is as strong as the one-bound table where all dissent goes to one rival, and much stronger where it is spread.
+
+use serde::{Deserialize, Serialize};
+
+use super::one_bound::{Operating, POWER};
+use super::two_class_plane::Plane;
+
+/// The share of the dissent that goes to the strongest rival where the futility rule is tuned.
+const RIVAL_SHARE: f64 = 0.5;
+
+/// A sequential test of "some rival is closer to the label than the gap c = 2r/σ in z-score".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TwoClassTable {
+    /// c = 2r/σ, the certified `Φ⁻¹(p_A) - Φ⁻¹(p_B)`, above 0.
+    pub gap: f64,
+    /// The last vote.
+    pub n_max: usize,
+    /// `certify_at[F][B]`, B ≤ F: the first vote at which F dissents, B of them for the strongest rival or failures,
+    /// certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify later.
+    pub certify_at: Vec<Vec<usize>>,
+    /// From vote `futile_at[i]` on, a label with only i votes is given up. Has no part in the guarantee.
+    pub futile_at: Vec<usize>,
+}
+
+impl TwoClassTable {
+    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other answers being
+    /// all different; with or without the futility rule. It always ends once no further votes can certify.
+    pub fn operating(&self, p_a: f64, p_b: f64, futility: bool) -> Operating {
+        let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
+        let mut due = self.states_by_vote().into_iter().peekable();
+        let mut result = Operating { certify: 0.0, votes: 0.0 };
+        let mut open = 1.0;
+        let mut abandoned = 0;
+        for t in 1..=self.n_max {
+            plane.step();
+            while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at <= t) {
+                result.certify += plane.take(f, b);
+            }
+            plane.retain(|f, b| self.certifying_vote(f, b).is_some());
+            while futility && self.futile_at.get(abandoned).is_some_and(|&at| at <= t) {
+                abandoned += 1;
+            }
+            if abandoned > 0 {
+                plane.forget_dissents_from((t + 1).saturating_sub(abandoned));
+            }
+            let left = if t < self.n_max { plane.total() } else { 0.0 };
+            result.votes += t as f64 * (open - left);
+            open = left;
+            if open == 0.0 {
+                break;
+            }
+        }
+        result
+    }
+
+    /// The certifying states as (vote, dissents, rival), in the order of the votes.
+    fn states_by_vote(&self) -> Vec<(usize, usize, usize)> {
+        let mut states = Vec::new();
+        for (f, row) in self.certify_at.iter().enumerate() {
+            states.extend(row.iter().enumerate().filter(|&(_, &at)| at > 0).map(|(b, &at)| (at, f, b)));
+        }
+        states.sort_unstable();
+        states
+    }
+
+    /// Adds the futility rule, tuned where the table certifies with probability 0.95 when half of the dissent goes to
+    /// the strongest rival: there, at most `loss` of that probability is given up.
+    pub(crate) fn add_futility(&mut self, loss: f64) {
+        let enough = |thousandth: usize| {
+            let p = thousandth as f64 / 1000.0;
+            self.operating(p, (1.0 - p) * RIVAL_SHARE, false).certify >= POWER
+        };
+        let tau = super::normal::normal_cdf(0.5 * self.gap);
+        let first = super::bounds::first_count((tau * 500.0) as usize + 1, 999, enough);
+        let p_a = first as f64 / 1000.0;
+        let p_b = (1.0 - p_a) * RIVAL_SHARE;
+        let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
+        let mut due = self.states_by_vote().into_iter().peekable();
+        let mut futile_at = Vec::new();
+        let mut lost = 0.0;
+        for t in 1..=self.n_max {
+            plane.step();
+            plane.forget_dissents_from(self.certify_at.len());
+            while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at <= t) {
+                plane.take(f, b);
+            }
+            let agree = futile_at.len();
+            let mass = plane.dissents(t - agree.min(t));
+            if agree < t && lost + mass <= loss * (t as f64 / self.n_max as f64).sqrt() {
+                lost += mass;
+                plane.forget_dissents_from(t - agree);
+                futile_at.push(t);
+            }
+        }
+        self.futile_at = futile_at;
+    }
+
+    fn certifying_vote(&self, dissent: usize, rival: usize) -> Option<usize> {
+        let at = *self.certify_at.get(dissent)?.get(rival.min(dissent))?;
+        (at > 0).then_some(at)
+    }
+
+    /// Whether `agree` of t votes, with `rival` for the strongest rival, certify.
+    pub(crate) fn certifies(&self, t: usize, agree: usize, rival: usize) -> bool {
+        self.certifying_vote(t - agree, rival).is_some_and(|at| t >= at)
+    }
+
+    /// Whether no further votes can certify: in a down-set, the states that can be reached from a state outside the
+    /// region are outside as well.
+    pub(crate) fn lost(&self, t: usize, agree: usize, rival: usize) -> bool {
+        self.certifying_vote(t - agree, rival).is_none()
+    }
+
+    /// Whether the futility rule gives up.
+    pub(crate) fn futile(&self, t: usize, agree: usize) -> bool {
+        self.futile_at.get(agree).is_some_and(|&at| t >= at)
+    }
+
+    /// Votes until certification if all to come agree; `None` if they cannot certify.
+    pub(crate) fn until_certified(&self, t: usize, agree: usize, rival: usize) -> Option<usize> {
+        self.certifying_vote(t - agree, rival).map(|at| at.saturating_sub(t))
+    }
+
+    /// Votes until the test gives up if all to come are for the strongest rival.
+    pub(crate) fn until_lost(&self, t: usize, agree: usize, rival: usize) -> usize {
+        let f = t - agree;
+        let inside = |j: &usize| self.certifying_vote(f + j, rival + j).is_some();
+        let out_of_reach = (0..self.certify_at.len()).take_while(inside).count();
+        let futile = self.futile_at.get(agree).map_or(usize::MAX, |&at| at.saturating_sub(t));
+        out_of_reach.min(futile)
+    }
+}
