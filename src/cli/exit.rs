@@ -8,7 +8,7 @@ pub enum Exit {
     /// Everything that was asked for was certified (or done).
     #[default]
     Success = 0,
-    /// Finished, and something abstained.
+    /// Finished, and something abstained (`replay`: differs from the log).
     Abstained = 1,
     /// Wrong usage, configuration or input.
     Usage = 2,

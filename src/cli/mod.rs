@@ -11,6 +11,7 @@ mod output;
 mod picture;
 mod progress;
 mod radius;
+mod replay;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Command {
     Predict(certify::PredictArgs),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
+    /// Put recorded answers to another question or test, offline
+    Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
     /// Facts about picture files
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Certify(args) => certify::run(args),
         Command::Predict(args) => certify::run_predict(args),
         Command::Radius(args) => radius::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
         Command::Picture(command) => picture::run(&command),
     };

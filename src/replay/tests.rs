@@ -1,0 +1,1 @@
+//! Replay of hand-written records.
