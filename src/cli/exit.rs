@@ -28,7 +28,7 @@ impl From<Exit> for ExitCode {
 pub(super) const HELP: &str = "\
 Exit codes:
   0  all certified (or done)
-  1  finished, but something abstained
+  1  finished, but something abstained (replay: differs from the log)
   2  wrong usage, configuration or input
   3  provider or I/O failure
   4  budget reached

@@ -36,6 +36,11 @@ enum Command {
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
     /// Put recorded answers to another question or test, offline
+    ///
+    /// A log holds one JSON object a line, one picture each: `api`, `denoiser`, `sigma`, `idx` (the picture's number), `n0`
+    /// and `n` (selection and estimation votes), `names` (of labels), `clean` (the answer about the picture without noise)
+    /// and `votes` (those about its noisy copies). An answer is a list of `[position in names, score]`, `[]` without a
+    /// label, `null` for a call that failed. `logged`, if there, holds `predict` (a label or -1) and `radius`.
     Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),

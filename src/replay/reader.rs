@@ -20,21 +20,18 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub(super) type Batch = Result<Vec<(u64, Vec<u8>)>, (u64, io::Error)>;
 
 /// Reads to the end, or until `take` says that no more is wanted. Gzip is told by its first bytes, not by a name.
-pub(super) fn batches(source: impl Read, mut take: impl FnMut(Batch) -> bool) {
-    let mut plain = BufReader::with_capacity(1 << 16, source);
-    // Pipes may give one byte at first, which a second look does not change: such a log is then read as plain text and
-    // its first line reported.
-    let is_gzip = match plain.fill_buf() {
-        Ok(start) => start.starts_with(&GZIP),
-        Err(error) => {
-            take(Err((0, error)));
-            return;
-        }
-    };
+pub(super) fn batches(mut source: impl Read, mut take: impl FnMut(Batch) -> bool) {
+    let mut start = Vec::new();
+    if let Err(error) = source.by_ref().take(GZIP.len() as u64).read_to_end(&mut start) {
+        take(Err((0, error)));
+        return;
+    }
+    let is_gzip = start == GZIP;
+    let whole = BufReader::with_capacity(1 << 16, io::Cursor::new(start).chain(source));
     if is_gzip {
-        lines(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain)), take);
+        lines(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(whole)), take);
     } else {
-        lines(plain, take);
+        lines(whole, take);
     }
 }
 
