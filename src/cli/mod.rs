@@ -11,6 +11,7 @@ mod output;
 mod picture;
 mod progress;
 mod radius;
+mod replay;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,13 @@ enum Command {
     Predict(certify::PredictArgs),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
+    /// Put recorded answers to another question or test, offline
+    ///
+    /// A log holds one JSON object a line, one picture each: `api`, `denoiser`, `sigma`, `idx` (the picture's number), `n0`
+    /// and `n` (selection and estimation votes), `names` (of labels), `clean` (the answer about the picture without noise)
+    /// and `votes` (those about its noisy copies). An answer is a list of `[position in names, score]`, `[]` without a
+    /// label, `null` for a call that failed. `logged`, if there, holds `predict` (a label or -1) and `radius`.
+    Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
     /// Facts about picture files
@@ -58,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Certify(args) => certify::run(args),
         Command::Predict(args) => certify::run_predict(args),
         Command::Radius(args) => radius::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
         Command::Picture(command) => picture::run(&command),
     };
