@@ -12,6 +12,7 @@
 //! | [`question`] | what makes an answer a vote |
 //! | [`engine`] | the pipeline from picture to decision |
 //! | [`certificate`] | the document |
+//! | [`report`] | certified accuracy against radius, from logs |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -24,6 +25,7 @@ pub mod local;
 pub mod noise;
 pub mod picture;
 pub mod question;
+pub mod report;
 pub mod stats;
 pub mod units;
 

@@ -11,6 +11,7 @@ mod output;
 mod picture;
 mod progress;
 mod radius;
+mod report;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Radius(radius::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
+    /// Certified accuracy against radius from logs: table, curve, HTML page
+    Report(report::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => certify::run_predict(args),
         Command::Radius(args) => radius::run(&args),
         Command::Denoise(args) => denoise::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {
