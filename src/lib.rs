@@ -13,6 +13,7 @@
 //! | [`engine`] | the pipeline from picture to decision |
 //! | [`certificate`] | the document |
 //! | [`replay`] | recorded answers put to any question and test, offline |
+//! | [`report`] | certified accuracy against radius, from logs |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -26,6 +27,7 @@ pub mod noise;
 pub mod picture;
 pub mod question;
 pub mod replay;
+pub mod report;
 pub mod stats;
 pub mod units;
 

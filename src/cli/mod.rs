@@ -12,6 +12,7 @@ mod picture;
 mod progress;
 mod radius;
 mod replay;
+mod report;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
+    /// Certified accuracy against radius from logs: table, curve, HTML page
+    Report(report::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Radius(args) => radius::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {
