@@ -1,6 +1,7 @@
 //! Which of several labels comes first.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use smoothgate_providers::Label;
 
@@ -34,8 +35,10 @@ pub(super) fn first<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
 fn beats<L: Named>(later: &L, earlier: &L) -> bool {
     let score = |label: &L| label.score().filter(|score| !score.is_nan());
     match (score(later), score(earlier)) {
-        (Some(a), Some(b)) if a == b => later.key() < earlier.key(),
-        (Some(a), Some(b)) => a > b,
+        (Some(a), Some(b)) => match a.partial_cmp(&b) {
+            Some(Ordering::Equal) => later.key() < earlier.key(),
+            order => order == Some(Ordering::Greater),
+        },
         (Some(_), None) => true,
         (None, _) => false,
     }

@@ -80,8 +80,11 @@ pub struct Replay {
     alpha: Alpha,
     method: Box<MethodFor>,
     paper_rules: bool,
-    tests: Mutex<HashMap<Key, Arc<OnceLock<Result<Test, StatsError>>>>>,
+    tests: Mutex<HashMap<Key, Slot>>,
 }
+
+/// A test that is made when the first record asks for it, while others that need it wait.
+type Slot = Arc<OnceLock<Result<Test, StatsError>>>;
 
 /// Records with the same key share a test.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
