@@ -284,7 +284,8 @@ proptest! {
 
     #[test]
     fn the_share_falls_with_the_radius(radii in proptest::collection::vec(0.0f64..3.0, 1..60)) {
-        let rows: String = radii.iter().map(|radius| format!("0\t1\t1\t{radius}\t1\t0\n")).collect();
+        let rows: Vec<String> = radii.iter().map(|radius| format!("0\t1\t1\t{radius}\t1\t0\n")).collect();
+        let rows = rows.concat();
         let series = parse("log", format!("{HEAD}{rows}").as_bytes()).unwrap().remove(0);
         let asked: Vec<f64> = (0..31).map(|i| f64::from(i) / 10.0).collect();
         let figures = Figures::of(&series, &asked);
