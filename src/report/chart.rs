@@ -1,5 +1,7 @@
 //! Certified accuracy against radius, as a step curve.
 
+use std::fmt::Write as _;
+
 use super::axis::ticks;
 use super::error::ReportError;
 use super::figures::{Share, largest_radius};
@@ -11,6 +13,9 @@ pub const MAX_SERIES: usize = 18;
 
 /// Steps closer than this, in pixels, are drawn as one.
 const FINEST: f64 = 0.25;
+
+/// From the end of a line to its label.
+const GAP: f64 = 9.0;
 
 /// Colours and lines, for a page and for a drawing alone. The colours follow Okabe and Ito's palette for colour-blind
 /// readers, darkened on white and lightened on black until lines have a contrast of 3 or more.
@@ -103,7 +108,8 @@ fn described(series: &[Series]) -> String {
         let n = one.pictures().len();
         let last = one.counted_radii().last().copied().unwrap_or(0.0);
         let at = |radius: f64| percent(one.count_at(radius) as f64 / n as f64);
-        words += &format!(
+        let _infallible = write!(
+            words,
             " {}: {} {} of {n} pictures at radius 0, {} at {:.3}, none beyond {last:.3}.",
             one.name(),
             one.measure().name(),
@@ -121,6 +127,10 @@ struct Plot {
     right: f64,
     top: f64,
     bottom: f64,
+    /// Where the x axis ends.
+    end: f64,
+    /// Where the y axis ends.
+    all: f64,
     x_ticks: Vec<f64>,
     font: f64,
     label_width: f64,
@@ -128,36 +138,39 @@ struct Plot {
 
 impl Plot {
     fn new(series: &[Series], frame: &Frame) -> Self {
-        let font = 13.0;
-        let longest = series.iter().map(|one| width(one.name()) * font).fold(0.0, f64::max);
-        let label_width = longest.min(frame.width * 0.28);
-        let right = frame.width - label_width - 14.0;
-        let left = 50.0;
+        let (font, left) = (13.0, 50.0);
+        let label_width = frame.width * 0.3;
+        let top = largest_radius(series);
+        let end = if top > 0.0 { top * 1.02 } else { 1.0 };
+        // As far right as leaves room for every label behind the end of its line.
+        let right = series.iter().map(|one| {
+            let needed = (width(&label(one, series)) * font).min(label_width) + GAP + 4.0;
+            let share = one.counted_radii().last().map_or(1.0, |last| (last / end).max(0.2));
+            left + (frame.width - needed - left) / share
+        });
+        let right = right.fold(frame.width - 12.0, f64::min);
         let most = if right - left < 350.0 { 5 } else { 8 };
-        Self {
-            left,
-            right,
-            top: 34.0,
-            bottom: frame.height - 50.0,
-            x_ticks: ticks(largest_radius(series), most),
-            font,
-            label_width,
-        }
+        let mut x_ticks = ticks(end, most);
+        x_ticks.retain(|&tick| tick <= end);
+        let (top, bottom) = (34.0, frame.height - 50.0);
+        // Half the axis is enough where no band leaves it.
+        let highest = |one: &Series| Share::new(one.count_at(0.0), one.pictures().len()).upper;
+        let all = if series.iter().all(|one| highest(one) <= 0.5) { 0.5 } else { 1.0 };
+        Self { left, right, top, bottom, end, all, x_ticks, font, label_width }
     }
 
     fn x(&self, radius: f64) -> f64 {
-        let most = self.x_ticks.last().copied().unwrap_or(1.0);
-        self.left + radius / most * (self.right - self.left)
+        self.left + radius / self.end * (self.right - self.left)
     }
 
     fn y(&self, share: f64) -> f64 {
-        self.bottom - share * (self.bottom - self.top)
+        self.bottom - share / self.all * (self.bottom - self.top)
     }
 
     fn axes(&self, m: &mut Markup, y_title: &str) {
         let (left, right, bottom) = (px(self.left), px(self.right), px(self.bottom));
         m.words("text", &[("class", &"axis-title"), ("x", &"2"), ("y", &"16")], y_title);
-        for share in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
+        for share in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0].map(|part| part * self.all) {
             let y = px(self.y(share));
             let class = if share == 0.0 { "axis" } else { "grid" };
             m.leaf("line", &[("class", &class), ("x1", &left), ("x2", &right), ("y1", &y), ("y2", &y)]);
@@ -197,31 +210,33 @@ impl Plot {
         let mut path = format!("M{} {}", px(self.left), px(self.y(first as f64 / n)));
         for (i, &(radius, _)) in steps.iter().enumerate() {
             let after = steps.get(i + 1).map_or(0, |&(_, count)| count);
-            path += &format!("H{}V{}", px(self.x(radius)), px(self.y(after as f64 / n)));
+            let _infallible = write!(path, "H{}V{}", px(self.x(radius)), px(self.y(after as f64 / n)));
         }
         if steps.is_empty() {
-            path += &format!("H{}", px(self.right));
+            let _infallible = write!(path, "H{}", px(self.right));
         }
         m.leaf("path", &[("class", &format!("line {}", class(at))), ("d", &path)]);
     }
 
     fn band(&self, m: &mut Markup, at: usize, series: &Series, among: usize) {
         let n = series.pictures().len();
+        // Beyond the last radius there is no line: what no picture reaches may be out of the test's reach.
         let mut steps = self.steps(series);
-        // The band goes on where no certificate is left: none of n pictures does not show that there are none.
-        steps.push((self.x_ticks.last().copied().unwrap_or(1.0), 0));
+        if steps.is_empty() {
+            steps.push((self.end, 0));
+        }
         let mut path = String::new();
         let mut below = Vec::new();
         let mut from = self.left;
         for &(radius, count) in &steps {
             let (share, to) = (Share::new(count, n), self.x(radius));
             let start = if path.is_empty() { "M" } else { "L" };
-            path += &format!("{start}{} {}H{}", px(from), px(self.y(share.upper)), px(to));
+            let _infallible = write!(path, "{start}{} {}H{}", px(from), px(self.y(share.upper)), px(to));
             below.push((from, to, self.y(share.lower)));
             from = to;
         }
         for (from, to, y) in below.into_iter().rev() {
-            path += &format!("L{} {}H{}", px(to), px(y), px(from));
+            let _infallible = write!(path, "L{} {}H{}", px(to), px(y), px(from));
         }
         path.push('Z');
         let class = format!("band {} {}", if among > 3 { "many" } else { "few" }, class(at));
@@ -237,7 +252,7 @@ impl Plot {
             .map(|(at, one)| {
                 let end = one.counted_radii().last().copied();
                 let count = end.map_or(0, |end| one.count_at(end));
-                let text = shortened(one.name(), self.label_width / self.font);
+                let text = shortened(&label(one, series), self.label_width / self.font);
                 Label {
                     at,
                     x: end.map_or(self.right, |end| self.x(end)),
@@ -250,7 +265,7 @@ impl Plot {
         wanted.sort_by(|a, b| a.y.total_cmp(&b.y));
         let mut placed: Vec<(f64, f64, f64)> = Vec::new();
         for label in &wanted {
-            let x = label.x + 9.0;
+            let x = label.x + GAP;
             let free = |y: f64| {
                 let apart = |&(left, right, other): &(f64, f64, f64)| {
                     (other - y).abs() >= line_height || left > x + label.width || right < x
@@ -268,6 +283,15 @@ impl Plot {
             let (x, y) = (px(x), px(y + self.font * 0.34));
             m.words("text", &[("class", &class), ("x", &x), ("y", &y)], &label.text);
         }
+    }
+}
+
+/// What a line is labelled with: its name and, beside lines that measure something else, what it measures.
+fn label(one: &Series, series: &[Series]) -> String {
+    let alike = series.iter().all(|other| other.measure() == one.measure());
+    match one.measure() {
+        Measure::Share if !alike => format!("{} (share)", one.name()),
+        _ => one.name().to_owned(),
     }
 }
 

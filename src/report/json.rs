@@ -211,7 +211,7 @@ impl Document {
             Vote::Failed => Cast::Failed,
         });
         // CERTIFY casts selection votes unless the label was fixed in advance.
-        let leads = self.test.label == Value::from("leader");
+        let leads = self.test.label == "leader";
         let selection = self.test.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
         Ok(Votes {
             label: self.label.clone().or_else(|| of.and_then(|at| self.labels.get(at).cloned())),

@@ -131,7 +131,7 @@ pub(super) fn grouped(number: u64) -> String {
 /// How wide a text is drawn, in units of its font size: about, since no font is at hand.
 pub(super) fn width(text: &str) -> f64 {
     let wide = |c: char| c >= '\u{1100}' && !('\u{2000}'..='\u{2bff}').contains(&c);
-    text.chars().map(|c| if wide(c) { 1.1 } else { 0.56 }).sum()
+    text.chars().map(|c| if wide(c) { 1.1 } else { 0.6 }).sum()
 }
 
 /// The text, its end replaced by an ellipsis where it is wider than `most` font sizes.
@@ -140,7 +140,7 @@ pub(super) fn shortened(text: &str, most: f64) -> String {
         return text.to_owned();
     }
     let mut kept = String::new();
-    let mut used = 0.56;
+    let mut used = 0.6;
     for c in text.chars() {
         used += width(c.encode_utf8(&mut [0; 4]));
         if used > most {

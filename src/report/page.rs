@@ -124,22 +124,21 @@ impl Page<'_> {
     }
 
     fn overview(&self, m: &mut Markup, figures: &[Figures]) {
-        let heads = [
-            "pictures",
-            "measures",
-            "average radius",
-            "abstained",
-            "failed",
-            "calls",
-            "calls a picture",
-            "cost",
-        ];
+        let calls_known =
+            figures.iter().any(|one| one.usage.as_ref().is_some_and(|usage| usage.unit == "calls"));
+        let mut heads = vec!["pictures", "measures", "average radius", "abstained", "failed"];
+        if calls_known {
+            heads.extend(["calls", "calls a picture"]);
+        }
+        if self.price.is_some() {
+            heads.push("cost");
+        }
         section(m, "Overview", |m| {
             table(m, |m| {
                 m.element("thead", &[], |m| {
                     m.element("tr", &[], |m| {
                         m.words("th", &[("scope", &"col")], "series");
-                        for head in heads {
+                        for head in &heads {
                             m.words("th", &[("scope", &"col"), ("class", &"number")], head);
                         }
                     });
@@ -148,7 +147,7 @@ impl Page<'_> {
                     for (at, (one, figures)) in self.series.iter().zip(figures).enumerate() {
                         m.element("tr", &[], |m| {
                             name(m, at, one);
-                            self.overview_cells(m, one, figures);
+                            self.overview_cells(m, one, figures, calls_known);
                         });
                     }
                 });
@@ -157,7 +156,7 @@ impl Page<'_> {
                 let setting = one.setting().to_string();
                 if !setting.is_empty() {
                     m.element("p", &[("class", &"quiet setting")], |m| {
-                        m.leaf("i", &[("class", &format!("swatch {}", class(at)))]);
+                        swatch(m, at);
                         m.words("bdi", &[], one.name());
                         m.text(format!(": {setting}"));
                     });
@@ -166,7 +165,7 @@ impl Page<'_> {
         });
     }
 
-    fn overview_cells(&self, m: &mut Markup, one: &Series, figures: &Figures) {
+    fn overview_cells(&self, m: &mut Markup, one: &Series, figures: &Figures, calls_known: bool) {
         let mut cell = |text: String| m.words("td", &[("class", &"number")], text);
         cell(grouped(one.pictures().len() as u64));
         cell(match figures.measure {
@@ -178,10 +177,14 @@ impl Page<'_> {
         cell(grouped(figures.failed as u64));
         let calls = figures.usage.as_ref().filter(|usage| usage.unit == "calls");
         let unknown = || "unknown".to_owned();
-        cell(calls.map_or_else(unknown, |usage| grouped(usage.total)));
-        cell(calls.map_or_else(unknown, |usage| format!("{:.1}", usage.mean())));
-        let cost = calls.zip(self.price).and_then(|(usage, price)| price.times(usage.total));
-        cell(cost.map_or_else(unknown, |cost| cost.to_string()));
+        if calls_known {
+            cell(calls.map_or_else(unknown, |usage| grouped(usage.total)));
+            cell(calls.map_or_else(unknown, |usage| format!("{:.1}", usage.mean())));
+        }
+        if let Some(price) = self.price {
+            let cost = calls.and_then(|usage| price.times(usage.total));
+            cell(cost.map_or_else(unknown, |cost| cost.to_string()));
+        }
     }
 
     fn usage(&self, m: &mut Markup, figures: &[Figures]) {
@@ -200,7 +203,7 @@ impl Page<'_> {
                 for (at, one, usage) in known {
                     m.element("figure", &[], |m| {
                         m.element("figcaption", &[], |m| {
-                            m.leaf("i", &[("class", &format!("swatch {}", class(at)))]);
+                            swatch(m, at);
                             m.words("bdi", &[], one.name());
                             let median = usage.median();
                             let words = format!("mean {:.1}, median {median}", usage.mean());
@@ -301,11 +304,16 @@ fn table(m: &mut Markup, inside: impl FnOnce(&mut Markup)) {
     m.element("div", &[("class", &"scroll"), ("tabindex", &0)], |m| m.element("table", &[], inside));
 }
 
+/// The colour and line of a series.
+fn swatch(m: &mut Markup, at: usize) {
+    m.words("i", &[("class", &format!("swatch {}", class(at)))], "");
+}
+
 /// The head of a series' row.
 fn name(m: &mut Markup, at: usize, series: &Series) {
     m.element("th", &[("scope", &"row")], |m| {
         m.element("div", &[], |m| {
-            m.leaf("i", &[("class", &format!("swatch {}", class(at)))]);
+            swatch(m, at);
             m.words("bdi", &[("title", &series.name())], series.name());
         });
     });
@@ -326,7 +334,7 @@ fn strips(m: &mut Markup, at: usize, series: &Series, longest: usize) {
         return;
     }
     m.element("h3", &[], |m| {
-        m.leaf("i", &[("class", &format!("swatch {}", class(at)))]);
+        swatch(m, at);
         m.words("bdi", &[], series.name());
     });
     m.element("div", &[("class", &"strips")], |m| {
