@@ -70,7 +70,8 @@ pub(super) fn open(
         }
     }
     let charge = place.lease.charge(batch.day);
-    batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price)?;
+    let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price);
+    admitted.map_err(|refusal| batch.explain(refusal))?;
     if before.is_none() {
         batch
             .db

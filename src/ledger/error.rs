@@ -59,6 +59,19 @@ pub enum LedgerError {
         /// The latest format this version knows.
         known: i64,
     },
+    /// An earlier version wrote the ledger, and it was opened for reading only.
+    #[error(
+        "the ledger {} has the older format {found} (now {known}): any command that writes it brings it forward",
+        path.display()
+    )]
+    Older {
+        /// The ledger.
+        path: PathBuf,
+        /// The format found.
+        found: i64,
+        /// The format of this version.
+        known: i64,
+    },
     /// The file is damaged.
     #[error(
         "the ledger {} is damaged: {problem}; keep a copy of the file, recover what can be read with \

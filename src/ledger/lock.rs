@@ -27,7 +27,7 @@ impl RunLock {
         for _ in 0..20 {
             match Self::try_take(ledger, run) {
                 Err(LedgerError::AlreadyRunning { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 other => return other,
             }

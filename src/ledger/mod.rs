@@ -51,10 +51,12 @@ mod ballast;
 mod budget;
 mod clock;
 mod error;
+mod export;
 mod lock;
 mod options;
 mod picture;
 mod place;
+mod queries;
 mod row;
 mod run;
 mod runs;
@@ -72,9 +74,11 @@ use std::sync::Arc;
 pub use budget::{Budgets, Cap, Spend};
 pub use clock::Clock;
 pub use error::LedgerError;
+pub use export::{LogHead, LogLine, LoggedAnswer, Overwritten};
 pub use options::{Options, Retention};
 pub use picture::Picture;
 pub use place::default_path;
+pub use queries::{PictureSummary, Reader, RunReport, RunSummary};
 pub use run::{Begin, PictureSpec, Run, RunId, RunSpec};
 pub use spec::{Change, Spec};
 pub use stored::StoredPicture;
@@ -133,6 +137,16 @@ impl Ledger {
         let writer = Arc::clone(&self.writer);
         let lease = Arc::new(Lease { id, instance, _lock: lock });
         Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
+    }
+
+    /// Takes the day of the system's clock for today, although a later one is on record: for a ledger that once saw a
+    /// clock set too far ahead. Until then, calls are charged to that later day, lest a clock set back opens a budget
+    /// that was used up.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn trust_clock(&self) -> Result<(), LedgerError> {
+        self.writer.submit(Kind::Records, writer::trust_clock).await
     }
 
     /// Removes a run with its pictures, answers and certificates. What it spent stays counted in the budgets of its

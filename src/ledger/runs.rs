@@ -123,8 +123,8 @@ pub(super) fn certify(
     }
     batch
         .db
-        .prepare_cached("INSERT INTO certificate (picture, text, stored) VALUES (?1, ?2, ?3)")?
-        .execute(params![picture, certificate, batch.now])?;
+        .prepare_cached("INSERT INTO certificate (picture, text, stored, digest) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![picture, certificate, batch.now, blake3::hash(certificate.as_bytes()).as_bytes()])?;
     if answers == Retention::UntilCertified {
         for sql in [
             "DELETE FROM answer WHERE attempt IN (SELECT id FROM attempt WHERE picture = ?1)",

@@ -15,8 +15,27 @@ pub(super) const APPLICATION_ID: i64 = 0x736D_676C;
 /// The format this version writes.
 pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 
-/// `MIGRATIONS[n]` leads from format n to format n + 1. Never changed once released, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// `MIGRATIONS[n]` leads from format n to format n + 1, inside a transaction. Never changed once released, only added
+/// to.
+const MIGRATIONS: &[fn(&Connection) -> rusqlite::Result<()>] =
+    &[|db| db.execute_batch(include_str!("schema.sql")), digests];
+
+/// Format 2: certificates carry the BLAKE3 of their text, as answers always did.
+fn digests(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("ALTER TABLE certificate ADD COLUMN digest BLOB")?;
+    let mut select = db.prepare("SELECT picture, text FROM certificate")?;
+    let mut update = db.prepare("UPDATE certificate SET digest = ?2 WHERE picture = ?1")?;
+    let mut rows = select.query([])?;
+    let mut digests = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (picture, text): (i64, String) = (row.get(0)?, row.get(1)?);
+        digests.push((picture, *blake3::hash(text.as_bytes()).as_bytes()));
+    }
+    for digest in digests {
+        update.execute(digest)?;
+    }
+    Ok(())
+}
 
 /// Opens the ledger for writing, creates it where there is none, brings an older format forward.
 ///
@@ -111,7 +130,7 @@ fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     // Read again under the write lock: another process may have been first.
     let format: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(format).unwrap_or(0)) {
-        tx.execute_batch(migration)?;
+        migration(&tx)?;
     }
     if format < FORMAT {
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;

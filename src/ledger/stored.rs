@@ -63,8 +63,16 @@ pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowEr
 
 /// The certificate of a picture, where it has one.
 pub(super) fn certificate(db: &Connection, picture: i64) -> Result<Option<String>, RowError> {
-    let mut select = db.prepare_cached("SELECT text FROM certificate WHERE picture = ?1")?;
-    Ok(select.query_row([picture], |row| row.get(0)).optional()?)
+    let mut select = db.prepare_cached("SELECT text, digest FROM certificate WHERE picture = ?1")?;
+    let row = select.query_row([picture], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((text, digest)) = row.optional()? else { return Ok(None) };
+    let (text, digest): (String, Option<[u8; 32]>) = (text, digest);
+    if digest != Some(*blake3::hash(text.as_bytes()).as_bytes()) {
+        return Err(RowError::damaged(format!(
+            "the certificate of picture {picture} does not match its digest"
+        )));
+    }
+    Ok(Some(text))
 }
 
 /// The outcome of a settled draw; `None` where its answer was overwritten.

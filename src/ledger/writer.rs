@@ -38,6 +38,8 @@ pub(super) struct Batch<'c> {
     pub(super) now: i64,
     /// The day that calls are charged to: the clock's, unless the ledger has seen a later one.
     pub(super) day: Day,
+    /// Has the ledger seen a later day?
+    behind: bool,
 }
 
 /// One record on its way into the ledger.
@@ -332,6 +334,18 @@ impl Loop {
 }
 
 impl<'c> Batch<'c> {
+    /// Adds to a refusal why the day in it is not today's.
+    pub(super) fn explain(&self, refusal: RowError) -> RowError {
+        match refusal {
+            RowError::Decided(LedgerError::Budget(text)) if self.behind => LedgerError::Budget(format!(
+                "{text} (the clock is behind {}, the latest day on record, so that day is charged)",
+                self.day.name()
+            ))
+            .into(),
+            other => other,
+        }
+    }
+
     /// Begins with a look at the calendar: the day only moves forward, so a clock that jumps back opens no budget that
     /// was used up.
     fn begin(db: &'c Connection, now: i64) -> Result<Self, RowError> {
@@ -341,6 +355,15 @@ impl<'c> Batch<'c> {
         if today > Day(latest) {
             db.prepare_cached("UPDATE clock SET latest_day = ?1")?.execute([today.0])?;
         }
-        Ok(Self { db, accounts: Accounts::default(), now, day: today.max(Day(latest)) })
+        let (day, behind) = (today.max(Day(latest)), today < Day(latest));
+        Ok(Self { db, accounts: Accounts::default(), now, day, behind })
     }
+}
+
+/// Takes the clock's day for the latest, although a later one is on record.
+pub(super) fn trust_clock(batch: &mut Batch<'_>) -> Result<(), RowError> {
+    batch.day = Day::of_ms(batch.now);
+    batch.behind = false;
+    batch.db.prepare_cached("UPDATE clock SET latest_day = ?1")?.execute([batch.day.0])?;
+    Ok(())
 }

@@ -188,15 +188,26 @@ async fn a_clock_that_jumps_back_resets_no_budget() {
         call(&picture, 0, &answered("cat"), Billed::Yes).await;
         for back in [NOON - DAY, NOON - 40 * DAY, 0] {
             time.store(back, Ordering::SeqCst);
-            assert!(matches!(picture.open(&attempt(1)).await, Err(JournalError::Budget(_))));
+            let refusal = picture.open(&attempt(1)).await.unwrap_err();
+            assert!(refusal.to_string().contains("the clock is behind 2026-01-31"), "{refusal}");
         }
     }
     // Nor in another process, later.
-    let run = begin(&open(&folder, &options), spec).await;
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, spec).await;
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
     assert!(matches!(picture.open(&attempt(1)).await, Err(JournalError::Budget(_))));
     time.store(NOON + DAY, Ordering::SeqCst);
     call(&picture, 1, &answered("cat"), Billed::Yes).await;
+
+    // A clock that was ahead for a while blocks no more than its user allows.
+    time.store(NOON + 9000 * DAY, Ordering::SeqCst);
+    call(&picture, 2, &answered("cat"), Billed::Yes).await;
+    time.store(NOON + 2 * DAY, Ordering::SeqCst);
+    assert!(matches!(picture.open(&attempt(3)).await, Err(JournalError::Budget(_))));
+    ledger.trust_clock().await.unwrap();
+    call(&picture, 3, &answered("cat"), Billed::Yes).await;
+    assert!(matches!(picture.open(&attempt(4)).await, Err(JournalError::Budget(_))));
 }
 
 #[tokio::test]
@@ -224,15 +235,25 @@ async fn a_cancelled_intent_is_taken_back() {
         let wanted = attempt(0);
         let mut open = picture.open(&wanted);
         for _ in 0..polls {
-            if let std::task::Poll::Ready(opened) = futures::poll!(&mut open) {
+            match futures::poll!(&mut open) {
+                std::task::Poll::Pending => {}
+                // The one before is not taken back yet.
+                std::task::Poll::Ready(Err(refusal)) => {
+                    assert!(matches!(refusal, JournalError::Budget(_)), "{refusal}");
+                    break;
+                }
                 // It was heard of: the transport would send it. Close it as never sent.
-                close(&picture, opened.unwrap(), &transient(), None, Billed::No).await.unwrap();
-                break;
+                std::task::Poll::Ready(Ok(id)) => {
+                    close(&picture, id, &transient(), None, Billed::No).await.unwrap();
+                    break;
+                }
             }
             tokio::time::sleep(Duration::from_micros(polls * 50)).await;
         }
     }
-    // Whatever the instant of the cancellation, nothing stays reserved.
+    // Whatever the instant of the cancellation, nothing stays reserved. What was cancelled last is taken back before
+    // any later record is acknowledged.
+    run.spend().await.unwrap();
     assert_eq!(run.spend().await.unwrap(), Spend::default());
     call(&picture, 0, &answered("cat"), Billed::Yes).await;
 }

@@ -1,6 +1,11 @@
 //! Tests of the ledger as its callers use it.
 
 mod budgets;
+mod faults;
+mod formats;
+#[cfg(unix)]
+mod kill;
+mod queries;
 mod records;
 mod resume;
 
