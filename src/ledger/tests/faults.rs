@@ -232,7 +232,9 @@ async fn a_flipped_bit_in_an_answer_is_found_and_harms_no_other_picture() {
     // In every page: one that was split keeps a copy that nobody reads.
     let found: Vec<usize> =
         bytes.windows(8).enumerate().filter(|(_, w)| w == b"a.png 50").map(|(at, _)| at).collect();
-    found.into_iter().for_each(|at| bytes[at] ^= 1);
+    for at in found {
+        bytes[at] ^= 1;
+    }
     std::fs::write(&path, &bytes).unwrap();
     // No structure is hurt, so only the answer's own check can tell.
     let ledger = Ledger::open(&path, &options).unwrap();
