@@ -146,7 +146,8 @@ impl Run {
     }
 
     /// Ends this process's work on the run: what is still in flight is recorded as unknown. `complete` marks the run as
-    /// finished: every picture has its certificate. On the disk when this returns.
+    /// finished: every picture has its certificate. On the disk when this returns. Calls that are still to be closed
+    /// must be closed before: later it is refused.
     ///
     /// A process that is killed before this loses nothing by it.
     ///
