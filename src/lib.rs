@@ -14,6 +14,7 @@
 //! | [`certificate`] | the document |
 //! | [`replay`] | recorded answers put to any question and test, offline |
 //! | [`report`] | certified accuracy against radius, from logs |
+//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file (a library so far: no command uses it) |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -22,6 +23,7 @@ pub mod certificate;
 #[doc(hidden)]
 pub mod cli;
 pub mod engine;
+pub mod ledger;
 pub mod local;
 pub mod noise;
 pub mod picture;
