@@ -35,7 +35,7 @@ fn small(replay: &Replay) -> Vec<Row> {
 }
 
 /// Label and radius of each row. Radii are 0.25 times the normal quantile of the Clopper-Pearson bound for 12 or 10 of 12
-/// votes at level 0.05, computed with SciPy.
+/// votes at level 0.05, computed with `scipy.stats`.
 fn claims(replay: &Replay) -> Vec<Option<(String, f64)>> {
     small(replay).into_iter().map(|row| row.label.map(|label| (label, row.radius))).collect()
 }
@@ -43,8 +43,8 @@ fn claims(replay: &Replay) -> Vec<Option<(String, f64)>> {
 const ALL_12: f64 = 0.192_270;
 const TEN_OF_12: f64 = 0.038_943;
 
-fn claim(label: &str, radius: f64) -> Option<(String, f64)> {
-    Some((label.to_owned(), radius))
+fn claim(label: &str, radius: f64) -> (String, f64) {
+    (label.to_owned(), radius)
 }
 
 #[test]
@@ -52,14 +52,14 @@ fn top1_goes_by_score_then_name_and_an_empty_answer_votes_for_nothing() {
     assert_eq!(
         claims(&cohen("top1")),
         [
-            claim("dog", ALL_12),
+            Some(claim("dog", ALL_12)),
             None,
-            claim("Animal", ALL_12),
+            Some(claim("Animal", ALL_12)),
             None,
-            claim("dog", TEN_OF_12),
+            Some(claim("dog", TEN_OF_12)),
             None,
             None,
-            claim("Cat", ALL_12)
+            Some(claim("Cat", ALL_12))
         ]
     );
 }
@@ -70,14 +70,14 @@ fn the_papers_rules_go_by_position_and_certify_a_class_for_empty_answers() {
     assert_eq!(
         claims(&replay),
         [
-            claim("dog", ALL_12),
+            Some(claim("dog", ALL_12)),
             None,
-            claim("Dog", ALL_12),
-            claim("None", ALL_12),
-            claim("dog", TEN_OF_12),
-            claim("None", ALL_12),
+            Some(claim("Dog", ALL_12)),
+            Some(claim("None", ALL_12)),
+            Some(claim("dog", TEN_OF_12)),
+            Some(claim("None", ALL_12)),
             None,
-            claim("Cat", ALL_12)
+            Some(claim("Cat", ALL_12))
         ]
     );
     assert!(matches!(cohen("clean-top").with_paper_rules(), Err(Problem::PaperRules(_))));
@@ -98,7 +98,7 @@ fn a_fixed_label_needs_no_selection_votes() {
 #[test]
 fn absence_is_certified_on_empty_answers_and_never_by_failures() {
     let claims = claims(&cohen("absent:dog"));
-    assert_eq!(claims[3], claim("absent:dog", ALL_12));
+    assert_eq!(claims[3], Some(claim("absent:dog", ALL_12)));
     assert_eq!(claims[0], None);
     let failed = br#"{"api":"a","denoiser":"none","sigma":0.25,"idx":0,"n0":3,"n":12,"names":[],
         "votes":[null,null,null,null,null,null,null,null,null,null,null,null,null,null,null]}"#;
