@@ -11,6 +11,8 @@
 //! On a machine that has other work, `--cpu-time` counts the processor's time instead of the clock's (set `RAYON_NUM_THREADS=1` and give
 //! the peers `cpu 1` as arguments: waiting threads count too).
 //!
+//! The network `train` is a training step of `dncnn`: forward, back, and Adam, with the mean squared error.
+//!
 //! `--candle` adds stock Candle. `--case dncnn:1x224x224` (may be repeated) chooses cases. The networks have random weights, which
 //! change no timing: `dncnn` is DnCNN-17 for colour with 64 channels, `unet` the built-in one.
 #![expect(clippy::print_stdout, reason = "the table is what it is run for")]
@@ -26,15 +28,20 @@ use std::{
 
 use cpu_time::ProcessTime;
 use safetensors::{Dtype, tensor::TensorView};
-use smoothgate_denoisers::{Batch, Denoiser, Device, Engine, Options, open};
+use smoothgate_denoisers::{
+    Batch, Denoiser, Device, Engine, Options, open,
+    training::{Adam, Learner, mean_squared_error},
+};
 
-const CASES: [&str; 6] = [
+const CASES: [&str; 8] = [
     "dncnn:1x224x224",
     "unet:1x224x224",
     "dncnn:16x224x224",
     "unet:16x224x224",
     "dncnn:64x32x32",
     "unet:64x32x32",
+    "train:64x32x32",
+    "train:16x64x64",
 ];
 
 struct Case {
@@ -52,8 +59,9 @@ impl Case {
     /// Multiplications and additions of direct convolution for one picture, in units of 1e9.
     fn gflop(&self) -> f64 {
         let pixels = (self.shape[1] * self.shape[2]) as f64;
-        let multiplications = if self.network == "dncnn" {
-            f64::from(9 * (3 * 64 + 15 * 64 * 64 + 64 * 3))
+        let multiplications = if self.network != "unet" {
+            let passes = if self.network == "train" { 3 } else { 1 };
+            f64::from(passes * 9 * (3 * 64 + 15 * 64 * 64 + 64 * 3))
         } else {
             let fine = f64::from(9 * (13 * 48 + 8 * 48 * 48 + 48 * 12) + 2 * 48 * 96);
             let middle = f64::from(9 * 8 * 96 * 96 + 2 * 96 * 128);
@@ -72,6 +80,7 @@ impl fmt::Display for Case {
 
 enum Contestant {
     Here(Box<dyn Denoiser>, Batch),
+    Learner(Box<Learner>, Adam, Batch),
     Peer(Peer),
 }
 
@@ -108,11 +117,16 @@ impl Contestant {
         match self {
             Self::Here(denoiser, batch) => {
                 let batch = batch.clone();
-                let (clock, processor) = (Instant::now(), ProcessTime::now());
-                let result = denoiser.denoise(batch, 0.25).unwrap();
-                let time = if cpu_time { processor.elapsed() } else { clock.elapsed() };
-                drop(result);
-                time.as_secs_f64() * 1e3
+                measure(cpu_time, || denoiser.denoise(batch, 0.25).unwrap())
+            }
+            Self::Learner(learner, adam, batch) => {
+                let (noisy, sigma) = (batch.clone(), vec![0.25; batch.count()]);
+                measure(cpu_time, || {
+                    let result = learner.forward(noisy, &sigma).unwrap();
+                    let (_, gradient) = mean_squared_error(&result, batch).unwrap();
+                    learner.backward(&gradient).unwrap();
+                    adam.step(learner, 1e-4);
+                })
             }
             Self::Peer(peer) => {
                 writeln!(peer.input, "{case}").unwrap();
@@ -122,6 +136,15 @@ impl Contestant {
             }
         }
     }
+}
+
+/// Milliseconds of a call, its result's destruction not counted.
+fn measure<T>(cpu_time: bool, call: impl FnOnce() -> T) -> f64 {
+    let (clock, processor) = (Instant::now(), ProcessTime::now());
+    let result = call();
+    let time = if cpu_time { processor.elapsed() } else { clock.elapsed() };
+    drop(result);
+    time.as_secs_f64() * 1e3
 }
 
 /// DnCNN-17 with weights that keep the variance.
@@ -183,13 +206,18 @@ fn main() {
         let mut here = |name: &str, engine| {
             let mut options = Options::on(Device::Cpu);
             options.engine = engine;
-            let model = if case.network == "dncnn" { dncnn.to_str().unwrap() } else { "unet" };
+            let model = if case.network == "unet" { "unet" } else { dncnn.to_str().unwrap() };
             let values = (0..count * 3 * height * width).map(|i| (i * 37 % 101) as f32 / 100.0);
             let batch = Batch::new(values.collect(), count, height, width).unwrap();
-            contestants.push((name.to_owned(), Contestant::Here(open(model, &options).unwrap(), batch)));
+            let contestant = if case.network == "train" {
+                Contestant::Learner(Box::new(Learner::open(model).unwrap()), Adam::default(), batch)
+            } else {
+                Contestant::Here(open(model, &options).unwrap(), batch)
+            };
+            contestants.push((name.to_owned(), contestant));
         };
         here("own", Engine::Own);
-        if candle {
+        if candle && case.network != "train" {
             here("candle", Engine::Candle);
         }
         for peer in &peers {

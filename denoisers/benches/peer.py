@@ -61,8 +61,20 @@ class UNet(nn.Module):
 
 
 def prepare(network, shape):
-    net = {"dncnn": DnCNN, "unet": UNet}[network]().eval()
+    net = {"dncnn": DnCNN, "train": DnCNN, "unet": UNet}[network]().eval()
     x = torch.rand(shape[0], 3, *shape[1:])
+    if network == "train":
+        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+        adam = torch.optim.Adam(net.parameters(), lr=1e-4)
+
+        def step():
+            adam.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=engine.endswith("bf16")):
+                loss = F.mse_loss(net(x), x)
+            loss.backward()
+            adam.step()
+
+        return step
     if engine.startswith("pytorch"):
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         bf16 = engine.endswith("bf16")

@@ -42,6 +42,8 @@ impl Entry {
 /// `activation(convolution(input) + bias + residual)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv {
+    /// Of its tensors in the weights file.
+    pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) input: Value,
     pub(crate) residual: Option<Value>,
@@ -143,7 +145,8 @@ impl Conv {
             Bias::Required | Bias::Optional => weights.get(&bias_name, &[out_channels])?,
         };
         let input = Value(0);
-        Ok(Self { kind, input, residual: None, relu: false, in_channels, out_channels, weight, bias })
+        let name = name.to_owned();
+        Ok(Self { name, kind, input, residual: None, relu: false, in_channels, out_channels, weight, bias })
     }
 
     /// Folds the batch normalisation that follows into weight and bias, in double precision.

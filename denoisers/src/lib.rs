@@ -31,6 +31,7 @@ mod kernels;
 mod network;
 mod pad;
 mod registry;
+pub mod training;
 mod weights;
 mod worker;
 

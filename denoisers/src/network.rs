@@ -1,6 +1,6 @@
 //! A graph made ready to run on a device.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use crate::{
     Batch, DenoiseError, Denoiser, Id,
@@ -22,13 +22,16 @@ pub(crate) struct Model {
     pub(crate) id: Id,
     pub(crate) graph: Graph,
     pub(crate) trained_sigma: Option<RangeInclusive<f64>>,
+    /// Of the file, for those who write it again.
+    pub(crate) metadata: HashMap<String, String>,
 }
 
 impl Model {
     /// Ends the loading of `graph`: complains about tensors that were not used, and takes the hash.
     pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
         let id = Id::new(name, weights.finish("f32")?);
-        Ok(Self { id, graph, trained_sigma: weights.metadata("sigma").and_then(range) })
+        let trained_sigma = weights.metadata("sigma").and_then(range);
+        Ok(Self { id, graph, trained_sigma, metadata: weights.all_metadata().clone() })
     }
 }
 
@@ -93,20 +96,41 @@ impl Network {
     pub(crate) fn logits(&mut self, batch: Batch) -> Result<Vec<Vec<f32>>, BackendError> {
         let count = batch.count();
         let features = self.run(batch, 0.0)?;
-        let Exit::Classify { weight, bias, .. } = &self.model.graph.exit else { return Ok(vec![]) };
-        let channels = weight.len() / bias.len();
-        let per_picture = features.len() / count;
-        // Summed here in double precision and in one order, whatever the device.
-        let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
-        let of_picture = |picture: &[f32]| {
-            let means: Vec<f64> = picture.chunks_exact(per_picture / channels).map(mean).collect();
-            let class = |(row, b): (&[f32], &f32)| {
-                (f64::from(*b) + row.iter().zip(&means).map(|(w, m)| f64::from(*w) * m).sum::<f64>()) as f32
-            };
-            weight.chunks_exact(channels).zip(bias).map(class).collect()
-        };
-        Ok(features.chunks_exact(per_picture).map(of_picture).collect())
+        Ok(logits(&self.model.graph.exit, &features, count))
     }
+}
+
+/// For each picture the classes' numbers before the softmax, from its features `[count, channels, rows, columns]`. Summed in double
+/// precision and in one order, whatever the device.
+pub(crate) fn logits(exit: &Exit, features: &[f32], count: usize) -> Vec<Vec<f32>> {
+    let Exit::Classify { weight, bias, .. } = exit else { return vec![] };
+    let channels = weight.len() / bias.len();
+    let per_picture = features.len() / count;
+    let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
+    let of_picture = |picture: &[f32]| {
+        let means: Vec<f64> = picture.chunks_exact(per_picture / channels).map(mean).collect();
+        let class = |(row, b): (&[f32], &f32)| {
+            (f64::from(*b) + row.iter().zip(&means).map(|(w, m)| f64::from(*w) * m).sum::<f64>()) as f32
+        };
+        weight.chunks_exact(channels).zip(bias).map(class).collect()
+    };
+    features.chunks_exact(per_picture).map(of_picture).collect()
+}
+
+/// The gradient of the features, `per_picture` floats each, from that of the [`logits`].
+pub(crate) fn logits_gradient(exit: &Exit, gradients: &[Vec<f32>], per_picture: usize) -> Vec<f32> {
+    let Exit::Classify { weight, bias, .. } = exit else { return vec![] };
+    let channels = weight.len() / bias.len();
+    let plane = per_picture / channels;
+    let mut features = Vec::with_capacity(per_picture * gradients.len());
+    for gradient in gradients {
+        for channel in 0..channels {
+            let weights = weight[channel..].iter().step_by(channels);
+            let sum: f64 = weights.zip(gradient).map(|(w, g)| f64::from(*w) * f64::from(*g)).sum();
+            features.extend(std::iter::repeat_n((sum / plane as f64) as f32, plane));
+        }
+    }
+    features
 }
 
 impl Denoiser for Network {

@@ -5,7 +5,7 @@
 //! or column is repeated.
 
 /// `[planes, height, width]` to `[planes, to_height, to_width]`.
-pub(crate) fn reflect(data: &[f32], (height, width): (usize, usize), to: (usize, usize)) -> Vec<f32> {
+pub(crate) fn reflect<T: Copy>(data: &[T], (height, width): (usize, usize), to: (usize, usize)) -> Vec<T> {
     let planes = data.len() / (height * width);
     let mut out = Vec::with_capacity(planes * to.0 * to.1);
     for plane in data.chunks_exact(height * width) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     BackendError, Classifier, Denoiser, Device, DeviceError, Identity, WeightsError, architectures,
     classifiers::things64::{self, Things64},
-    network::Network,
+    network::{Model, Network},
     weights::Weights,
 };
 
@@ -105,15 +105,12 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
 pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenError> {
-    let weights = match name {
+    if name == "none" {
         // The device is not used, but a typing error in it should not wait for the day it is.
-        "none" => {
-            return options.device.connect().map(|_| Box::new(Identity::default()) as _).map_err(Into::into);
-        }
-        "auto" | "unet" => Weights::parse("the built-in unet", UNET)?,
-        path => file(path, Task::Denoise)?,
-    };
-    let model = architectures::load(weights)?;
+        options.device.connect()?;
+        return Ok(Box::new(Identity::default()));
+    }
+    let model = load_denoiser(name)?;
     Ok(Box::new(Network::new(model, options.device.connect()?, options.engine)?))
 }
 
@@ -122,12 +119,27 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
 /// # Errors
 /// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
 pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifier>, OpenError> {
+    let (model, labels) = load_classifier(name)?;
+    let network = Network::new(model, options.device.connect()?, options.engine)?;
+    Ok(Box::new(Things64::new(network, labels)))
+}
+
+/// A denoiser that is a network, before it is given a device.
+pub(crate) fn load_denoiser(name: &str) -> Result<Model, OpenError> {
+    let weights = match name {
+        "auto" | "unet" => Weights::parse("the built-in unet", UNET)?,
+        path => file(path, Task::Denoise)?,
+    };
+    Ok(architectures::load(weights)?)
+}
+
+/// A classifier and its labels, before it is given a device.
+pub(crate) fn load_classifier(name: &str) -> Result<(Model, Vec<String>), OpenError> {
     let mut weights = match name {
         "auto" | "things64" => Weights::parse("the built-in things64", THINGS64)?,
         path => file(path, Task::Classify)?,
     };
-    let (model, labels) = things64::load(&mut weights)?;
-    Ok(Box::new(Things64::new(Network::new(model, options.device.connect()?, options.engine)?, labels)))
+    Ok(things64::load(&mut weights)?)
 }
 
 fn file(path: &str, task: Task) -> Result<Weights, OpenError> {

@@ -182,6 +182,11 @@ impl Weights {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// All of it.
+    pub(crate) fn all_metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
     /// Comma-separated numbers from the metadata, exactly `N` of them and none zero.
     pub(crate) fn numbers<const N: usize>(&self, key: &str) -> Result<Option<[usize; N]>, WeightsError> {
         let Some(text) = self.metadata(key) else { return Ok(None) };

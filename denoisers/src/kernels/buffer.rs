@@ -36,6 +36,12 @@ impl Buffer {
         UnsafeCell::raw_get(self.lines.as_ptr()).cast()
     }
 
+    /// All floats. The exclusive access that writers need is promised by those who write.
+    pub(super) fn as_slice(&self) -> &[f32] {
+        // SAFETY: as below; whoever writes through `as_ptr` has promised that nobody reads at the time.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: `Line` is 16 floats without padding, the vector's lines are contiguous and initialised, and the exclusive
         // reference keeps everyone else away.

@@ -19,6 +19,7 @@
     reason = "code that is generic over the instruction set must end up in the function compiled for it"
 )]
 
+mod back;
 mod buffer;
 mod direct;
 mod edge;
@@ -28,7 +29,9 @@ mod neon;
 mod panel;
 mod pass;
 mod plan;
+mod route;
 mod simd;
+mod tape;
 mod team;
 #[cfg(test)]
 mod tests;
@@ -43,7 +46,9 @@ use edge::Planes;
 use layout::{CHANNELS, Job};
 use pass::{Pass, Workspace};
 use plan::Key;
+pub(crate) use route::Want;
 use simd::{Portable, Simd};
+pub(crate) use tape::Tape;
 use team::Stages;
 use winograd::Winograd;
 
@@ -124,60 +129,97 @@ impl Layer {
         }
     }
 
+    /// Takes new weights for the same convolution.
+    fn pack(&mut self, conv: &Conv) {
+        match self {
+            Self::Winograd(winograd) => winograd.pack(conv),
+            Self::Direct(direct) => direct.pack(conv),
+        }
+    }
+
+    /// Floats of scratch memory for any block.
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Winograd(winograd) => winograd.scratch(plan::TILES),
+            Self::Direct(_) => 0,
+        }
+    }
+
+    /// Floats in which a part of the weights' gradient is summed up.
+    fn sums(&self) -> usize {
+        match self {
+            Self::Winograd(winograd) => winograd.sums(),
+            Self::Direct(direct) => direct.sums(),
+        }
+    }
+
+    /// Computes the convolution, or adds up the gradient of its weights if `sums` is not null.
+    ///
     /// # Safety
-    /// As [`Direct::rows`] and [`Winograd::tiles`] ask.
+    /// As [`Direct::rows`] and [`Winograd::tiles`], or [`Direct::accumulate_gradient`] and
+    /// [`Winograd::accumulate_gradient`] ask.
     #[inline(always)]
-    unsafe fn compute<S: Simd>(&self, job: &Job, units: Range<usize>, scratch: *mut f32) {
+    unsafe fn compute<S: Simd>(&self, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
         // SAFETY: as the caller promises.
         unsafe {
-            match self {
-                Self::Winograd(winograd) => winograd.tiles::<S>(job, units, scratch),
-                Self::Direct(direct) => direct.rows::<S>(job, units),
+            match (self, sums.is_null()) {
+                (Self::Winograd(winograd), true) => winograd.tiles::<S>(job, units, scratch),
+                (Self::Winograd(winograd), false) => {
+                    winograd.accumulate_gradient::<S>(job, units, scratch, sums);
+                }
+                (Self::Direct(direct), true) => direct.rows::<S>(job, units),
+                (Self::Direct(direct), false) => direct.accumulate_gradient::<S>(job, units, sums),
             }
         }
     }
 }
 
 /// [`Layer::compute`] for one instruction set, which the processor must have.
-type Compute = unsafe fn(&Layer, &Job, Range<usize>, *mut f32);
+type Compute = unsafe fn(&Layer, &Job, Range<usize>, *mut f32, *mut f32);
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn compute_avx512(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32) {
+unsafe fn compute_avx512(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
     // SAFETY: as the caller promises; the instruction set is that of this function.
-    unsafe { layer.compute::<x86::Avx512>(job, units, scratch) }
+    unsafe { layer.compute::<x86::Avx512>(job, units, scratch, sums) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn compute_avx2(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32) {
+unsafe fn compute_avx2(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
     // SAFETY: as the caller promises; the instruction set is that of this function.
-    unsafe { layer.compute::<x86::Avx2>(job, units, scratch) }
+    unsafe { layer.compute::<x86::Avx2>(job, units, scratch, sums) }
 }
 
 #[cfg(target_arch = "aarch64")]
-unsafe fn compute_neon(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32) {
+unsafe fn compute_neon(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
     // SAFETY: as the caller promises; every aarch64 processor has NEON.
-    unsafe { layer.compute::<neon::Neon>(job, units, scratch) }
+    unsafe { layer.compute::<neon::Neon>(job, units, scratch, sums) }
 }
 
-unsafe fn compute_portable(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32) {
+unsafe fn compute_portable(layer: &Layer, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
     // SAFETY: as the caller promises.
-    unsafe { layer.compute::<Portable>(job, units, scratch) }
+    unsafe { layer.compute::<Portable>(job, units, scratch, sums) }
 }
 
 fn layers(graph: &Graph, instructions: Instructions) -> Vec<Layer> {
     let sizes = instructions.panels();
-    let layer = |conv: &Conv| {
-        let from_entry = conv.input.0 == 0;
-        // Below a vector of channels the transforms cost more than they save.
-        if conv.kind == (Kind::Same3x3 { stride: 1 }) && conv.in_channels >= CHANNELS && !from_entry {
-            return Layer::Winograd(Winograd::new(conv, sizes));
-        }
-        let padded = conv.in_channels.next_multiple_of(CHANNELS);
-        Layer::Direct(Direct::new(conv, if from_entry { plan::entry_channels(graph) } else { padded }, sizes))
+    let channels = |conv: &Conv| match conv.input.0 {
+        0 => plan::entry_channels(graph),
+        _ => conv.in_channels.next_multiple_of(CHANNELS),
     };
-    graph.convs.iter().map(layer).collect()
+    graph.convs.iter().map(|conv| layer(conv, channels(conv), sizes)).collect()
+}
+
+/// Packs a convolution whose input has so many floats a pixel.
+fn layer(conv: &Conv, channels: usize, sizes: &[usize]) -> Layer {
+    // Below a vector of channels the transforms cost more than they save.
+    let worth = conv.in_channels >= CHANNELS && channels.is_multiple_of(CHANNELS);
+    if worth && conv.kind == (Kind::Same3x3 { stride: 1 }) {
+        Layer::Winograd(Winograd::new(conv, sizes))
+    } else {
+        Layer::Direct(Direct::new(conv, channels, sizes))
+    }
 }
 
 /// A network with packed weights, and the memory it works in.
@@ -237,7 +279,7 @@ impl Kernels {
                         slots: &work.slots[participant],
                         planes: planes.skip(g * group),
                         pictures: group,
-                        sigma,
+                        sigma: std::slice::from_ref(&sigma),
                     };
                     // SAFETY: each group and each participant's memory is used by one thread at a time.
                     unsafe { pass.alone(&work.scratch[participant]) };
@@ -260,7 +302,7 @@ impl Kernels {
                 slots: &work.slots[0],
                 planes: planes.skip(done),
                 pictures,
-                sigma,
+                sigma: std::slice::from_ref(&sigma),
             };
             self.stages.reset((0..pass.stages()).map(|stage| pass.items(stage)));
             team::run(threads, &self.stages, |stage, item, participant| {

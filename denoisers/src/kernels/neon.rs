@@ -64,4 +64,10 @@ impl Simd for Neon {
         // SAFETY: every aarch64 processor has NEON.
         unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vcgtzq_f32(a))) }
     }
+
+    #[inline(always)]
+    unsafe fn keep(a: float32x4_t, mask: float32x4_t) -> float32x4_t {
+        // SAFETY: every aarch64 processor has NEON.
+        unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vcgtzq_f32(mask))) }
+    }
 }

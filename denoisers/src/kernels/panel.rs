@@ -53,36 +53,82 @@ pub(super) unsafe fn all<S: Simd, W: Rows, const M: usize, const N: usize>(work:
     }
 }
 
-/// `sums[m] += Σ_k from[m * step + k] * weights[k]`, a vector of `N * LANES` channels for each k, in the order of k.
+/// A factor of a product: where it begins, and how far it is to the next row and to the next term.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub(super) from: *const f32,
+    pub(super) row: usize,
+    pub(super) term: usize,
+}
+
+/// The other factor: where its first vectors are, and how far it is to the next term.
+#[derive(Clone, Copy)]
+pub(super) struct Right {
+    pub(super) from: *const f32,
+    pub(super) term: usize,
+}
+
+/// `sums[m] += Σ_k left[m, k] * right[k]`, a vector of `N * LANES` channels for each k, in the order of k.
 ///
 /// # Safety
-/// The processor has `S`; `from` is good for `M` rows of `length` floats, `step` apart, and `weights` for
-/// `length * N * LANES`.
+/// The processor has `S`; `left` is good for `M` rows of `terms` floats, `right` for `terms` times `N` vectors.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut [[S::V; N]; M],
-    from: *const f32,
-    step: usize,
-    weights: *const f32,
-    length: usize,
+    left: Left,
+    right: Right,
+    terms: usize,
 ) {
     // SAFETY: as the caller promises.
     unsafe {
         let mut held = *sums;
-        let mut weights = weights;
-        for k in 0..length {
+        let (mut factors, mut vectors) = (left.from, right.from);
+        for _ in 0..terms {
             let mut w = [S::splat(0.0); N];
             for (n, w) in w.iter_mut().enumerate() {
-                *w = S::load(weights.add(n * S::LANES));
+                *w = S::load(vectors.add(n * S::LANES));
             }
             for (m, held) in held.iter_mut().enumerate() {
-                let factor = S::splat(*from.add(m * step + k));
+                let factor = S::splat(*factors.add(m * left.row));
                 for n in 0..N {
                     held[n] = S::mul_add(factor, w[n], held[n]);
                 }
             }
-            weights = weights.add(N * S::LANES);
+            factors = factors.wrapping_add(left.term);
+            vectors = vectors.wrapping_add(right.term);
         }
         *sums = held;
+    }
+}
+
+/// `to[m] += Σ_k left[m, k] * right[k]` in memory: what [`accumulate`] is for registers.
+pub(super) struct Outer {
+    pub(super) left: Left,
+    pub(super) right: Right,
+    pub(super) terms: usize,
+    /// Rows of one panel, one after the other.
+    pub(super) to: *mut f32,
+}
+
+impl Rows for Outer {
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const M: usize, const N: usize>(&self, x: usize) {
+        // SAFETY: the caller has `S` and vouches for rows `x..x + M` of both factors and of the result.
+        unsafe {
+            let to = self.to.add(x * N * S::LANES);
+            let mut sums = [[S::splat(0.0); N]; M];
+            for (m, sums) in sums.iter_mut().enumerate() {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::load(to.add((m * N + n) * S::LANES));
+                }
+            }
+            let left = Left { from: self.left.from.add(x * self.left.row), ..self.left };
+            accumulate::<S, M, N>(&mut sums, left, self.right, self.terms);
+            for (m, sums) in sums.into_iter().enumerate() {
+                for (n, sum) in sums.into_iter().enumerate() {
+                    S::store(to.add((m * N + n) * S::LANES), sum);
+                }
+            }
+        }
     }
 }

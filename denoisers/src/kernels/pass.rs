@@ -5,7 +5,7 @@ use super::{
     buffer::Buffer,
     edge::{self, Planes},
     layout::{Job, Layout},
-    plan::{Key, Plan},
+    plan::{Keep, Key, Plan},
 };
 use crate::graph::{Exit, Graph};
 
@@ -33,7 +33,7 @@ impl Workspace {
             *kept = None;
         }
         kept.get_or_insert_with(|| {
-            let plan = Plan::new(graph, layers, key);
+            let plan = Plan::new(graph, layers, key, Keep::Needed);
             Self { plan, slots: Vec::new(), scratch: Vec::new() }
         })
     }
@@ -60,7 +60,8 @@ pub(super) struct Pass<'a> {
     pub(super) planes: Planes,
     /// At most the plan's group.
     pub(super) pictures: usize,
-    pub(super) sigma: f32,
+    /// Of each picture; the last one is that of all that follow.
+    pub(super) sigma: &'a [f32],
 }
 
 impl Pass<'_> {
@@ -96,6 +97,7 @@ impl Pass<'_> {
             to: self.slots[slots[conv + 1]].as_ptr(),
             to_layout: layouts[conv + 1],
             residual: spec.residual.map_or(std::ptr::null(), |r| self.slots[slots[r.0]].as_ptr()),
+            mask: std::ptr::null(),
             relu: spec.relu,
             pictures: self.pictures,
         }
@@ -118,7 +120,7 @@ impl Pass<'_> {
                 let (to, layout): (_, &Layout) = place(0);
                 edge::enter(&self.graph.entry, self.sigma, &self.planes, to, layout, range);
             } else if let Some(layer) = self.layers.get(stage - 1) {
-                (self.compute)(layer, &self.job(stage - 1), range, scratch.as_ptr());
+                (self.compute)(layer, &self.job(stage - 1), range, scratch.as_ptr(), std::ptr::null_mut());
             } else if let Exit::Subtract { value, shuffle } = self.graph.exit {
                 let (from, layout) = place(value.0);
                 edge::subtract(shuffle, from, layout, &self.planes, range);

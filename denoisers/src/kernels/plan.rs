@@ -8,7 +8,7 @@ use crate::graph::{Graph, Kind, Value};
 
 /// Tiles in a block of the Winograd kernel: enough that its matrix products are efficient, few enough that the block's numbers
 /// stay in the second-level cache.
-const TILES: usize = 24;
+pub(super) const TILES: usize = 24;
 /// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
 const GROUP_FLOATS: usize = 1 << 21;
 
@@ -23,7 +23,7 @@ pub(super) struct Plan {
     pub(super) slot_layouts: Vec<Layout>,
     /// Of each convolution: tiles in a block, or output rows.
     pub(super) block: Vec<usize>,
-    /// Floats of scratch memory for each participant.
+    /// Floats of scratch memory for each thread.
     pub(super) scratch: usize,
 }
 
@@ -38,16 +38,25 @@ pub(super) struct Key {
     pub(super) threads: usize,
 }
 
+/// How long values are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// While somebody needs them.
+    Needed,
+    /// Each in a slot of its own, for the way back.
+    All,
+}
+
 impl Plan {
-    pub(super) fn new(graph: &Graph, layers: &[Layer], key: Key) -> Self {
+    pub(super) fn new(graph: &Graph, layers: &[Layer], key: Key, keep: Keep) -> Self {
         let layouts = layouts(graph, key.group, key.size);
-        let (slots, slot_layouts) = slots(graph, &layouts);
+        let (slots, slot_layouts) = match keep {
+            Keep::Needed => slots(graph, &layouts),
+            Keep::All => ((0..layouts.len()).collect(), layouts.clone()),
+        };
         let block: Vec<usize> =
             layers.iter().zip(&layouts[1..]).map(|(layer, to)| block(layer, to, key.threads)).collect();
-        let scratch = layers.iter().zip(&block).map(|(layer, block)| match layer {
-            Layer::Winograd(w) => w.scratch(*block),
-            Layer::Direct(_) => 0,
-        });
+        let scratch = layers.iter().map(Layer::scratch);
         Self { key, scratch: scratch.max().unwrap_or(0), layouts, slots, slot_layouts, block }
     }
 
@@ -124,7 +133,7 @@ fn slots(graph: &Graph, layouts: &[Layout]) -> (Vec<usize>, Vec<Layout>) {
 }
 
 /// How much of a layer is one item of work.
-fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
+pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
     match layer {
         Layer::Winograd(_) => {
             let (rows, columns) = to.tiles();
@@ -147,7 +156,7 @@ mod tests {
         let bytes = include_bytes!("../../weights/unet.safetensors");
         let graph = architectures::load(Weights::parse("unet", bytes).unwrap()).unwrap().graph;
         let layers: Vec<Layer> = super::super::layers(&graph, Instructions::Portable);
-        let plan = Plan::new(&graph, &layers, Key { group: 2, size: (24, 40), threads: 2 });
+        let plan = Plan::new(&graph, &layers, Key { group: 2, size: (24, 40), threads: 2 }, Keep::Needed);
         for (i, conv) in graph.convs.iter().enumerate() {
             let slot = plan.slots[i + 1];
             assert_ne!(slot, plan.slots[conv.input.0]);

@@ -29,6 +29,8 @@ pub(super) trait Simd: Copy {
     unsafe fn mul_sub_from(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where it is greater than 0, else +0 (also for NaN).
     unsafe fn relu(a: Self::V) -> Self::V;
+    /// `a` where `mask` is greater than 0, else +0.
+    unsafe fn keep(a: Self::V, mask: Self::V) -> Self::V;
     /// Asks for a cache line, which need not exist; does nothing where there is no instruction for it.
     #[inline(always)]
     unsafe fn prefetch(_line: *const f32) {}
@@ -84,6 +86,11 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn relu(a: [f32; 4]) -> [f32; 4] {
         a.map(|x| if x > 0.0 { x } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn keep(a: [f32; 4], mask: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if mask[i] > 0.0 { a[i] } else { 0.0 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kernels against the definition of a convolution in double precision, and against each other.
 
-use super::{Instructions, Kernels};
+use super::{Instructions, Kernels, Tape, Want};
 use crate::{
     graph::{Conv, Entry, Exit, Graph, Kind, Value},
     pad,
@@ -26,7 +26,18 @@ impl Numbers {
         let scale = (3.0 / fan_in as f32).sqrt();
         let weight = self.take(in_channels * out_channels * area).iter().map(|w| w * scale).collect();
         let bias = self.take(out_channels).iter().map(|b| b * 0.1).collect();
-        Conv { kind, input: Value(0), residual: None, relu: false, in_channels, out_channels, weight, bias }
+        let name = String::new();
+        Conv {
+            name,
+            kind,
+            input: Value(0),
+            residual: None,
+            relu: false,
+            in_channels,
+            out_channels,
+            weight,
+            bias,
+        }
     }
 }
 
@@ -72,8 +83,18 @@ impl Features {
     }
 }
 
+/// A parameter of a convolution.
+#[derive(Clone, Copy, PartialEq)]
+enum Parameter {
+    Weight(usize),
+    Bias(usize),
+}
+
+/// A change of one parameter of one convolution.
+type Nudge = Option<(usize, Parameter, f64)>;
+
 /// The definition of everything, for one picture.
-fn reference(graph: &Graph, picture: &[f32], size: (usize, usize), sigma: f32) -> Vec<f64> {
+fn reference(graph: &Graph, picture: &[f64], size: (usize, usize), sigma: f32, nudge: Nudge) -> Vec<f64> {
     let (h, w) = graph.padded(size);
     let padded = pad::reflect(picture, size, (h, w));
     let entry = graph.entry;
@@ -85,22 +106,23 @@ fn reference(graph: &Graph, picture: &[f32], size: (usize, usize), sigma: f32) -
                 f64::from(sigma)
             } else {
                 let from = (c / (f * f) * h + y * f + c / f % f) * w + x * f + c % f;
-                (f64::from(padded[from]) - f64::from(entry.shift)) * f64::from(entry.scale)
+                (padded[from] - f64::from(entry.shift)) * f64::from(entry.scale)
             };
             features.set(c, y, x, value);
         }
     }
     let mut values = vec![features];
-    for conv in &graph.convs {
+    for (i, conv) in graph.convs.iter().enumerate() {
         let residual = conv.residual.map(|r| &values[r.0]);
-        let result = convolve(conv, &values[conv.input.0], residual);
+        let nudge = nudge.filter(|n| n.0 == i).map(|n| (n.1, n.2));
+        let result = convolve(conv, &values[conv.input.0], residual, nudge);
         values.push(result);
     }
     let Exit::Subtract { value, shuffle: s } = graph.exit else { panic!("not a denoiser") };
     let noise = &values[value.0];
     let mut out = Vec::new();
     for (c, y, x) in pixels(3, size.0, size.1) {
-        let from = f64::from(picture[(c * size.0 + y) * size.1 + x]);
+        let from = picture[(c * size.0 + y) * size.1 + x];
         out.push(from - noise.get(c * s * s + y % s * s + x % s, (y / s) as isize, (x / s) as isize));
     }
     out
@@ -110,7 +132,15 @@ fn pixels(c: usize, h: usize, w: usize) -> impl Iterator<Item = (usize, usize, u
     (0..c * h * w).map(move |i| (i / (h * w), i / w % h, i % w))
 }
 
-fn convolve(conv: &Conv, from: &Features, residual: Option<&Features>) -> Features {
+fn convolve(
+    conv: &Conv,
+    from: &Features,
+    residual: Option<&Features>,
+    nudge: Option<(Parameter, f64)>,
+) -> Features {
+    let value = |parameter: Parameter, value: f32| {
+        f64::from(value) + nudge.filter(|n| n.0 == parameter).map_or(0.0, |n| n.1)
+    };
     let (stride, border) = match conv.kind {
         Kind::Same3x3 { stride } => (stride, 1),
         Kind::Point { stride } => (stride, 0),
@@ -125,17 +155,19 @@ fn convolve(conv: &Conv, from: &Features, residual: Option<&Features>) -> Featur
     let k = conv.kind.size();
     let mut to = Features::zero(conv.out_channels, h, w);
     for (o, y, x) in pixels(conv.out_channels, h, w) {
-        let mut sum = f64::from(conv.bias[o]);
+        let mut sum = value(Parameter::Bias(o), conv.bias[o]);
         for (i, ky, kx) in pixels(conv.in_channels, k, k) {
             if conv.kind == Kind::Up2x2 {
                 if (ky, kx) == (y % 2, x % 2) {
-                    let weight = conv.weight[((i * conv.out_channels + o) * 2 + ky) * 2 + kx];
-                    sum += f64::from(weight) * from.get(i, (y / 2) as isize, (x / 2) as isize);
+                    let at = ((i * conv.out_channels + o) * 2 + ky) * 2 + kx;
+                    sum += value(Parameter::Weight(at), conv.weight[at])
+                        * from.get(i, (y / 2) as isize, (x / 2) as isize);
                 }
             } else {
-                let weight = conv.weight[((o * conv.in_channels + i) * k + ky) * k + kx];
-                let at = |position: usize, k: usize| (position * stride + k) as isize - border;
-                sum += f64::from(weight) * from.get(i, at(y, ky), at(x, kx));
+                let at = ((o * conv.in_channels + i) * k + ky) * k + kx;
+                let place = |position: usize, k: usize| (position * stride + k) as isize - border;
+                let from = from.get(i, place(y, ky), place(x, kx));
+                sum += value(Parameter::Weight(at), conv.weight[at]) * from;
             }
         }
         sum += residual.map_or(0.0, |r| r.get(o, y as isize, x as isize));
@@ -162,7 +194,8 @@ fn every_convolution_is_what_its_definition_says() {
         let pictures = numbers.take(2 * 3 * size.0 * size.1);
         let mut expected = Vec::new();
         for picture in pictures.chunks(3 * size.0 * size.1) {
-            expected.extend(reference(&graph, picture, size, 0.25));
+            let picture: Vec<f64> = picture.iter().map(|v| f64::from(*v)).collect();
+            expected.extend(reference(&graph, &picture, size, 0.25, None));
         }
         let mut first: Option<Vec<u32>> = None;
         for instructions in Instructions::detect() {
@@ -189,5 +222,104 @@ fn nothing_of_a_call_is_left_for_the_next() {
         let (shape, sigma) = ((count, size.0, size.1), 0.5);
         let fresh = Kernels::new(&graph).run(&graph, pictures.clone(), shape, sigma);
         assert_eq!(kept.run(&graph, pictures, shape, sigma), fresh);
+    }
+}
+
+/// Gradients by differences of the definition: exact but for rectifiers that switch in between, which so small a step avoids.
+#[test]
+fn gradients_are_the_differences_of_the_definition() {
+    const STEP: f64 = 1e-6;
+    let mut numbers = Numbers(3);
+    for (entry, widths, size) in [
+        (PHOTO, [20, 48], (8, 4)),
+        (PHOTO, [16, 5], (4, 4)),
+        (PLAIN, [64, 16], (2, 6)),
+        (PLAIN, [3, 1], (2, 2)),
+    ] {
+        let graph = graph(&mut numbers, entry, widths);
+        let len = 3 * size.0 * size.1;
+        let (pictures, direction) = (numbers.take(2 * len), numbers.take(2 * len));
+        let sigma = [0.25, 0.75];
+        let shape = (2, size.0, size.1);
+        let as_f64 = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+        // The derivative of `direction · result`.
+        let along = |pictures: &[f64], nudge: Nudge| -> f64 {
+            (0..2)
+                .flat_map(|i| reference(&graph, &pictures[i * len..][..len], size, sigma[i], nudge))
+                .zip(&direction)
+                .map(|(result, direction)| result * f64::from(*direction))
+                .sum()
+        };
+        let exact = as_f64(&pictures);
+        let derivative = |conv, parameter| {
+            let [up, down] = [STEP, -STEP].map(|step| along(&exact, Some((conv, parameter, step))));
+            (up - down) / (2.0 * STEP)
+        };
+        let mut worst: f64 = 0.0;
+        let mut check = |name: &str, found: f32, expected: f64, scale: f64| {
+            let error = (f64::from(found) - expected).abs() / scale;
+            worst = worst.max(error);
+            assert!(error < 1e-4, "{widths:?} {size:?} {name}: {found} instead of {expected}");
+        };
+        let norm = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).fold(1e-3, f64::max);
+
+        let mut tape = Tape::new(&graph, Want::Parameters);
+        tape.forward(&graph, pictures.clone(), shape, &sigma);
+        for (i, gradient) in tape.backward(&graph, &direction, &mut []).to_vec().into_iter().enumerate() {
+            for _ in 0..3 {
+                let at = (numbers.next().abs() * gradient.weight.len() as f32) as usize;
+                let expected = derivative(i, Parameter::Weight(at));
+                check(&format!("weight {at} of {i}"), gradient.weight[at], expected, norm(&gradient.weight));
+            }
+            let at = (numbers.next().abs() * gradient.bias.len() as f32) as usize;
+            check(
+                &format!("bias of {i}"),
+                gradient.bias[at],
+                derivative(i, Parameter::Bias(at)),
+                norm(&gradient.bias),
+            );
+        }
+
+        let mut tape = Tape::new(&graph, Want::Pictures);
+        tape.forward(&graph, pictures.clone(), shape, &sigma);
+        let mut gradient = vec![0.0; pictures.len()];
+        tape.backward(&graph, &direction, &mut gradient);
+        for at in (0..pictures.len()).step_by(41) {
+            let [up, down] = [STEP, -STEP].map(|step| {
+                let mut nudged = exact.clone();
+                nudged[at] += step;
+                along(&nudged, None)
+            });
+            check(&format!("pixel {at}"), gradient[at], (up - down) / (2.0 * STEP), norm(&gradient));
+        }
+        println!("{widths:?} {size:?}: largest error {worst:.1e} of the largest gradient");
+    }
+}
+
+#[test]
+fn gradients_are_the_same_for_any_number_of_threads_and_instructions() {
+    let mut numbers = Numbers(4);
+    let graph = graph(&mut numbers, PHOTO, [32, 48]);
+    let shape = (5, 24, 16);
+    let (pictures, direction) = (numbers.take(5 * 3 * 24 * 16), numbers.take(5 * 3 * 24 * 16));
+    let mut first = None;
+    for instructions in Instructions::detect() {
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let gradients = pool.install(|| {
+                let mut tape = Tape::with(&graph, Want::Parameters, instructions);
+                // Twice, as the second call finds what the first has left.
+                for _ in 0..2 {
+                    tape.pack(&graph);
+                    tape.forward(&graph, pictures.clone(), shape, &[0.1, 0.2, 0.3, 0.4, 0.5]);
+                    tape.backward(&graph, &direction, &mut []);
+                }
+                tape.backward(&graph, &direction, &mut []).to_vec()
+            });
+            assert!(
+                first.get_or_insert_with(|| gradients.clone()) == &gradients,
+                "{instructions:?}, {threads} threads"
+            );
+        }
     }
 }

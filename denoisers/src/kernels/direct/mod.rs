@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
+mod gradient;
+
 use super::{
     buffer::Buffer,
-    layout::{CHANNELS, Job},
-    panel::{self, panels},
+    layout::{CHANNELS, Finish, Job},
+    panel::{self, Left, Right, panels},
     simd::Simd,
 };
 use crate::graph::{Conv, Kind};
@@ -45,26 +47,39 @@ impl Direct {
         let columns = if upscale == 2 { 1 } else { k };
         let padded = conv.out_channels.next_multiple_of(CHANNELS);
         let panel = panel::size(padded, sizes);
-        let mut weights = Buffer::zeroed(upscale * upscale * rows * columns * channels * padded);
-        let slice = weights.as_mut_slice();
-        for grid in 0..upscale * upscale {
-            for out in 0..conv.out_channels {
-                for (row, column) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
-                    for input in 0..conv.in_channels {
-                        let from = match conv.kind {
-                            Kind::Up2x2 => (input * conv.out_channels + out) * 4 + grid,
-                            _ => ((out * conv.in_channels + input) * k + row) * k + column,
-                        };
-                        let of_panel = (grid * (padded / panel) + out / panel) * rows + row;
-                        let to = (of_panel * columns + column) * channels + input;
-                        slice[to * panel + out % panel] = conv.weight[from];
-                    }
-                }
-            }
+        let weights = Buffer::zeroed(upscale * upscale * rows * columns * channels * padded);
+        let bias = Buffer::zeroed(padded);
+        let mut this = Self { rows, run: columns * channels, stride, offset, upscale, panel, weights, bias };
+        this.pack(conv);
+        this
+    }
+
+    /// Takes new weights for the same convolution.
+    pub(super) fn pack(&mut self, conv: &Conv) {
+        self.bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
+        let places = self.places(conv, 0..conv.out_channels);
+        let weights = self.weights.as_mut_slice();
+        for (from, to) in places {
+            weights[to] = conv.weight[from];
         }
-        let mut bias = Buffer::zeroed(padded);
-        bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
-        Self { rows, run: columns * channels, stride, offset, upscale, panel, weights, bias }
+    }
+
+    /// For each weight of these output channels its index in the convolution and in the packed order.
+    fn places(&self, conv: &Conv, outs: Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (ins, out_channels, up) = (conv.in_channels, conv.out_channels, conv.kind == Kind::Up2x2);
+        let (rows, panel, k) = (self.rows, self.panel, conv.kind.size());
+        let columns = if up { 1 } else { k };
+        let channels = self.run / columns;
+        let panels = out_channels.next_multiple_of(CHANNELS) / panel;
+        outs.flat_map(move |out| (0..ins).map(move |input| (out, input))).flat_map(move |(out, input)| {
+            (0..k * k).map(move |position| {
+                let from = if up { (input * out_channels + out) * 4 } else { (out * ins + input) * k * k }
+                    + position;
+                let (grid, row, column) = if up { (position, 0, 0) } else { (0, position / k, position % k) };
+                let line = ((grid * panels + out / panel) * rows + row) * columns + column;
+                (from, (line * channels + input) * panel + out % panel)
+            })
+        })
     }
 
     /// How many rows a picture gives to [`Direct::rows`].
@@ -103,8 +118,7 @@ impl Direct {
                         bias: self.bias.as_ptr().add(p * self.panel),
                         to: job.to.add(at),
                         to_step: self.upscale * to.channels,
-                        residual: if job.residual.is_null() { job.residual } else { job.residual.add(at) },
-                        relu: job.relu,
+                        finish: Finish::of(job, at),
                     };
                     panels!(S, self.panel, line, width);
                 }
@@ -124,8 +138,7 @@ struct Line {
     bias: *const f32,
     to: *mut f32,
     to_step: usize,
-    residual: *const f32,
-    relu: bool,
+    finish: Finish,
 }
 
 impl panel::Rows for Line {
@@ -145,20 +158,15 @@ impl panel::Rows for Line {
             let mut weights = self.weights;
             for row in 0..self.rows {
                 let from = self.from.add(row * self.from_row + x * self.from_step);
-                panel::accumulate::<S, M, N>(&mut sums, from, self.from_step, weights, self.run);
+                let left = Left { from, row: self.from_step, term: 1 };
+                let right = Right { from: weights, term: N * S::LANES };
+                panel::accumulate::<S, M, N>(&mut sums, left, right, self.run);
                 weights = weights.add(self.run * N * S::LANES);
             }
             for (m, sums) in sums.iter().enumerate() {
                 for (n, sum) in sums.iter().enumerate() {
                     let at = (x + m) * self.to_step + n * S::LANES;
-                    let mut v = *sum;
-                    if !self.residual.is_null() {
-                        v = S::add(v, S::load(self.residual.add(at)));
-                    }
-                    if self.relu {
-                        v = S::relu(v);
-                    }
-                    S::store(self.to.add(at), v);
+                    S::store(self.to.add(at), self.finish.apply::<S>(*sum, at));
                 }
             }
         }
