@@ -13,6 +13,7 @@
 //! what pictures mean.
 
 mod answer;
+pub mod credentials;
 mod endpoint;
 mod journal;
 mod limits;
@@ -21,6 +22,7 @@ mod money;
 mod outcome;
 mod picture;
 mod provider;
+pub mod transport;
 
 pub use answer::{Answer, Label, Likelihood};
 pub use endpoint::{AskError, Description, Endpoint};
