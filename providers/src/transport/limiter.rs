@@ -216,7 +216,7 @@ impl Limiter {
             return;
         }
         if state.limits.calls.is_none() && state.limits.pictures.is_none() && state.learned.is_none() {
-            state.learned = Some(state.sent.most(now).max(1.0));
+            state.learned = Some(state.sent.rate(now).max(1.0));
         }
         let (throttled, answered) = (state.throttled.sum(now), state.answered.sum(now));
         let cut = (throttled / (throttled + answered)).clamp(CUT.0, CUT.1);
@@ -448,9 +448,11 @@ impl Recent {
         f64::from(self.now) + f64::from(self.before)
     }
 
-    fn most(&mut self, now: Instant) -> f64 {
+    /// The rate a second, from the second before or, where that is more, from this one so far.
+    fn rate(&mut self, now: Instant) -> f64 {
         self.turn(now);
-        f64::from(self.now.max(self.before))
+        let so_far = now.saturating_duration_since(self.since).as_secs_f64().max(0.05);
+        (f64::from(self.now) / so_far).max(f64::from(self.before))
     }
 }
 
