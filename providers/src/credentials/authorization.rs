@@ -16,6 +16,8 @@ pub struct Authorization {
     /// Tells a renewed authorization from the one before.
     id: u64,
     scheme: Scheme,
+    /// A header beside the credential that says for whom it is used. Not a secret.
+    beside: Option<(HeaderName, HeaderValue)>,
 }
 
 enum Scheme {
@@ -39,7 +41,7 @@ impl std::fmt::Debug for Authorization {
 impl Authorization {
     fn new(scheme: Scheme) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), scheme }
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), scheme, beside: None }
     }
 
     /// Adds nothing.
@@ -83,6 +85,11 @@ impl Authorization {
         Self::new(Scheme::SigV4 { keys, region: region.into(), service })
     }
 
+    /// Adds a header that is no secret beside the credential.
+    pub(super) fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { beside: Some((name, value)), ..self }
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         self.id == other.id
     }
@@ -92,6 +99,9 @@ impl Authorization {
     /// # Errors
     /// [`CredentialError::Unusable`] where the request cannot be signed.
     pub fn apply(&self, request: &mut Request<Bytes>, now: SystemTime) -> Result<(), CredentialError> {
+        if let Some((name, value)) = &self.beside {
+            request.headers_mut().insert(name, value.clone());
+        }
         match &self.scheme {
             Scheme::None => Ok(()),
             Scheme::Header { name, value, .. } => {

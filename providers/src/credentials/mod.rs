@@ -7,8 +7,13 @@
 
 mod authorization;
 pub mod aws;
+pub mod azure;
 mod cached;
+mod environment;
 mod error;
+pub mod google;
+pub mod keys;
+mod service;
 
 use std::sync::Arc;
 
@@ -16,7 +21,11 @@ use futures::future::BoxFuture;
 
 pub use authorization::Authorization;
 pub use cached::{Cached, Fetch, Token};
+pub use environment::{Environment, SecretSource, SecretSourceError};
 pub use error::CredentialError;
+
+/// A credential that several endpoints may use.
+pub type Shared = Arc<dyn Credential>;
 
 /// The right to call an API.
 pub trait Credential: Send + Sync {

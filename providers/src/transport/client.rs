@@ -98,7 +98,7 @@ impl Network {
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Exchange {
         let settings = &self.0.settings;
         let client = match request.uri().host() {
-            Some(host) if tls::is_loopback(host) => &self.0.loopback,
+            Some(host) if tls::is_loopback(host) || tls::is_metadata(host) => &self.0.loopback,
             _ => &self.0.outward,
         };
         let request = match reqwest::Request::try_from(request) {

@@ -81,6 +81,13 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Whether a host is the metadata service of a cloud's machines: reached over plain `http` on a link that does not
+/// leave the machine, and never through a proxy.
+pub(crate) fn is_metadata(host: &str) -> bool {
+    host == "metadata.google.internal"
+        || matches!(host, "169.254.169.254" | "169.254.170.2" | "169.254.170.23")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -291,7 +291,7 @@ fn canonical_query(query: Option<&str>) -> String {
 }
 
 /// RFC 3986's unreserved characters stay, all other bytes become `%XX`.
-fn encode(bytes: &[u8], text: &mut String) {
+pub(in crate::credentials) fn encode(bytes: &[u8], text: &mut String) {
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
             text.push(char::from(*byte));
@@ -372,7 +372,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// The inverse of [`Stamp`], `None` for any other text.
-fn parse_time(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_time(text: &str) -> Option<SystemTime> {
     let bytes = text.as_bytes();
     if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
         return None;
