@@ -11,9 +11,13 @@
 //!
 //! [`Endpoint`] puts the three together: what the engine asks. The crate knows neither denoisers nor statistics nor
 //! what pictures mean.
+//!
+//! The same folders hold the other direction ([`served::ServedApi`]): how a server speaks each wire format.
 
 mod answer;
+pub mod aws;
 mod endpoint;
+pub mod google;
 mod journal;
 mod limits;
 pub mod local;
@@ -21,6 +25,8 @@ mod money;
 mod outcome;
 mod picture;
 mod provider;
+pub mod served;
+pub mod wire;
 
 pub use answer::{Answer, Label, Likelihood};
 pub use endpoint::{AskError, Description, Endpoint};

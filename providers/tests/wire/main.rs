@@ -1,0 +1,8 @@
+//! Every wire format, in both directions, against fixtures.
+//!
+//! A fixture is a whole HTTP message as text. `{{picture}}` in it stands for the bytes of [`support::PICTURE`] and
+//! `{{picture.base64}}` for their base64.
+
+mod aws;
+mod google;
+mod support;
