@@ -16,12 +16,19 @@
 
 mod answer;
 pub mod aws;
+pub mod azure;
+pub mod azure_v3;
+pub mod clarifai;
 mod endpoint;
 pub mod google;
+pub mod http;
+pub mod huggingface;
 mod journal;
+pub mod kserve;
 mod limits;
 pub mod local;
 mod money;
+pub mod openai;
 mod outcome;
 mod picture;
 mod provider;

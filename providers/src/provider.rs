@@ -38,11 +38,12 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Whether a picture whose outcome is this one was billed, as far as the reply tells.
     ///
-    /// An answer is billed. A whole reply that refuses with a status of 400 to 499 was refused before any work was
+    /// An answer is billed, and so is a refusal in the form of an answer. A whole reply that refuses with a status of 400 to 499 was refused before any work was
     /// done. Of everything else nobody knows, and budgets then count it as billed.
     fn billed(&self, reply: &Reply, outcome: &Outcome) -> Billed {
         match outcome {
             Outcome::Answered(_) | Outcome::Unusable { .. } => Billed::Yes,
+            Outcome::Refused { .. } if reply.status.is_success() => Billed::Yes,
             _ if reply.status.is_client_error() => Billed::No,
             _ => Billed::Unknown,
         }

@@ -80,9 +80,7 @@ impl ServedApi for ServedAws {
             asked.only = filters.only;
             asked.without = filters.without;
         }
-        let inquiry =
-            Inquiry { pictures: vec![asked], model: None, choices: vec![], echo: serde_json::Value::Null };
-        Ok(Call::Inquiry(inquiry))
+        Ok(Call::Inquiry(Inquiry::about(vec![asked])))
     }
 
     fn encode(&self, inquiry: &Inquiry, results: &[Result<Found, Refusal>], mark: &Mark) -> Response<Bytes> {

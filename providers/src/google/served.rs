@@ -81,7 +81,11 @@ impl ServedApi for ServedGoogle {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Call::Inquiry(Inquiry { pictures, model, choices: vec![], echo: json!({ "integers": integers }) }))
+        Ok(Call::Inquiry(Inquiry {
+            model,
+            echo: json!({ "integers": integers }),
+            ..Inquiry::about(pictures)
+        }))
     }
 
     fn encode(&self, inquiry: &Inquiry, results: &[Result<Found, Refusal>], _: &Mark) -> Response<Bytes> {

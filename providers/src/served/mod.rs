@@ -6,6 +6,7 @@
 
 mod incoming;
 mod kind;
+mod multipart;
 mod refusal;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use incoming::Incoming;
 pub use kind::FileKind;
+pub(crate) use multipart::first_part;
 pub use refusal::{Refusal, RefusalClass};
 
 use crate::{Answer, Label, Limits};
@@ -116,8 +118,18 @@ pub struct Inquiry {
     pub model: Option<String>,
     /// The closed set of labels to choose from, where the request has one. Empty means that any label may come.
     pub choices: Vec<String>,
+    /// The client's own words about the question, in a format that has free text. Where the server fixes the question
+    /// itself, they are without effect.
+    pub instructions: Option<String>,
     /// What the format itself needs again to write the reply. Of no meaning to others.
     pub echo: Value,
+}
+
+impl Inquiry {
+    /// An inquiry about these pictures, with nothing else said.
+    pub fn about(pictures: Vec<Asked>) -> Self {
+        Self { pictures, model: None, choices: vec![], instructions: None, echo: Value::Null }
+    }
 }
 
 /// One picture of an inquiry and what is asked about it.
@@ -252,9 +264,19 @@ pub fn by_name(name: &str) -> Option<Box<dyn ServedApi>> {
     all().into_iter().find(|api| api.name() == name)
 }
 
-/// All wire formats, for a server.
+/// All wire formats, for a server, in the order in which [`ServedApi::recognises`] may be asked: the one that takes
+/// even the root path comes last.
 pub fn all() -> Vec<Box<dyn ServedApi>> {
-    vec![Box::new(crate::google::ServedGoogle), Box::new(crate::aws::ServedAws)]
+    vec![
+        Box::new(crate::google::ServedGoogle),
+        Box::new(crate::aws::ServedAws),
+        Box::new(crate::azure::ServedAzure),
+        Box::new(crate::azure_v3::ServedAzureV3),
+        Box::new(crate::clarifai::ServedClarifai),
+        Box::new(crate::openai::ServedOpenAi),
+        Box::new(crate::kserve::ServedKserve),
+        Box::new(crate::huggingface::ServedHuggingFace),
+    ]
 }
 
 /// A reply with a JSON body.

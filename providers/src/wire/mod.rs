@@ -6,6 +6,7 @@ mod picture;
 mod request;
 mod status;
 mod text;
+mod time;
 
 pub(crate) use body::{glimpse, json};
 pub use headers::{from_cache, retry_after};
@@ -13,6 +14,7 @@ pub(crate) use picture::{base64, decode_base64};
 pub(crate) use request::{check, endpoint, get_ready, invalid};
 pub(crate) use status::by_status;
 pub use text::shorten;
+pub(crate) use time::rfc3339;
 
 use crate::{Answer, Outcome, Reply};
 

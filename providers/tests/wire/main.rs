@@ -2,7 +2,10 @@
 //!
 //! A fixture is a whole HTTP message as text. `{{picture}}` in it stands for the bytes of [`support::PICTURE`] and
 //! `{{picture.base64}}` for their base64.
+#![cfg(test)]
 
 mod aws;
+mod azure;
+mod clarifai;
 mod google;
 mod support;

@@ -230,13 +230,11 @@ pub(crate) fn check_refusals(api: &dyn ServedApi, provider: &dyn Provider) {
         }
         let read = outcome(provider, &as_reply(response));
         let expected: &[OutcomeClass] = match class {
-            RefusalClass::BadRequest | RefusalClass::Unsupported => {
-                &[OutcomeClass::BadPicture, OutcomeClass::Misconfigured]
-            }
             RefusalClass::NotFound | RefusalClass::MethodNotAllowed => &[OutcomeClass::Misconfigured],
-            RefusalClass::UnsupportedMediaType | RefusalClass::BodyTooLarge => {
-                &[OutcomeClass::BadPicture, OutcomeClass::Misconfigured]
-            }
+            RefusalClass::BadRequest
+            | RefusalClass::Unsupported
+            | RefusalClass::UnsupportedMediaType
+            | RefusalClass::BodyTooLarge => &[OutcomeClass::BadPicture, OutcomeClass::Misconfigured],
             RefusalClass::BadPicture | RefusalClass::PictureTooLarge | RefusalClass::PictureTooSmall => {
                 // Google says so of a whole call only where it cannot say it of one picture.
                 if api.name() == "google" {
