@@ -8,4 +8,8 @@ mod aws;
 mod azure;
 mod clarifai;
 mod google;
+mod http;
+mod huggingface;
+mod kserve;
+mod openai;
 mod support;
