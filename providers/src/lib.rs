@@ -11,18 +11,32 @@
 //!
 //! [`Endpoint`] puts the three together: what the engine asks. The crate knows neither denoisers nor statistics nor
 //! what pictures mean.
+//!
+//! The same folders hold the other direction ([`served::ServedApi`]): how a server speaks each wire format.
 
 mod answer;
+pub mod aws;
+pub mod azure;
+pub mod azure_v3;
+pub mod clarifai;
 pub mod credentials;
 mod endpoint;
+pub mod google;
+pub mod http;
+pub mod huggingface;
 mod journal;
+pub mod kserve;
 mod limits;
 pub mod local;
 mod money;
+pub mod openai;
 mod outcome;
 mod picture;
 mod provider;
+pub mod registry;
+pub mod served;
 pub mod transport;
+pub mod wire;
 
 pub use answer::{Answer, Label, Likelihood};
 pub use endpoint::{AskError, Description, Endpoint};

@@ -460,32 +460,35 @@ async fn only_pictures_that_failed_are_asked_again_and_alone() {
 
 #[tokio::test]
 async fn a_call_that_fails_as_a_whole_for_one_picture_is_taken_apart() {
-    let server = Server::start(|_, seen| {
-        let words = support::words(&seen.body);
-        match (words.len(), words.iter().any(|w| w == "00000002")) {
-            (1, true) => reply(400, "bad picture"),
-            (_, true) => reply(500, "whole call failed"),
-            _ => numbered(&seen.body, |_, _| None),
+    for whole in [reply(500, "whole call failed"), reply(400, "one of these is bad")] {
+        let server = Server::start(move |_, seen| {
+            let words = support::words(&seen.body);
+            match (words.len(), words.iter().any(|w| w == "00000002")) {
+                (1, true) => reply(400, "bad picture"),
+                (_, true) => whole.clone(),
+                _ => numbered(&seen.body, |_, _| None),
+            }
+        })
+        .await;
+        let endpoint = endpoint(batching(server.url("/"), 16), lingering());
+        let journal = Memory::default();
+        let ended = join_all((0..4).map(|n| endpoint.ask(Some(u64::from(n)), picture(n), &journal))).await;
+        for (n, outcome) in ended.into_iter().enumerate() {
+            let expected = if n == 2 { OutcomeClass::BadPicture } else { OutcomeClass::Answered };
+            assert_eq!(outcome.unwrap().class(), expected);
         }
-    })
-    .await;
-    let endpoint = endpoint(batching(server.url("/"), 16), lingering());
-    let journal = Memory::default();
-    let ended = join_all((0..4).map(|n| endpoint.ask(Some(u64::from(n)), picture(n), &journal))).await;
-    for (n, outcome) in ended.into_iter().enumerate() {
-        let expected = if n == 2 { OutcomeClass::BadPicture } else { OutcomeClass::Answered };
-        assert_eq!(outcome.unwrap().class(), expected);
+        let mut sizes = sizes(&server);
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 1, 1, 1, 4]);
+        assert_eq!((journal.attempts(), journal.closed()), (8, 8));
     }
-    let mut sizes = sizes(&server);
-    sizes.sort_unstable();
-    assert_eq!(sizes, [1, 1, 1, 1, 4]);
 }
 
 #[tokio::test]
 async fn a_call_is_closed_by_bytes_too_and_one_picture_is_always_sent() {
     let server = Server::start(|_, seen| numbered(&seen.body, |_, _| None)).await;
-    let settings = TransportSettings { bytes_per_call: 8, ..lingering() };
-    let endpoint = endpoint(batching(server.url("/"), 16), settings);
+    let provider = Plain { most_bytes: 8, ..batching(server.url("/"), 16) };
+    let endpoint = endpoint(provider, lingering());
     join_all((0..5).map(async |n| endpoint.ask(None, picture(n), &Memory::default()).await.unwrap())).await;
     assert_eq!(sizes(&server), [2, 2, 1]);
 }

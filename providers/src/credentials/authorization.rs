@@ -112,25 +112,33 @@ impl Authorization {
         }
     }
 
-    /// `text` with every occurrence of a secret of this authorization blotted out. APIs echo them: AWS answers a wrong
-    /// signature with the text that was signed, session token included.
-    pub fn blot(&self, text: Bytes) -> Bytes {
-        let mut text = text;
-        self.secrets(|secret| text = blot_one(&text, secret.expose_secret().as_bytes()));
-        text
-    }
-
-    fn secrets(&self, mut see: impl FnMut(&SecretString)) {
+    /// What must not be repeated from a reply to `request`: the secrets, and the signature where there is one. APIs
+    /// echo them: AWS answers a wrong signature with the text that was signed, session token included.
+    pub fn blotter(&self, request: &Request<Bytes>) -> Blotter {
+        let mut secrets = Vec::new();
         match &self.scheme {
             Scheme::None => {}
-            Scheme::Header { secret, .. } => see(secret),
+            Scheme::Header { secret, .. } => secrets.push(secret.clone()),
             Scheme::SigV4 { keys, .. } => {
-                see(&keys.secret_access_key);
-                if let Some(token) = &keys.session_token {
-                    see(token);
-                }
+                secrets.push(keys.secret_access_key.clone());
+                secrets.extend(keys.session_token.clone());
+                let signed = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+                let signature = signed.and_then(|value| value.split_once("Signature="));
+                secrets.extend(signature.map(|(_, signature)| SecretString::from(signature)));
             }
         }
+        Blotter(secrets)
+    }
+}
+
+/// Blots secrets out of text.
+#[derive(Debug)]
+pub struct Blotter(Vec<SecretString>);
+
+impl Blotter {
+    /// `text` with `[redacted]` for every occurrence of a secret.
+    pub fn blot(&self, text: Bytes) -> Bytes {
+        self.0.iter().fold(text, |text, secret| blot_one(&text, secret.expose_secret().as_bytes()))
     }
 }
 
@@ -161,9 +169,10 @@ mod tests {
         let key = SecretString::from("sk-planted-secret");
         let authorization = Authorization::bearer(key, "test").unwrap();
         let echoed = Bytes::from_static(b"bad key sk-planted-secret, I say sk-planted-secret");
-        assert_eq!(&authorization.blot(echoed)[..], b"bad key [redacted], I say [redacted]");
+        let blotter = authorization.blotter(&Request::new(Bytes::new()));
+        assert_eq!(&blotter.blot(echoed)[..], b"bad key [redacted], I say [redacted]");
         let clean = Bytes::from_static(b"{}");
-        assert_eq!(authorization.blot(clean.clone()), clean);
+        assert_eq!(blotter.blot(clean.clone()), clean);
         assert!(!format!("{authorization:?}").contains("planted"));
     }
 

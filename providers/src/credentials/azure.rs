@@ -100,20 +100,16 @@ fn key(key: SecretString, from: &str) -> Result<Shared, CredentialError> {
 
 fn identity(environment: &Environment, network: &Network) -> Result<Shared, CredentialError> {
     let client_id = environment.get("AZURE_CLIENT_ID");
-    let (url, header, from) = match environment.get("IDENTITY_ENDPOINT") {
-        Some(url) => {
-            let header = environment.secret("IDENTITY_HEADER").ok_or_else(|| CredentialError::Missing {
-                what: "IDENTITY_HEADER beside IDENTITY_ENDPOINT".to_owned(),
-                fix: "both are set by the Azure service that runs this".to_owned(),
-            })?;
-            (url, Some(header), "env::IDENTITY_ENDPOINT")
-        }
-        None => {
-            let host = environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
-            let url =
-                host.map(|host| format!("{}/metadata/identity/oauth2/token", host.trim_end_matches('/')));
-            (url.unwrap_or_else(|| METADATA.to_owned()), None, "the machine's metadata service")
-        }
+    let (url, header, from) = if let Some(url) = environment.get("IDENTITY_ENDPOINT") {
+        let header = environment.secret("IDENTITY_HEADER").ok_or_else(|| CredentialError::Missing {
+            what: "IDENTITY_HEADER beside IDENTITY_ENDPOINT".to_owned(),
+            fix: "both are set by the Azure service that runs this".to_owned(),
+        })?;
+        (url, Some(header), "env::IDENTITY_ENDPOINT")
+    } else {
+        let host = environment.get("AZURE_POD_IDENTITY_AUTHORITY_HOST");
+        let url = host.map(|host| format!("{}/metadata/identity/oauth2/token", host.trim_end_matches('/')));
+        (url.unwrap_or_else(|| METADATA.to_owned()), None, "the machine's metadata service")
     };
     let service =
         Service { network: network.clone(), name: "Azure's metadata service", from: from.to_owned() };

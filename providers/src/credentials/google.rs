@@ -133,10 +133,9 @@ fn from_json(
     network: &Network,
 ) -> Result<Shared, CredentialError> {
     let unusable = |problem: String| CredentialError::Unusable { from: from.to_owned(), problem };
-    // serde's message may repeat a value, so only the place is passed on.
-    let file = serde_json::from_str(text.expose_secret()).map_err(|error| {
-        unusable(format!("it is not the JSON of a service account or of gcloud (line {})", error.line()))
-    })?;
+    // serde's message may repeat a value, so it is not passed on.
+    let file = serde_json::from_str(text.expose_secret())
+        .map_err(|_| unusable("it is not the JSON of a service account or of gcloud".to_owned()))?;
     let service = Service { network: network.clone(), name: "Google's token service", from: from.to_owned() };
     match file {
         File::ServiceAccount { client_email, private_key, private_key_id, token_uri } => {

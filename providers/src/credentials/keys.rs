@@ -21,15 +21,15 @@ pub struct Key {
 }
 
 /// `CLARIFAI_PAT`: a personal access token.
-pub const CLARIFAI: Key =
+pub static CLARIFAI: Key =
     Key { what: "Clarifai token", header: AUTHORIZATION, prefix: "Key ", variable: "CLARIFAI_PAT" };
 
 /// `OPENAI_API_KEY`.
-pub const OPENAI: Key =
+pub static OPENAI: Key =
     Key { what: "OpenAI key", header: AUTHORIZATION, prefix: "Bearer ", variable: "OPENAI_API_KEY" };
 
 /// `AZURE_OPENAI_API_KEY`: OpenAI's models served by Azure.
-pub const AZURE_OPENAI: Key = Key {
+pub static AZURE_OPENAI: Key = Key {
     what: "Azure OpenAI key",
     header: HeaderName::from_static("api-key"),
     prefix: "",
@@ -37,7 +37,7 @@ pub const AZURE_OPENAI: Key = Key {
 };
 
 /// `HF_TOKEN`.
-pub const HUGGING_FACE: Key =
+pub static HUGGING_FACE: Key =
     Key { what: "Hugging Face token", header: AUTHORIZATION, prefix: "Bearer ", variable: "HF_TOKEN" };
 
 impl Key {
@@ -50,30 +50,17 @@ impl Key {
         source: Option<&SecretSource>,
         environment: &Environment,
     ) -> Result<Shared, CredentialError> {
-        self.find_optional(source, environment)?.ok_or_else(|| CredentialError::Missing {
-            what: self.what.to_owned(),
-            fix: format!("set it with `export {}=...`", self.variable),
-        })
-    }
-
-    /// As [`find`](Self::find), for servers of one's own that may need no key. `None`: none is set.
-    ///
-    /// # Errors
-    /// [`CredentialError`] for a key that is set and cannot be used.
-    pub fn find_optional(
-        &self,
-        source: Option<&SecretSource>,
-        environment: &Environment,
-    ) -> Result<Option<Shared>, CredentialError> {
         let own = SecretSource::Env(self.variable.to_owned());
-        let source = match source {
-            Some(source) => source,
-            None if environment.get(self.variable).is_some() => &own,
-            None => return Ok(None),
-        };
+        if source.is_none() && environment.get(self.variable).is_none() {
+            return Err(CredentialError::Missing {
+                what: self.what.to_owned(),
+                fix: format!("set it with `export {}=...`", self.variable),
+            });
+        }
+        let source = source.unwrap_or(&own);
         let (secret, from) = (source.read(environment)?, source.to_string());
         let authorization = Authorization::header(self.header.clone(), self.prefix, secret, &from)?;
-        Ok(Some(Arc::new(Fixed::new(authorization, CredentialStatus { kind: self.what, source: from }))))
+        Ok(Arc::new(Fixed::new(authorization, CredentialStatus { kind: self.what, source: from })))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`Credential`] says how complete it is ([`CredentialStatus`]), fetches and renews short-lived tokens, and gives
 //! an [`Authorization`], which adds headers or a signature to a finished request. Secrets are
 //! [`secrecy::SecretString`]s: no `Debug`, no log and no error prints them, and header values are marked sensitive.
-//! What an API echoes of them in a reply is blotted out before anything reads it ([`Authorization::blot`]).
+//! What an API echoes of them in a reply is blotted out before anything reads it ([`Blotter`]).
 
 mod authorization;
 pub mod aws;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-pub use authorization::Authorization;
+pub use authorization::{Authorization, Blotter};
 pub use cached::{Cached, Fetch, Token};
 pub use environment::{Environment, SecretSource, SecretSourceError};
 pub use error::CredentialError;

@@ -31,7 +31,6 @@ const JOURNAL_LONGEST: Duration = Duration::from_secs(10);
 pub(super) struct Coalescer {
     core: Arc<Core>,
     most: usize,
-    most_bytes: usize,
     linger: Duration,
     /// The call that still takes pictures.
     open: Arc<Mutex<Weak<Flight>>>,
@@ -66,7 +65,6 @@ struct List {
 #[derive(Default)]
 struct Slots {
     all: Vec<Slot>,
-    bytes: usize,
     closed: bool,
     /// The request for all of the pictures, built to see that they go together.
     request: Option<Request<Bytes>>,
@@ -100,8 +98,8 @@ enum Called {
 }
 
 impl Coalescer {
-    pub(super) fn new(core: Arc<Core>, most: usize, most_bytes: usize, linger: Duration) -> Self {
-        Self { core, most, most_bytes, linger, open: Arc::new(Mutex::new(Weak::new())) }
+    pub(super) fn new(core: Arc<Core>, most: usize, linger: Duration) -> Self {
+        Self { core, most, linger, open: Arc::new(Mutex::new(Weak::new())) }
     }
 
     /// Waits until `picture` has a place in a call that has its permission.
@@ -123,12 +121,12 @@ impl Coalescer {
     fn sit(&self, picture: &EncodedPicture) -> Seat {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = open.upgrade()
-            && let Some(index) = flight.list.add(picture, self.most, self.most_bytes)
+            && let Some(index) = flight.list.add(&self.core, picture, self.most)
         {
             return Seat { flight, index, used: None };
         }
         let list = Arc::new(List::default());
-        let index = list.add(picture, self.most, self.most_bytes).unwrap_or_default(); // The first always fits.
+        let index = list.add(&self.core, picture, self.most).unwrap_or_default(); // The first always fits.
         let gather = gather(Arc::clone(&self.core), Arc::clone(&list), self.linger).boxed().shared();
         let call = call(Arc::clone(&self.core), Arc::clone(&list), gather.clone()).boxed().shared();
         let flight = Arc::new(Flight { list, gather, call });
@@ -193,16 +191,17 @@ impl List {
     }
 
     /// The index of `picture` here, `None` where there is no more room.
-    fn add(&self, picture: &EncodedPicture, most: usize, most_bytes: usize) -> Option<usize> {
+    fn add(&self, core: &Core, picture: &EncodedPicture, most: usize) -> Option<usize> {
         let mut slots = self.lock();
-        let bytes = slots.bytes + picture.bytes.len();
-        let fits = slots.all.is_empty() || (slots.all.len() < most && bytes <= most_bytes);
+        let mut pictures: Vec<_> = slots.all.iter().map(|slot| slot.picture.clone()).collect();
+        pictures.push(picture.clone());
+        let fits =
+            pictures.len() == 1 || (pictures.len() <= most && core.provider.fit(&pictures) == pictures.len());
         if slots.closed || !fits {
             // The next call takes it, so this one need not linger.
             self.full.notify_one();
             return None;
         }
-        slots.bytes = bytes;
         slots.all.push(Slot { picture: picture.clone(), state: SlotState::Waiting });
         if slots.all.len() >= most {
             self.full.notify_one();
@@ -289,6 +288,7 @@ impl Seat {
             latency: Duration::ZERO,
             wait: None,
             company: 2,
+            blamed_on_company: true,
             used: self.used.clone().unwrap_or_else(|| Arc::new(Authorization::none())),
         })
     }

@@ -5,8 +5,8 @@
 //! | no connection: DNS, refused, TLS, proxy | no | nothing of the request reached the API |
 //! | request sent, no whole reply: reset, timeout, cut off | unknown | the API may have done the work |
 //! | an answer (2xx) | yes | |
-//! | 2xx with a refusal of the picture | yes | the model has looked at it |
-//! | 2xx with "throttled", "credentials" or "quota" for the picture | no | refused before any work |
+//! | 2xx with a refusal of the picture, or an answer that is no vote | yes | the model has looked at it |
+//! | 2xx with "throttled", "credentials", "quota" or "not offered" for the picture | no | refused before any work |
 //! | 2xx with "bad picture" or a passing failure for the picture | unknown | APIs do not say |
 //! | 2xx that cannot be read | unknown | there may have been an answer in it |
 //! | 3xx | no | not followed |
@@ -23,8 +23,10 @@ use crate::{Billed, OutcomeClass};
 pub fn of_reply(status: u16, class: OutcomeClass) -> Billed {
     use OutcomeClass as C;
     match (status, class) {
-        (_, C::Answered) | (200..=299, C::Refused) => Billed::Yes,
-        (_, C::Throttled | C::Auth | C::QuotaSpent) | (300..=499 | 503 | 529, _) => Billed::No,
+        (_, C::Answered) | (200..=299, C::Refused | C::Unusable) => Billed::Yes,
+        (_, C::Throttled | C::Auth | C::QuotaSpent | C::Misconfigured) | (300..=499 | 503 | 529, _) => {
+            Billed::No
+        }
         _ => Billed::Unknown,
     }
 }
@@ -45,6 +47,9 @@ mod tests {
         let rows = [
             (200, C::Answered, Yes),
             (200, C::Refused, Yes),
+            (200, C::Unusable, Yes),
+            (200, C::Misconfigured, No),
+            (404, C::Misconfigured, No),
             (200, C::Throttled, No),
             (200, C::Auth, No),
             (200, C::QuotaSpent, No),

@@ -82,6 +82,8 @@ pub(super) struct End {
     pub(super) wait: Option<Duration>,
     /// How many pictures went in the same call.
     pub(super) company: usize,
+    /// The adapter says that it failed only because of them.
+    pub(super) blamed_on_company: bool,
     pub(super) used: Arc<Authorization>,
 }
 
@@ -139,7 +141,7 @@ impl HttpEndpoint {
             retry_after_longest: settings.retry.retry_after_longest,
             counts: Counts::default(),
         });
-        let coalescer = Coalescer::new(Arc::clone(&core), most, settings.bytes_per_call, settings.linger);
+        let coalescer = Coalescer::new(Arc::clone(&core), most, settings.linger);
         Ok(Self { core, coalescer, retry: settings.retry })
     }
 
@@ -210,9 +212,14 @@ impl HttpEndpoint {
                 }
             };
             let class = end.outcome.class();
+            let more = attempt.number < self.retry.attempts;
+            if end.blamed_on_company && more && !class.stops_run() {
+                alone = true;
+                continue;
+            }
             if class.stops_run() {
                 // A token may have been revoked before its time: one more try with a fresh one.
-                let fresh = class == OutcomeClass::Auth && !renewed && attempt.number < self.retry.attempts;
+                let fresh = class == OutcomeClass::Auth && !renewed && more;
                 if fresh && self.core.credential.rejected(&end.used) {
                     renewed = true;
                     continue;
@@ -221,10 +228,10 @@ impl HttpEndpoint {
                 self.core.breaker.trip(&self.core.description.name, Trip { class, reason });
                 return Ok(end.outcome);
             }
-            if !class.may_retry() || attempt.number >= self.retry.attempts {
+            if !class.may_retry() || !more {
                 return Ok(end.outcome);
             }
-            // What failed in company may have failed because of it (Clarifai fails a whole call for one bad input).
+            // What failed in company may have failed because of it.
             alone |= end.company > 1 && class != OutcomeClass::Throttled;
             self.pause(attempt.number, end.wait).await?;
         }
@@ -344,14 +351,17 @@ impl Core {
         self.counts.calls.fetch_add(1, Ordering::Relaxed);
         self.counts.pictures.fetch_add(pictures as u64, Ordering::Relaxed);
         let sent = Instant::now();
+        let blotter = used.blotter(&request);
         let exchange = self.network.send(request).await;
         let latency = sent.elapsed();
         let mut wait = None;
+        let mut singly = false;
         let (outcomes, status, lost) = match exchange {
             Exchange::Reply(mut reply) => {
                 wait = retry::retry_after(&reply.headers, SystemTime::now());
-                reply.body = used.blot(reply.body);
+                reply.body = blotter.blot(reply.body);
                 let mut outcomes = self.provider.outcomes(pictures, &reply);
+                singly = pictures > 1 && self.provider.ask_singly(pictures, &reply);
                 if outcomes.len() != pictures {
                     let reason = format!(
                         "the adapter read {} outcomes for {pictures} pictures (a defect of ours: please report it)",
@@ -396,6 +406,7 @@ impl Core {
                 latency,
                 wait,
                 company: pictures,
+                blamed_on_company: singly && class != OutcomeClass::Answered,
                 used: Arc::clone(used),
             });
         }

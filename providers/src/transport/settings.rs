@@ -82,11 +82,9 @@ pub struct TransportSettings {
     pub retry: RetryPolicy,
     /// The price of one picture, where it differs from the provider's list price.
     pub price: Option<Price>,
-    /// Most pictures that are sent in one call. `None`: as many as the provider accepts. 1 turns batching off.
+    /// Most pictures that are sent in one call, where [`Provider::fit`](crate::Provider::fit) lets so many in. `None`:
+    /// as many as the provider accepts. 1 turns batching off.
     pub pictures_per_call: Option<usize>,
-    /// Most bytes of encoded pictures in one call (one picture is always sent). 7 MB is 9.4 MB of base64 in JSON,
-    /// which fits the smallest documented limit of an API with batches (10 MB).
-    pub bytes_per_call: usize,
     /// How long a call waits for more pictures to go with it.
     pub linger: Duration,
 }
@@ -100,7 +98,6 @@ impl Default for TransportSettings {
             retry: RetryPolicy::default(),
             price: None,
             pictures_per_call: None,
-            bytes_per_call: 7_000_000,
             linger: Duration::from_millis(5),
         }
     }

@@ -252,6 +252,8 @@ pub(crate) struct Plain {
     pub(crate) limits: Limits,
     pub(crate) quota: Option<Quota>,
     pub(crate) price: Price,
+    /// Most bytes of pictures in a call.
+    pub(crate) most_bytes: usize,
 }
 
 impl Plain {
@@ -264,7 +266,7 @@ impl Plain {
             max_pixels: 10_000,
             pictures_per_call: 1,
         };
-        Self { url, limits, quota: None, price: Price::Free }
+        Self { url, limits, quota: None, price: Price::Free, most_bytes: usize::MAX }
     }
 }
 
@@ -304,6 +306,19 @@ impl Provider for Plain {
         };
         let words: Vec<String> = pictures.iter().map(hex).collect();
         Ok(Request::post(&self.url).body(Bytes::from(words.join(" "))).unwrap())
+    }
+
+    fn fit(&self, pictures: &[EncodedPicture]) -> usize {
+        let mut bytes = 0;
+        let fits = |p: &&EncodedPicture| {
+            bytes += p.bytes.len();
+            bytes <= self.most_bytes
+        };
+        pictures.iter().take_while(fits).count().max(1)
+    }
+
+    fn ask_singly(&self, _: usize, reply: &Reply) -> bool {
+        reply.body.starts_with(b"one of these is bad")
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

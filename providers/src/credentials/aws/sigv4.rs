@@ -266,7 +266,8 @@ fn canonical_path(path: &str) -> String {
         text.push('/');
         encode(segment.as_bytes(), &mut text);
     }
-    if kept.is_empty() || path.ends_with('/') {
+    // RFC 3986, section 5.2.4: a dot segment at the end leaves its slash.
+    if kept.is_empty() || ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) {
         text.push('/');
     }
     text
