@@ -11,5 +11,6 @@ mod google;
 mod http;
 mod huggingface;
 mod kserve;
+mod mutations;
 mod openai;
 mod support;
