@@ -91,7 +91,7 @@ def google(sample):
         raised = errors.from_http_response(response)
         wanted = {
             "Throttled": errors.TooManyRequests,
-            "Unauthenticated": errors.Unauthenticated,
+            "Unauthenticated": errors.Unauthorized,
             "UnknownKey": errors.BadRequest,
             "Forbidden": errors.Forbidden,
             "BadPicture": errors.BadRequest,

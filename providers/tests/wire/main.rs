@@ -13,4 +13,6 @@ mod huggingface;
 mod kserve;
 mod mutations;
 mod openai;
+mod recorded;
+mod served;
 mod support;
