@@ -5,7 +5,8 @@
 //! * **Wire format** ([`Provider`]): how one encoded picture becomes an HTTP request and how status, headers and
 //!   body become an [`Outcome`]. Adapters are pure functions of their input, so recorded replies test them.
 //! * **A named end for every call** ([`Outcome`]): answered, refused, bad picture, throttled, transient, auth, quota
-//!   spent, malformed. Nothing is dropped: an outcome without an answer becomes a vote against every label.
+//!   spent, misconfigured, malformed, unusable. Nothing is dropped: an outcome without an answer becomes a vote against
+//!   every label.
 //! * **A record around every call** ([`Journal`]): budget reserved and intent recorded before a byte leaves, outcome
 //!   recorded before it counts. Votes are paid for; a call that is not on record did not happen.
 //!

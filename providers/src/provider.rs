@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 
-use crate::{Billed, EncodedPicture, Limits, Outcome, Price, Quota};
+use crate::{EncodedPicture, Limits, Outcome, Price, Quota};
 
 /// An adapter to one API: its request, its reply, its limits and its price.
 ///
@@ -35,19 +35,6 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// Total: whatever the bytes are, it returns exactly `pictures` outcomes and never panics.
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome>;
-
-    /// Whether a picture whose outcome is this one was billed, as far as the reply tells.
-    ///
-    /// An answer is billed, and so is a refusal in the form of an answer. A whole reply that refuses with a status of 400 to 499 was refused before any work was
-    /// done. Of everything else nobody knows, and budgets then count it as billed.
-    fn billed(&self, reply: &Reply, outcome: &Outcome) -> Billed {
-        match outcome {
-            Outcome::Answered(_) | Outcome::Unusable { .. } => Billed::Yes,
-            Outcome::Refused { .. } if reply.status.is_success() => Billed::Yes,
-            _ if reply.status.is_client_error() => Billed::No,
-            _ => Billed::Unknown,
-        }
-    }
 
     /// Whether this reply failed pictures only because they shared a call, so that each picture without an answer
     /// deserves one call of its own.

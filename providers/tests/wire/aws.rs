@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use smoothgate_providers::aws::{Aws, Operation, Options, ServedAws};
 use smoothgate_providers::served::{Feature, Presented, RefusalClass, ServedApi, Source};
-use smoothgate_providers::{Answer, Billed, Label, Outcome, OutcomeClass as C, Price, Provider};
+use smoothgate_providers::{Answer, Label, Outcome, OutcomeClass as C, Price, Provider};
 
 use crate::support::*;
 
@@ -140,8 +140,6 @@ fn dimensions_are_a_fault_of_the_picture_under_any_name() {
     let reply = plain_reply(400, &body.to_string());
     let read = outcome(&aws(), &reply);
     assert_eq!(read.class(), C::BadPicture);
-    assert_eq!(aws().billed(&reply, &read), Billed::No);
-    assert_eq!(aws().billed(&plain_reply(500, ""), &outcome(&aws(), &plain_reply(500, ""))), Billed::Unknown);
 }
 
 #[test]

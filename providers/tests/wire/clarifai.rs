@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use smoothgate_providers::clarifai::{Clarifai, Options, ServedClarifai};
 use smoothgate_providers::served::{Call, Presented, Refusal, RefusalClass, ServedApi, Source};
-use smoothgate_providers::{Answer, Billed, Label, Outcome, OutcomeClass as C, Price, Provider};
+use smoothgate_providers::{Answer, Label, Outcome, OutcomeClass as C, Price, Provider};
 
 use crate::support::*;
 
@@ -134,7 +134,6 @@ fn codes_decide_whatever_the_http_status_is() {
     let throttled = reply("clarifai/throttled.http");
     let read = outcome(&clarifai(), &throttled);
     assert_eq!(read.class(), C::Throttled);
-    assert_eq!(clarifai().billed(&throttled, &read), Billed::No);
     for body in ["{}", "{\"status\":{}}", "{\"status\":{\"code\":10000}}", "{\"status\":{\"code\":true}}"] {
         assert_eq!(outcome(&clarifai(), &plain_reply(200, body)).class(), C::Malformed, "{body}");
     }

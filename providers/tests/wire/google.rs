@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use smoothgate_providers::google::{Feature, Google, Options, ServedGoogle};
 use smoothgate_providers::served::{self, Presented, Refusal, RefusalClass, ServedApi, Source};
-use smoothgate_providers::{Answer, Billed, Label, Likelihood, Outcome, OutcomeClass as C, Price, Provider};
+use smoothgate_providers::{Answer, Label, Likelihood, Outcome, OutcomeClass as C, Price, Provider};
 
 use crate::support::*;
 
@@ -119,8 +119,6 @@ fn pictures_fail_one_by_one_inside_a_200() {
     );
     let Outcome::Throttled { retry_after, .. } = &outcomes[3] else { panic!() };
     assert_eq!(*retry_after, Some(Duration::from_secs(4)));
-    assert_eq!(google().billed(&mixed, &outcomes[0]), Billed::Yes);
-    assert_eq!(google().billed(&mixed, &outcomes[1]), Billed::Unknown);
 }
 
 #[test]
@@ -139,7 +137,6 @@ fn a_wrong_key_comes_as_400_and_is_not_repeated_back() {
     assert_eq!(read.class(), C::Auth);
     let reason = read.reason().unwrap();
     assert!(reason.contains("API_KEY_INVALID") && !reason.contains("PLANTED"), "{reason}");
-    assert_eq!(google().billed(&reply("google/bad_key.http"), &read), Billed::No);
 }
 
 #[test]

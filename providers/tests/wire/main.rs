@@ -11,5 +11,8 @@ mod google;
 mod http;
 mod huggingface;
 mod kserve;
+mod mutations;
 mod openai;
+mod recorded;
+mod served;
 mod support;
