@@ -111,6 +111,7 @@ fn failures() -> Vec<Outcome> {
         Outcome::Throttled { retry_after: None, reason: reason() },
         Outcome::Transient { reason: reason() },
         Outcome::Malformed { reason: reason() },
+        Outcome::Unusable { reason: reason() },
     ]
 }
 
@@ -263,14 +264,18 @@ fn contract_08_another_model_version_stops_the_certificate() {
 
 #[test]
 fn contract_08_credentials_or_quota_stop_the_run_without_a_vote() {
-    for outcome in [Outcome::Auth { reason: "no".into() }, Outcome::QuotaSpent { reason: "spent".into() }] {
+    for outcome in [
+        Outcome::Auth { reason: "no".into() },
+        Outcome::QuotaSpent { reason: "spent".into() },
+        Outcome::Misconfigured { reason: "no such model".into() },
+    ] {
         let class = outcome.class();
         let endpoint = Scripted::at_once(move |draw| if draw == 5 { outcome.clone() } else { label("a") });
         match gather(endpoint, settings()).unwrap_err() {
             EngineError::Stopped { class: stopped, .. } => assert_eq!(stopped, class),
             other => panic!("{other}"),
         }
-        assert!(matches!(class, OutcomeClass::Auth | OutcomeClass::QuotaSpent));
+        assert!(matches!(class, OutcomeClass::Auth | OutcomeClass::QuotaSpent | OutcomeClass::Misconfigured));
     }
 }
 

@@ -295,17 +295,33 @@ pub(super) fn class_name(class: OutcomeClass) -> &'static str {
         OutcomeClass::Transient => "transient",
         OutcomeClass::Auth => "auth",
         OutcomeClass::QuotaSpent => "quota_spent",
+        OutcomeClass::Misconfigured => "misconfigured",
         OutcomeClass::Malformed => "malformed",
+        OutcomeClass::Unusable => "unusable",
     }
 }
 
 /// The class of a stored name.
 pub(super) fn class_of(name: &str) -> Result<OutcomeClass, RowError> {
-    use OutcomeClass::{Answered, Auth, BadPicture, Malformed, QuotaSpent, Refused, Throttled, Transient};
-    [Answered, Refused, BadPicture, Throttled, Transient, Auth, QuotaSpent, Malformed]
-        .into_iter()
-        .find(|class| class_name(*class) == name)
-        .ok_or_else(|| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
+    use OutcomeClass::{
+        Answered, Auth, BadPicture, Malformed, Misconfigured, QuotaSpent, Refused, Throttled, Transient,
+        Unusable,
+    };
+    [
+        Answered,
+        Refused,
+        BadPicture,
+        Throttled,
+        Transient,
+        Auth,
+        QuotaSpent,
+        Misconfigured,
+        Malformed,
+        Unusable,
+    ]
+    .into_iter()
+    .find(|class| class_name(*class) == name)
+    .ok_or_else(|| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

@@ -91,6 +91,8 @@ fn outcome(row: &Row<'_>) -> Result<Option<Outcome>, RowError> {
         OutcomeClass::Transient => Outcome::Transient { reason },
         OutcomeClass::Auth => Outcome::Auth { reason },
         OutcomeClass::QuotaSpent => Outcome::QuotaSpent { reason },
+        OutcomeClass::Misconfigured => Outcome::Misconfigured { reason },
         OutcomeClass::Malformed => Outcome::Malformed { reason },
+        OutcomeClass::Unusable => Outcome::Unusable { reason },
     }))
 }
