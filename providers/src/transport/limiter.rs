@@ -3,7 +3,7 @@
 //! Two promises pull against each other. No window of one second may hold more than limit + burst calls, so calls
 //! must be spaced. But the whole quota is to be used, and a timer that fires 1 ms late loses 3 % of 30 calls a second
 //! for good if the next call is spaced from the late one. So time is cut finer than calls: a call takes
-//! [`CELLS`] cells of a GCRA whose bucket holds one cell less than burst + 1 calls. Never more than `burst` calls
+//! `CELLS` cells of a GCRA whose bucket holds one cell less than burst + 1 calls. Never more than `burst` calls
 //! leave at once, any window of one second holds at most limit + burst (the bucket's 16·(burst + 1) - 1 cells and the
 //! second's 16·limit make limit + burst whole calls), and a call that leaves late by up to 15/16 of the spacing does
 //! not delay the next one.
