@@ -244,7 +244,7 @@ async fn calls_at_the_server_are_attempts_on_record() {
     })
     .await;
     let mut settings = quick();
-    settings.retry.attempts = 10;
+    settings.retry.attempts = 60;
     let endpoint = endpoint(Plain::new(server.url("/")), settings);
     let journal = Memory::default();
     let asks = (0..400).map(|n| endpoint.ask(Some(u64::from(n)), picture(n), &journal));
@@ -553,7 +553,7 @@ async fn billing_holds_for_calls_of_several_pictures() {
     })
     .await;
     let mut settings = TransportSettings { linger: Duration::from_millis(3), ..quick() };
-    settings.retry.attempts = 12;
+    settings.retry.attempts = 60; // With three calls in seven failing, nobody is ever this unlucky.
     let endpoint = endpoint(batching(server.url("/"), 8), settings);
     let journal = Memory::default();
     let ended = join_all((0..200).map(|n| endpoint.ask(Some(u64::from(n)), picture(n), &journal))).await;
