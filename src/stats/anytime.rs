@@ -11,6 +11,9 @@ use super::vote::{Tally, Vote};
 /// Weight of the bet that no vote ever dissents.
 const UNANIMOUS_WEIGHT: f64 = 0.25;
 
+/// Votes that a test can have at most.
+const MOST_VOTES: usize = 100_000_000;
+
 /// Error granted to the logarithm of the wealth.
 const WEALTH_ERROR: f64 = 1e-10;
 
@@ -22,8 +25,9 @@ const WEALTH_ERROR: f64 = 1e-10;
 /// probability at most α (Ville 1939).
 ///
 /// # Errors
-/// [`StatsError::OutOfRange`] for m outside [1/2, 1).
+/// [`StatsError::OutOfRange`] for m outside [1/2, 1), [`StatsError::Counts`] for no votes at all.
 pub fn anytime_log_wealth(m: f64, agree: usize, dissent: usize) -> Result<f64, StatsError> {
+    check_counts(agree, agree.saturating_add(dissent))?;
     Ok(ln_wealth(check("m", m, (0.5..1.0).contains(&m), "at least 1/2 and below 1")?, agree, dissent))
 }
 
@@ -110,8 +114,8 @@ impl Anytime {
             }
         }
         for (name, value) in [("every", self.every), ("n_max", self.n_max)] {
-            if value == 0 {
-                return Err(StatsError::Parameter { name, value, range: "at least 1" });
+            if value == 0 || value > MOST_VOTES {
+                return Err(StatsError::Parameter { name, value, range: "between 1 and 100000000" });
             }
         }
         if self.largest_radius() > 0.0 {
@@ -179,7 +183,10 @@ impl AnytimeRun {
         let Evidence { agree, rival, .. } = self.evidence();
         if votes >= test.n_max {
             self.settle(Reason::Exhausted)
-        } else if votes >= test.n_min && test.expected_gain(agree, rival, votes) < test.gain {
+        } else if test.gain > 0.0
+            && votes >= test.n_min
+            && test.expected_gain(agree, rival, votes) < test.gain
+        {
             self.settle(Reason::Futile)
         } else {
             Decision::Continue
@@ -187,7 +194,7 @@ impl AnytimeRun {
     }
 
     /// Takes the radius of this vote if it is the largest so far.
-    pub(crate) fn look(&mut self, test: &Anytime) {
+    fn look(&mut self, test: &Anytime) {
         let Evidence { votes, agree, rival, .. } = self.evidence();
         let Some(class) = self.class() else { return };
         let best_so_far = self.best.map_or(0.0, |(_, bounds)| bounds.radius);

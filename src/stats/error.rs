@@ -21,7 +21,8 @@ pub enum StatsError {
     },
     /// Counts that no series of votes can have.
     #[error(
-        "{agree} agreeing votes out of {votes}: there must be at least one vote and no more agreement than votes"
+        "{agree} agreeing votes out of {votes}: there must be between 1 and 1000000000000 votes, and no more agreement \
+         than votes"
     )]
     Counts {
         /// Votes for the label.
@@ -110,7 +111,14 @@ pub(crate) fn check(
     if good { Ok(value) } else { Err(StatsError::OutOfRange { name, value, range }) }
 }
 
-/// The counts if they can be those of a series of votes.
+/// More votes than anybody will see; counts beyond are a mistake.
+const MOST_VOTES: usize = 1_000_000_000_000;
+
+/// Whether counts can be those of a series of votes.
 pub(crate) fn check_counts(agree: usize, votes: usize) -> Result<(), StatsError> {
-    if votes > 0 && agree <= votes { Ok(()) } else { Err(StatsError::Counts { agree, votes }) }
+    if votes > 0 && votes <= MOST_VOTES && agree <= votes {
+        Ok(())
+    } else {
+        Err(StatsError::Counts { agree, votes })
+    }
 }

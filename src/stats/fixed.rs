@@ -182,10 +182,8 @@ impl FixedSize {
     /// A test of `selection` votes that choose the label (0: none do) and `votes` that are counted.
     pub(crate) fn new(criterion: Criterion, selection: usize, votes: usize) -> Result<Self, StatsError> {
         criterion.check()?;
-        for (name, value, least) in [("n", votes, 1), ("n0", selection, 0)] {
-            if value < least || value > MOST_VOTES {
-                return Err(StatsError::Parameter { name, value, range: "at least 1 and at most 100000000" });
-            }
+        if votes == 0 || votes > MOST_VOTES {
+            return Err(StatsError::Parameter { name: "n", value: votes, range: "between 1 and 100000000" });
         }
         let reach = Reach::new(&criterion, votes);
         if reach.least.is_empty() {

@@ -2,6 +2,9 @@
 
 use super::error::{StatsError, check, check_probability};
 
+/// Pixels of the largest picture for which an L0 radius is counted.
+const MOST_PIXELS: usize = 100_000_000;
+
 /// A norm ‖·‖_q in which a radius can be stated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Norm {
@@ -99,7 +102,7 @@ pub fn radius_linf_uniform(p_lower: f64, lambda: f64, dimensions: usize) -> Resu
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for a probability outside [0, 1], [`StatsError::Parameter`] unless
-/// 1 ≤ `kept` ≤ `pixels`.
+/// 1 ≤ `kept` ≤ `pixels` ≤ 10⁸.
 pub fn radius_l0_ablation(p_lower: f64, pixels: usize, kept: usize) -> Result<usize, StatsError> {
     check_probability("p_lower", p_lower)?;
     if kept == 0 || kept > pixels {
@@ -108,6 +111,9 @@ pub fn radius_l0_ablation(p_lower: f64, pixels: usize, kept: usize) -> Result<us
             value: kept,
             range: "between 1 and the number of pixels",
         });
+    }
+    if pixels > MOST_PIXELS {
+        return Err(StatsError::Parameter { name: "pixels", value: pixels, range: "at most 100000000" });
     }
     // C(d-ρ, k)/C(d, k) as a running product; each factor is at most 1 and errs by half a unit in the last place.
     let mut untouched = 1.0;

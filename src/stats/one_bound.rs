@@ -17,8 +17,8 @@ const DROPPED_SHARE: f64 = 1e-12;
 /// The probability of certifying for which the futility rule is tuned.
 pub(crate) const POWER: f64 = 0.95;
 
-/// Votes that a table can span at most: its builder takes seconds for that many.
-const MOST_VOTES: usize = 1_000_000;
+/// Votes that a table can span at most: building it takes the better part of a minute for that many.
+pub(crate) const MOST_VOTES: usize = 1_000_000;
 
 /// A sequential test of "the label has probability below τ".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,9 @@ use super::normal::{normal_cdf, normal_quantile};
 /// Radii are reported with this many decimals.
 const RADIUS_DIGITS: i32 = 6;
 
+/// The largest k of a top-k question.
+pub(crate) const MOST_LABELS: usize = 1000;
+
 /// Relative error granted to a computed radius before it is rounded down for a report.
 const RADIUS_ERROR: f64 = 1e-12;
 
@@ -49,15 +52,15 @@ pub fn radius_l2_two_class(p_a_lower: f64, p_b_upper: f64, sigma: f64) -> Result
 /// bounds, at most `1 - p_l`. 0 if no such R is positive.
 ///
 /// # Errors
-/// As [`radius_l2`], and [`StatsError::Parameter`] for k = 0.
+/// As [`radius_l2`], and [`StatsError::Parameter`] unless 1 ≤ k ≤ 1000.
 pub fn radius_topk(p_lower: f64, others_upper: &[f64], k: usize, sigma: f64) -> Result<f64, StatsError> {
     check_probability("p_lower", p_lower)?;
     check_sigma(sigma)?;
     for &p in others_upper {
         check_probability("others_upper", p)?;
     }
-    if k == 0 {
-        return Err(StatsError::Parameter { name: "k", value: k, range: "at least 1" });
+    if k == 0 || k > MOST_LABELS {
+        return Err(StatsError::Parameter { name: "k", value: k, range: "between 1 and 1000" });
     }
     let radius = |(t, sum): (usize, f64)| topk_radius(p_lower, sum, t as f64);
     Ok(sigma * topk_sums(p_lower, others_upper, k).into_iter().map(radius).fold(0.0, f64::max))

@@ -153,11 +153,12 @@ impl StaircaseRun {
         let Evidence { votes: t, agree, rival, .. } = self.evidence();
         for rung in 0..ladder.rungs() {
             self.passed[rung] |= ladder.table(rung).certifies(t, agree, rival);
-            if !self.passed[0] {
-                // The label may still change, so nothing above the lowest rung can be certified for it.
-                return;
+            if self.passed[0] {
+                self.label = Some(class);
+            } else if self.label.is_none() {
+                // The leader may still change, so nothing above the lowest rung can be certified for it.
+                break;
             }
-            self.label = Some(class);
         }
         self.climbed = self.passed.iter().take_while(|&&passed| passed).count();
     }

@@ -16,6 +16,9 @@ use super::two_class::TwoClassTable;
 use super::verify::{keeps_level, one_bound_error, two_class_error};
 use super::vote::Vote;
 
+/// Selection votes that a test can have at most.
+const MOST_SELECTION: usize = 100_000_000;
+
 /// From this vote on, more votes may be on their way than are surely needed.
 const PATIENCE: usize = 10;
 
@@ -177,10 +180,14 @@ fn design(plan: &Plan) -> Result<Design, StatsError> {
 }
 
 fn check_selection(n0: usize) -> Result<usize, StatsError> {
-    if n0 > 0 {
+    if n0 > 0 && n0 <= MOST_SELECTION {
         return Ok(n0);
     }
-    Err(StatsError::Parameter { name: "n0", value: n0, range: "at least 1 where the votes choose the label" })
+    Err(StatsError::Parameter {
+        name: "n0",
+        value: n0,
+        range: "between 1 and 100000000 where votes choose the label",
+    })
 }
 
 fn check_ladder(plan: &Plan, ladder: &Ladder) -> Result<(), StatsError> {
@@ -308,17 +315,14 @@ impl Run {
         self.decision
     }
 
-    /// Ends the run where it stands: what is proven by now is certified (the lower rungs of a ladder, the radius so
-    /// far), else it abstains.
+    /// Ends the run where it stands: what is proven by now is certified (the lower rungs of a ladder, the radius at the
+    /// last look), else it abstains.
     pub fn stop(&mut self) -> Decision {
         if !self.decision.is_final() {
             self.decision = match &mut self.state {
                 State::FixedSize(_, run) => run.abstain(Reason::Stopped),
                 State::Staircase(ladder, run) => run.settle(ladder, Reason::Stopped),
-                State::Anytime(test, run) => {
-                    run.look(test);
-                    run.settle(Reason::Stopped)
-                }
+                State::Anytime(_, run) => run.settle(Reason::Stopped),
                 State::TopK(_, run) => run.abstain(Reason::Stopped),
             };
         }

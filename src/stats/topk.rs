@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::bounds::{first_count, lower_bound};
 use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
 use super::error::{StatsError, check_alpha, check_sigma};
-use super::radius::{is_topk, radius_topk, report};
+use super::radius::{MOST_LABELS, is_topk, radius_topk, report};
 use super::selection::Selection;
 use super::vote::{Tally, Vote};
 
@@ -40,7 +40,7 @@ impl TopK {
     ) -> Result<Self, StatsError> {
         check_sigma(sigma)?;
         check_alpha(alpha)?;
-        if k == 0 || k > 1000 {
+        if k == 0 || k > MOST_LABELS {
             return Err(StatsError::Parameter { name: "k", value: k, range: "between 1 and 1000" });
         }
         if votes == 0 || votes > MOST_VOTES {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::error::{StatsError, check};
 use super::label::LabelRule;
 use super::normal::{normal_cdf, normal_quantile};
-use super::one_bound::OneBoundTable;
+use super::one_bound::{MOST_VOTES, OneBoundTable};
 use super::two_class::TwoClassTable;
 
 /// Probabilities below this are taken out of a computation and added to its result.
@@ -28,7 +28,8 @@ pub(crate) const CORNERS: usize = 128;
 /// a dissent into an agreement never destroys a certificate.
 ///
 /// # Errors
-/// [`StatsError::OutOfRange`] for τ outside [0, 1], [`StatsError::Table`] if the votes do not increase.
+/// [`StatsError::OutOfRange`] for τ outside [0, 1], [`StatsError::Table`] if the votes do not increase
+/// or there are none.
 pub fn verify_table(tau: f64, certify_at: &[usize]) -> Result<f64, StatsError> {
     check("tau", tau, (0.0..=1.0).contains(&tau), "a probability between 0 and 1")?;
     let increasing = certify_at.windows(2).all(|pair| pair[0] < pair[1]) && certify_at.first() != Some(&0);
@@ -37,6 +38,7 @@ pub fn verify_table(tau: f64, certify_at: &[usize]) -> Result<f64, StatsError> {
             fault: "the votes at which it certifies do not increase".to_owned(),
         });
     }
+    check_horizon(certify_at.last().copied(), MOST_VOTES)?;
     Ok(hit_probability(tau, certify_at))
 }
 
@@ -96,7 +98,7 @@ fn hit_probability(p: f64, certify_at: &[usize]) -> f64 {
 /// with at once, since certifying means beating each.
 ///
 /// # Errors
-/// [`StatsError::Table`] if the region is no down-set, [`StatsError::OutOfRange`] for a gap that is not positive.
+/// [`StatsError::Table`] if the region is empty or no down-set, [`StatsError::OutOfRange`] for a gap that is not positive.
 pub fn verify_two_class_table(
     gap: f64,
     certify_at: &[Vec<usize>],
@@ -104,6 +106,7 @@ pub fn verify_two_class_table(
 ) -> Result<f64, StatsError> {
     check("gap", gap, gap > 0.0 && gap <= 16.0, "above 0 and at most 16")?;
     check_down_set(certify_at)?;
+    check_horizon(certify_at.iter().flatten().copied().max(), MOST_VOTES)?;
     let errors = null_corners(gap, corners);
     Ok(errors
         .into_par_iter()
