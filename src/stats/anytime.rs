@@ -20,9 +20,9 @@ const WEALTH_ERROR: f64 = 1e-10;
 /// `ln W_m`, the wealth after `agree` votes for the label and `dissent` others of a bettor against p ≤ m:
 /// `w [F = 0] m^-S + (1-w) B(S+1, F+1) I_{1-m}(F+1, S+1) / ((1-m) m^S (1-m)^F)`, w = 1/4, for m in [1/2, 1).
 ///
-/// The second part is the average, over q uniform on (m, 1), of the likelihood ratio of q against m; the first that of
-/// q = 1. For p ≤ m each is a non-negative supermartingale with mean at most 1, so `W_m` ever reaches 1/α with
-/// probability at most α (Ville 1939).
+/// The second part is the average, over q uniform on (m, 1), of the likelihood ratio of q against m; the
+/// first that of q = 1. For p ≤ m each is a non-negative supermartingale with mean at most 1, so `W_m` ever
+/// reaches 1/α with probability at most α (Ville 1939).
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for m outside [1/2, 1), [`StatsError::Counts`] for no votes at all.
@@ -45,10 +45,11 @@ fn ln_wealth(m: f64, agree: usize, dissent: usize) -> f64 {
     mixture.max(unanimous) + (-(mixture - unanimous).abs()).exp().ln_1p()
 }
 
-/// A lower bound on the label's probability that holds at all numbers of votes at once: the largest m up to which the
-/// wealth has reached 1/level. `None` where not even m = 1/2 is excluded.
+/// A lower bound on the label's probability that holds at all numbers of votes at once: the largest m up to
+/// which the wealth has reached 1/level. `None` where not even m = 1/2 is excluded.
 ///
-/// True probability ≥ the result at every vote, with probability ≥ 1-α; the largest result so far is a bound too.
+/// True probability ≥ the result at every vote, with probability ≥ 1-α; the largest result so far is a bound
+/// too.
 ///
 /// # Errors
 /// [`StatsError::Counts`] and [`StatsError::OutOfRange`] as for [`super::cp_lower`].

@@ -1,11 +1,12 @@
-//! Binomial tails, which is to say the regularised incomplete beta function at integer arguments, and the exact
-//! two-sided test of a fair coin.
+//! Binomial tails, which is to say the regularised incomplete beta function at integer arguments, and the
+//! exact two-sided test of a fair coin.
 //!
-//! `P(Bin(n, p) ≥ k) = I_p(k, n-k+1)`. Every certificate rests on this one function, so it is written here, to a
-//! relative error below 1e-12 for n up to 10⁶, instead of taken from a library whose precision falls with n. The
-//! power term comes from Loader's saddle-point expansion, which does not subtract large logarithms of factorials
-//! (C. Loader, "Fast and accurate computation of binomial probabilities", 2000); the rest is the continued
-//! fraction of the incomplete beta function (DLMF 8.17.22), evaluated by the modified Lentz method.
+//! `P(Bin(n, p) ≥ k) = I_p(k, n-k+1)`. Every certificate rests on this one function, so it is written here,
+//! to a relative error below 1e-12 for n up to 10⁶, instead of taken from a library whose precision falls
+//! with n. The power term comes from Loader's saddle-point expansion, which does not subtract large
+//! logarithms of factorials (C. Loader, "Fast and accurate computation of binomial probabilities", 2000); the
+//! rest is the continued fraction of the incomplete beta function (DLMF 8.17.22), evaluated by the modified
+//! Lentz method.
 
 use std::f64::consts::PI;
 
@@ -14,8 +15,8 @@ use super::error::{StatsError, check_counts};
 /// Up to this n the test of a fair coin is summed in integers: all 2ⁿ outcomes fit a `u128`.
 const EXACT_COIN: usize = 127;
 
-/// Relative error granted to [`binom_sf`], with a factor of safety. Whoever needs a tail that is surely not above
-/// a level compares with the level lowered by it.
+/// Relative error granted to [`binom_sf`], with a factor of safety. Whoever needs a tail that is surely not
+/// above a level compares with the level lowered by it.
 pub(crate) const TAIL_ERROR: f64 = 4e-12;
 
 /// P(Bin(n, p) ≥ k), the upper binomial tail, for p in [0, 1] (NaN gives NaN, other p are clamped).
@@ -108,8 +109,8 @@ fn deviance(x: f64, m: f64) -> f64 {
     sum
 }
 
-/// The denominator f of `I_x(a, b) = xᵃ yᵇ / (B(a, b) f)`, y = 1 - x, for x < (a+1)/(a+b+2): the even part of the
-/// continued fraction DLMF 8.17.22 (Didonato and Morris 1992, section 4).
+/// The denominator f of `I_x(a, b) = xᵃ yᵇ / (B(a, b) f)`, y = 1 - x, for x < (a+1)/(a+b+2): the even part of
+/// the continued fraction DLMF 8.17.22 (Didonato and Morris 1992, section 4).
 ///
 /// There all its terms are positive, so nothing cancels, and O(√max(a,b)) of them suffice.
 fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
@@ -137,8 +138,8 @@ fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
 /// The p-value of the exact two-sided binomial test of p = 1/2 when `agree` of `votes` agree:
 /// min(1, 2 P(Bin(n, ½) ≥ max(k, n-k))).
 ///
-/// Correctly rounded up to n = 127; beyond that the relative error is below 1e-11 and the value is never below
-/// the true one. No votes are no evidence: 1.
+/// Correctly rounded up to n = 127; beyond that the relative error is below 1e-11 and the value is never
+/// below the true one. No votes are no evidence: 1.
 ///
 /// # Errors
 /// [`StatsError::Counts`] if `agree > votes`.

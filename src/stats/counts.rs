@@ -2,14 +2,15 @@
 //!
 //! The same criteria as those of [`super::Test`], which is fed vote by vote and knows when to give up.
 
+use super::criterion::{Claim, Criterion, Proof};
 use super::decision::{Certified, Evidence};
 use super::error::{StatsError, check_counts};
-use super::fixed::{Claim, Criterion, Proof};
+
 use super::label::LabelRule;
 use super::vote::Tally;
 
-/// CERTIFY (Cohen et al. 2019, section 3.2.2): the leader of the selection votes, if the estimation votes bound its
-/// probability above 1/2. The two tallies must be of disjoint draws. `None` is an abstention.
+/// CERTIFY (Cohen et al. 2019, section 3.2.2): the leader of the selection votes, if the estimation votes
+/// bound its probability above 1/2. The two tallies must be of disjoint draws. `None` is an abstention.
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for σ or α out of range, [`StatsError::Counts`] without estimation votes.
@@ -24,8 +25,9 @@ pub fn certify(
     prove(&criterion, winner, selection.votes(), estimation)
 }
 
-/// PREDICT (Cohen et al. 2019, section 3.2.1): the most common label, if it beats the runner-up in a two-sided binomial
-/// test of the two, failures counted for the runner-up (Hung and Fithian 2019). `None` is an abstention.
+/// PREDICT (Cohen et al. 2019, section 3.2.1): the most common label, if it beats the runner-up in a
+/// two-sided binomial test of the two, failures counted for the runner-up (Hung and Fithian 2019). `None` is
+/// an abstention.
 ///
 /// # Errors
 /// As [`certify`].
@@ -34,8 +36,8 @@ pub fn predict(votes: &Tally, alpha: f64) -> Result<Option<Certified>, StatsErro
     prove(&criterion, votes.leader(), 0, votes)
 }
 
-/// The certificate that spends no votes on selection: all of them bound the probability of the label, at α if `label`
-/// was fixed before them, else at [`super::alpha_free`] for their leader.
+/// The certificate that spends no votes on selection: all of them bound the probability of the label, at α if
+/// `label` was fixed before them, else at [`super::alpha_free`] for their leader.
 ///
 /// # Errors
 /// As [`certify`].
@@ -49,8 +51,9 @@ pub fn certify_fixed_n(
     prove(&criterion, label.or_else(|| votes.leader()), 0, votes)
 }
 
-/// The same against the strongest rival: the label's probability bounded from below at (1-share) α, the rival's from
-/// above at share·α. A share of 0.1 costs little where all dissent is for one rival and gains much where it is spread.
+/// The same against the strongest rival: the label's probability bounded from below at (1-share) α, the
+/// rival's from above at share·α. A share of 0.1 costs little where all dissent is for one rival and gains
+/// much where it is spread.
 ///
 /// # Errors
 /// As [`certify`], and [`StatsError::OutOfRange`] for a share outside (0, 1).

@@ -61,11 +61,13 @@ pub enum Tables {
     TwoClass(Vec<TwoClassTable>),
 }
 
-/// A ladder of rising radii, tested in this order: the certified radius is the last of the unbroken run of certified ones.
+/// A ladder of rising radii, tested in this order: the certified radius is the last of the unbroken run of
+/// certified ones.
 ///
-/// Each rung keeps the full level. A ladder errs only if it passes the lowest rung whose claim is false; which rung that
-/// is does not depend on the votes, so the error is that of one table, the largest of them. A label read off the votes is
-/// locked when it passes the lowest rung, so a label that is not the most likely one must pass that rung first.
+/// Each rung keeps the full level. A ladder errs only if it passes the lowest rung whose claim is false;
+/// which rung that is does not depend on the votes, so the error is that of one table, the largest of them. A
+/// label read off the votes is locked when it passes the lowest rung, so a label that is not the most likely
+/// one must pass that rung first.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Staircase {
     radii: Vec<f64>,
@@ -182,8 +184,8 @@ impl StaircaseRun {
     pub(crate) fn needed(&self, ladder: &Staircase) -> usize {
         let Evidence { votes: t, agree, rival, .. } = self.evidence();
         let mut needed = ladder.n_max.saturating_sub(t);
-        // The run from here to the top breaks at some rung, or all of them are passed; no rung is decided before those
-        // below it.
+        // The run from here to the top breaks at some rung, or all of them are passed; no rung is decided
+        // before those below it.
         let mut climbed_in = 0;
         for rung in (self.climbed..ladder.rungs()).filter(|&rung| !self.passed[rung]) {
             let table = ladder.table(rung);

@@ -1,8 +1,9 @@
 //! Is the label among the k most likely ones? A test with a fixed number of votes (Jia et al. 2020).
 //!
-//! k + 1 bounds at α/(k+1) each are enough, for any vocabulary: a lower bound on the label, and upper bounds from the k
-//! largest counts that were observed for others. Those counts, in order, are at least the counts of the k truly most
-//! likely others in order, so their bounds hold whenever the bounds of these k fixed labels do.
+//! k + 1 bounds at α/(k+1) each are enough, for any vocabulary: a lower bound on the label, and upper bounds
+//! from the k largest counts that were observed for others. Those counts, in order, are at least the counts
+//! of the k truly most likely others in order, so their bounds hold whenever the bounds of these k fixed
+//! labels do.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,8 @@
 //! The two-class table: an exact sequential test of the gap between a label and its strongest rival.
 //!
-//! The test certifies at vote `certify_at[F][B]` if the label then has F dissents of which the strongest rival has B.
-//! It is as strong as the one-bound table where all dissent goes to one rival, and much stronger where it is spread.
+//! The test certifies at vote `certify_at[F][B]` if the label then has F dissents of which the strongest
+//! rival has B. It is as strong as the one-bound table where all dissent goes to one rival, and much stronger
+//! where it is spread.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +19,18 @@ pub struct TwoClassTable {
     pub gap: f64,
     /// The last vote.
     pub n_max: usize,
-    /// `certify_at[F][B]`, B ≤ F: the first vote at which F dissents, B of them for the strongest rival or failures,
-    /// certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify later.
+    /// `certify_at[F][B]`, B ≤ F: the first vote at which F dissents, B of them for the strongest rival or
+    /// failures, certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify
+    /// later.
     pub certify_at: Vec<Vec<usize>>,
     /// From vote `futile_at[i]` on, a label with only i votes is given up. Has no part in the guarantee.
     pub futile_at: Vec<usize>,
 }
 
 impl TwoClassTable {
-    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other answers being
-    /// all different; with or without the futility rule. It always ends once no further votes can certify.
+    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other
+    /// answers being all different; with or without the futility rule. It always ends once no further votes
+    /// can certify.
     pub fn operating(&self, p_a: f64, p_b: f64, futility: bool) -> Operating {
         let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
         let mut due = self.states_by_vote().into_iter().peekable();
@@ -66,8 +69,8 @@ impl TwoClassTable {
         states
     }
 
-    /// Adds the futility rule, tuned where the table certifies with probability 0.95 when half of the dissent goes to
-    /// the strongest rival: there, at most `loss` of that probability is given up.
+    /// Adds the futility rule, tuned where the table certifies with probability 0.95 when half of the dissent
+    /// goes to the strongest rival: there, at most `loss` of that probability is given up.
     pub(crate) fn add_futility(&mut self, loss: f64) {
         let enough = |thousandth: usize| {
             let p = thousandth as f64 / 1000.0;
@@ -108,8 +111,8 @@ impl TwoClassTable {
         self.certifying_vote(t - agree, rival).is_some_and(|at| t >= at)
     }
 
-    /// Whether no further votes can certify: in a down-set, the states that can be reached from a state outside the
-    /// region are outside as well.
+    /// Whether no further votes can certify: in a down-set, the states that can be reached from a state
+    /// outside the region are outside as well.
     pub(crate) fn lost(&self, t: usize, agree: usize, rival: usize) -> bool {
         self.certifying_vote(t - agree, rival).is_none()
     }

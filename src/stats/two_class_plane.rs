@@ -1,9 +1,10 @@
-//! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has mass.
+//! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has
+//! mass.
 
 /// P(R, B, open): R dissents for the rest, B votes of the rival, F = R + B dissents in all.
 ///
-/// The two counts are nearly independent, so a rectangle holds the mass tightly; rows and columns at its edges are
-/// dropped when they hold less than a cutoff.
+/// The two counts are nearly independent, so a rectangle holds the mass tightly; rows and columns at its
+/// edges are dropped when they hold less than a cutoff.
 #[derive(Debug, Clone)]
 pub(crate) struct Plane {
     p_a: f64,

@@ -1,5 +1,6 @@
-//! The promise itself: no test certifies a falsehood with a probability above α, at the edge of the truth, with failures
-//! that hit only dissenting answers. And the test of the test: what breaks the contract is seen to break the promise.
+//! The promise itself: no test certifies a falsehood with a probability above α, at the edge of the truth,
+//! with failures that hit only dissenting answers. And the test of the test: what breaks the contract is seen
+//! to break the promise.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -140,10 +141,11 @@ fn exact_tables_use_what_they_may_spend() {
     }
 }
 
-/// Weighs runs of a classifier that is better than it should be: exact in expectation at levels too small to be met by
-/// plain simulation. Returns the estimate and its standard error.
+/// Weighs runs of a classifier that is better than it should be: exact in expectation at levels too small to
+/// be met by plain simulation. Returns the estimate and its standard error.
 fn by_importance(test: &Test, law: &Law, runs: u64) -> (f64, f64) {
-    // About as much better as the votes must look by chance, for one certificate in a thousand from about 100 votes.
+    // About as much better as the votes must look by chance, for one certificate in a thousand from about 100
+    // votes.
     let p = law.classes[0];
     let better_p = (p + 0.37 * (p * (1.0 - p)).sqrt()).min(0.5 + 0.5 * p);
     let fewer = (1.0 - better_p) / (1.0 - p);
@@ -194,7 +196,8 @@ fn the_level_is_kept_at_one_in_a_thousand_by_importance_sampling() {
             let (share, error) = by_importance(&test, &law, 20_000);
             let bound = certification_probability(&tables[0].certify_at, p, rival);
             assert!(bound <= alpha);
-            // That bound counts this rival's votes alone. To the test any other answer is a rival with one vote.
+            // That bound counts this rival's votes alone. To the test any other answer is a rival with one
+            // vote.
             let mut seen = tables[0].certify_at.clone();
             for row in seen.iter_mut().skip(1) {
                 row[0] = row[1];
@@ -240,7 +243,8 @@ fn contract_06_alpha_covers_all_labels_of_an_open_vocabulary_together() {
         ] {
             let test = Test::new(Plan { sigma: SIGMA, alpha, label: rule, method }).unwrap();
             let p = tau_for_radius(0.05, SIGMA).unwrap() - 1e-9;
-            // As many labels as an answer can hold, each present with probability p, independently of the others.
+            // As many labels as an answer can hold, each present with probability p, independently of the
+            // others.
             let wrong = |&run: &u64| {
                 let certified_falsely = |label: u64| {
                     let law = Law::new(&[p, 1.0 - p]);
@@ -299,8 +303,8 @@ fn contract_04_broken_counting_arrivals_shows_an_excess() {
     assert!(excess > 5.0 * alpha, "only {excess}: the simulation does not see the order of arrival");
 }
 
-/// Votes in the order in which they arrive when `window` requests fly at once and answers for class 0 take 0.3 s on
-/// average, the others 0.9 s.
+/// Votes in the order in which they arrive when `window` requests fly at once and answers for class 0 take
+/// 0.3 s on average, the others 0.9 s.
 fn arrivals(votes: &[Vote], window: usize, rng: &mut ChaCha8Rng) -> Vec<Vote> {
     let mut lanes = vec![0.0_f64; window];
     let mut timed: Vec<(f64, Vote)> = Vec::new();

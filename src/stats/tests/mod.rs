@@ -1,5 +1,5 @@
-//! Tests of the statistics as a whole: against vectors computed elsewhere, for properties that hold for every input,
-//! and by simulation of the error they promise.
+//! Tests of the statistics as a whole: against vectors computed elsewhere, for properties that hold for every
+//! input, and by simulation of the error they promise.
 
 mod extremes;
 mod false_certificates;

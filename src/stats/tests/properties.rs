@@ -145,7 +145,8 @@ proptest! {
     #[test]
     fn contract_03_a_failure_never_makes_or_widens_a_certificate(votes in any_votes(), lost in vec(any::<bool>(), 80)) {
         for test in TESTS.iter() {
-            // A label is given: with selection votes, a failure may choose another one, of which it knows no more.
+            // A label is given: with selection votes, a failure may choose another one, of which it knows no
+            // more.
             let failed: Vec<Vote> = votes.iter().zip(&lost).map(|(&vote, &lost)| if lost { Vote::Failed } else { vote }).collect();
             for label in [Some(0), None] {
                 if label.is_none() && matches!(test.plan().method, Method::Cohen { .. } | Method::Topk { .. }) {
@@ -250,7 +251,8 @@ fn what_the_votes_of_a_fixed_size_exclude_is_an_interval() {
 
 #[test]
 fn the_window_opens_as_the_test_needs() {
-    // r = σ, α = 0.001: unanimous votes certify at 46; two dissents at the start end it, and three after ten votes.
+    // r = σ, α = 0.001: unanimous votes certify at 46; two dissents at the start end it, and three after ten
+    // votes.
     let test =
         Test::new(plan(LabelRule::Leader, 0.001, Method::Table1(Ladder::new(vec![0.25], 120)))).unwrap();
     let mut run = test.start(None).unwrap();

@@ -52,7 +52,8 @@ proptest! {
         }
     }
 
-    /// The check goes through the dissents; this goes through the votes, over all states and without a cutoff.
+    /// The check goes through the dissents; this goes through the votes, over all states and without a
+    /// cutoff.
     #[test]
     fn the_independent_check_agrees_with_plain_dynamic_programming(radius in 0.0..0.5_f64, n_max in 50..200_usize) {
         let tau = tau_for_radius(radius, 0.25).unwrap();
@@ -66,14 +67,16 @@ proptest! {
         }
     }
 
-    /// Where all dissent is one rival's, the two-class check must agree with the one-bound check of its diagonal.
+    /// Where all dissent is one rival's, the two-class check must agree with the one-bound check of its
+    /// diagonal.
     #[test]
     fn the_two_class_check_agrees_with_the_one_bound_check_on_the_diagonal(radius in 0.05..0.5_f64, n_max in 20..100_usize) {
         let gap = 8.0 * radius;
         if let Ok(table) = TwoClassTable::build(gap, 0.01, n_max, 0.0) {
             let diagonal: Vec<usize> =
                 table.certify_at.iter().enumerate().map(|(f, row)| row[f]).take_while(|&at| at > 0).collect();
-            // States may share a vote on the diagonal of a two-class table only if they cannot both be first hits.
+            // States may share a vote on the diagonal of a two-class table only if they cannot both be first
+            // hits.
             if diagonal.windows(2).all(|pair| pair[0] < pair[1]) {
                 for p in [0.3, 0.8, 0.95] {
                     let one = verify_table(p, &diagonal).unwrap();

@@ -113,7 +113,8 @@ fn label_value(names: &[String], class: Option<usize>) -> Value {
     class.map_or(Value::Null, |class| Value::String(names[class].clone()))
 }
 
-/// Runs votes through one table, as a ladder of one rung, and compares what is decided, when and on what counts.
+/// Runs votes through one table, as a ladder of one rung, and compares what is decided, when and on what
+/// counts.
 fn check_table_run(tables: Tables, n_max: usize, args: &Args<'_>, want: &Value) -> bool {
     let names = &mut Vec::new();
     let label = args.fixed_label(names);
@@ -162,8 +163,8 @@ fn check_ladder(args: &Args<'_>, want: &Value) -> bool {
         && (want["votes"] == votes || over)
 }
 
-/// Runs a whole series of votes, and compares the label and the radius with those of the vector and of the function
-/// that takes all counts at once.
+/// Runs a whole series of votes, and compares the label and the radius with those of the vector and of the
+/// function that takes all counts at once.
 fn check_run(
     test: &Test,
     votes: &[Vote],
