@@ -56,6 +56,7 @@ mod tests;
 mod topk;
 mod two_class;
 mod two_class_build;
+mod two_class_futility;
 mod two_class_plane;
 mod verify;
 mod vote;

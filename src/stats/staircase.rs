@@ -29,10 +29,10 @@ impl Table<'_> {
         }
     }
 
-    fn futile(self, t: usize, agree: usize) -> bool {
+    fn futile(self, t: usize, agree: usize, rival: usize) -> bool {
         match self {
             Self::OneBound(table) => table.futile(t, agree),
-            Self::TwoClass(table) => table.futile(t, agree),
+            Self::TwoClass(table) => table.futile(t, agree, rival),
         }
     }
 
@@ -141,7 +141,7 @@ impl StaircaseRun {
         let next = ladder.table(self.climbed);
         if next.lost(t, agree, rival) {
             self.settle(ladder, Reason::OutOfReach)
-        } else if next.futile(t, agree) {
+        } else if next.futile(t, agree, rival) {
             self.settle(ladder, Reason::Futile)
         } else if t >= ladder.n_max {
             self.settle(ladder, Reason::Exhausted)

@@ -117,7 +117,7 @@ impl Test {
         let Design::Staircase(ladder) = &self.design else { return None };
         match ladder.tables() {
             Tables::OneBound(tables) => Some(tables.first()?.operating(p_label)),
-            Tables::TwoClass(tables) => Some(tables.first()?.operating(p_label, p_rival, true)),
+            Tables::TwoClass(tables) => Some(tables.first()?.operating(p_label, p_rival)),
         }
     }
 

@@ -47,7 +47,7 @@ impl TwoClassTable {
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
         let certify_at = Builder::new(gap, level, n_max).run()?;
-        let mut table = Self { gap, n_max, certify_at, futile_at: Vec::new() };
+        let mut table = Self { gap, n_max, certify_at, go_on_from: Vec::new() };
         if futility > 0.0 {
             table.add_futility(futility);
         }

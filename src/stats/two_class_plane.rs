@@ -107,11 +107,6 @@ impl Plane {
         self.index(dissent, rival).map_or(0.0, |index| std::mem::take(&mut self.mass[index]))
     }
 
-    /// P(F dissents, open).
-    pub(crate) fn dissents(&self, dissent: usize) -> f64 {
-        (self.first_rival..self.first_rival + self.width).map(|rival| self.at(dissent, rival)).sum()
-    }
-
     /// Ends the runs with `dissent` dissents or more.
     pub(crate) fn forget_dissents_from(&mut self, dissent: usize) {
         let (width, first) = (self.width, self.first_rest + self.first_rival);

@@ -48,11 +48,15 @@ impl Args<'_> {
 
     fn two_class_table(&self) -> TwoClassTable {
         let table = &self.tables[self.args["table"].as_str().unwrap()];
+        let certify_at: Vec<Vec<usize>> = serde_json::from_value(table["certify_at"].clone()).unwrap();
         TwoClassTable {
             gap: number(&table["c"]),
             n_max: table["n_max"].as_u64().unwrap() as usize,
-            certify_at: serde_json::from_value(table["certify_at"].clone()).unwrap(),
-            futile_at: serde_json::from_value(table["futile_at"].clone()).unwrap(),
+            go_on_from: go_on_from(
+                &certify_at,
+                &serde_json::from_value::<Vec<usize>>(table["futile_at"].clone()).unwrap(),
+            ),
+            certify_at,
         }
     }
 
@@ -80,6 +84,13 @@ impl Args<'_> {
         }
         votes
     }
+}
+
+/// The futility rule of the file, "give up at vote c[i] or later with only i votes for the label", by dissents: i votes
+/// and F dissents are given up if F + i >= c[i], so F dissents are gone on with from the first i with F + i < c[i].
+fn go_on_from(certify_at: &[Vec<usize>], futile_at: &[usize]) -> Vec<Vec<usize>> {
+    let from = |f: usize| f + (0..futile_at.len()).take_while(|&i| f + i >= futile_at[i]).count();
+    certify_at.iter().enumerate().map(|(f, row)| vec![from(f); row.len()]).collect()
 }
 
 /// The entries of an object of counts. The labels of the vectors happen to sort in the order of the file.
