@@ -4,11 +4,11 @@
 //! Probabilities lie in \[0, 1\], σ and radii share whatever unit the caller uses, votes come in index order.
 //!
 //! The claims are those of randomised smoothing (J. Cohen, E. Rosenfeld, Z. Kolter, "Certified Adversarial
-//! Robustness via Randomized Smoothing", ICML 2019). If the base classifier returns label A on copies of x with
-//! noise N(0, σ²I) with probability at least `p_A`, and every other label with at most `p_B`, then the smoothed
-//! classifier returns A within L2 distance `σ/2 (Φ⁻¹(p_A) - Φ⁻¹(p_B))` of x. The probabilities are bounded from
-//! votes, and a certificate is wrong with probability at most α: whatever the classifier is, whichever draws
-//! fail, and whenever one stops asking. Three rules make the last two true.
+//! Robustness via Randomized Smoothing", ICML 2019). If the base classifier returns label A on copies of x
+//! with noise N(0, σ²I) with probability at least `p_A`, and every other label with at most `p_B`, then the
+//! smoothed classifier returns A within L2 distance `σ/2 (Φ⁻¹(p_A) - Φ⁻¹(p_B))` of x. The probabilities are
+//! bounded from votes, and a certificate is wrong with probability at most α: whatever the classifier is,
+//! whichever draws fail, and whenever one stops asking. Three rules make the last two true.
 //!
 //! - Votes are counted in index order, and a draw that failed is a vote against every label and for its strongest
 //!   rival. So the votes that are counted are dominated by those that the classifier would have cast.

@@ -25,7 +25,7 @@ const MOST_SIGMAS: f64 = 8.0;
 /// The share of α that a two-class table may spend when its label is read off the votes, before it is known
 /// what that costs; and how often it is lowered.
 const LEADER_LEVEL: f64 = 0.995;
-const LEADER_ATTEMPTS: usize = 8;
+const LEADER_ATTEMPTS: usize = 30;
 
 /// The largest α for which tables are built; the proofs for labels read off the votes need a boundary well
 /// above τ.
@@ -225,11 +225,14 @@ fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
         LabelRule::Open { .. } => Err(StatsError::NotExclusive),
         LabelRule::Leader => {
             // What a wrong leader costs is known only once there is a table; for radii of 0.4 σ and more it
-            // is less than half a hundredth of α.
+            // is less than a two-hundredth of α.
             let mut level = LEADER_LEVEL * plan.alpha;
             for _ in 0..LEADER_ATTEMPTS {
                 match verified_staircase(plan, ladder, build(level)?) {
-                    Err(StatsError::Level { error, .. }) => level *= LEADER_LEVEL * plan.alpha / error,
+                    // Tables of few votes spend in leaps: their error may hardly fall with the level at first.
+                    Err(StatsError::Level { error, .. }) => {
+                        level *= (LEADER_LEVEL * plan.alpha / error).min(0.95);
+                    }
                     other => return other,
                 }
             }

@@ -20,15 +20,15 @@ pub struct TwoClassTable {
     /// failures, certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify
     /// later.
     pub certify_at: Vec<Vec<usize>>,
-    /// `go_on_from[F][B]`: with these counts before that vote, the label is given up; 0, or nothing, for never. Rises with
-    /// F and B. Has no part in the guarantee.
+    /// `go_on_from[F][B]`: with these counts before that vote, the label is given up; 0, or nothing, for
+    /// never. Rises with F and B. Has no part in the guarantee.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub go_on_from: Vec<Vec<usize>>,
 }
 
 impl TwoClassTable {
-    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other answers being
-    /// all different.
+    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other
+    /// answers being all different.
     pub fn operating(&self, p_a: f64, p_b: f64) -> Operating {
         let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
         let mut due = self.states_by_vote().into_iter().peekable();

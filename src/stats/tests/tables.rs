@@ -147,6 +147,36 @@ fn plain_power(p: f64, certify_at: &[usize]) -> f64 {
 }
 
 #[test]
+fn giving_up_early_costs_no_more_than_it_may_and_saves_votes() {
+    for (radius, n_max) in [(0.1, 60), (0.1, 120), (0.25, 120), (0.4, 250)] {
+        for loss in [0.02, 0.05, 0.2] {
+            let tau = tau_for_radius(radius, 0.25).unwrap();
+            let never = OneBoundTable::build(tau, 0.001, n_max, 0.0).unwrap();
+            let early = OneBoundTable::build(tau, 0.001, n_max, loss).unwrap();
+            let p = never.working_point();
+            assert!(never.operating(p).certify >= 0.95 && never.operating(p - 1e-6).certify < 0.95);
+            assert!(early.operating(p).certify >= 0.95 - loss);
+            assert!(early.operating(0.5).votes < 0.8 * never.operating(0.5).votes);
+
+            let gap = 8.0 * radius;
+            let never = TwoClassTable::build(gap, 0.001, n_max, 0.0).unwrap();
+            let early = TwoClassTable::build(gap, 0.001, n_max, loss).unwrap();
+            let at = |table: &TwoClassTable, p: f64| table.operating(p, 0.5 * (1.0 - p));
+            let p =
+                (500..1000).map(|p| f64::from(p) / 1000.0).find(|&p| at(&never, p).certify >= 0.95).unwrap();
+            assert!(at(&early, p).certify >= at(&never, p).certify - loss - 1e-9);
+            assert!(at(&early, 0.4).votes < 0.8 * at(&never, 0.4).votes);
+            // The rule rises with both counts, which the window of needed votes relies on.
+            for (f, row) in early.go_on_from.iter().enumerate() {
+                assert!(row.windows(2).all(|pair| pair[0] <= pair[1]));
+                let below = early.go_on_from.get(f + 1).into_iter().flatten();
+                assert!(row.iter().zip(below).all(|(upper, lower)| upper <= lower));
+            }
+        }
+    }
+}
+
+#[test]
 fn tables_certifying_one_vote_too_early_are_refused() {
     let plan = plan(LabelRule::Leader, 0.001, Method::Table1(Ladder::new(vec![0.25], 120)));
     let Tables::OneBound(mut tables) = Test::new(plan.clone()).unwrap().tables().unwrap().clone() else {

@@ -86,8 +86,9 @@ impl Args<'_> {
     }
 }
 
-/// The futility rule of the file, "give up at vote c[i] or later with only i votes for the label", by dissents: i votes
-/// and F dissents are given up if F + i >= c[i], so F dissents are gone on with from the first i with F + i < c[i].
+/// The futility rule of the file, "give up at vote c[i] or later with only i votes for the label", by
+/// dissents: i votes and F dissents are given up if F + i >= c[i], so F dissents are gone on with from the
+/// first i with F + i < c[i].
 fn go_on_from(certify_at: &[Vec<usize>], futile_at: &[usize]) -> Vec<Vec<usize>> {
     let from = |f: usize| f + (0..futile_at.len()).take_while(|&i| f + i >= futile_at[i]).count();
     certify_at.iter().enumerate().map(|(f, row)| vec![from(f); row.len()]).collect()
