@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `smoothgate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    smoothgate::cli::main()
+}

@@ -1,0 +1,90 @@
+//! DnCNN (Zhang et al. 2017, "Beyond a Gaussian Denoiser"): a chain of 3x3 convolutions that predicts the noise, the denoiser
+//! of the Denoised Smoothing paper. It is not told σ.
+//!
+//! A checkpoint is a `Sequential`: tensors `PREFIX.INDEX.weight`, where rank 4 is a convolution and rank 1 the batch
+//! normalisation after it; a rectifier follows every convolution but the last. That covers the Denoised Smoothing release
+//! (prefix `dncnn`, 17 layers), and KAIR's colour models with their normalisation kept or merged (prefix `model`, 20
+//! layers). Depth and width are those of the file. No padding is needed.
+
+use crate::{
+    graph::{BatchNorm, Bias, Conv, Entry, Exit, Graph, Kind, Value},
+    network::Model,
+    weights::{Weights, WeightsError},
+};
+
+const PREFIXES: [&str; 3] = ["dncnn", "model", "net"];
+
+/// Both releases normalise with this, not with PyTorch's default of 1e-5; metadata `bn_eps` says otherwise.
+const BATCH_NORM_EPS: f64 = 1e-4;
+
+/// Whether the tensors are named like a DnCNN's.
+pub(crate) fn recognises(weights: &Weights) -> bool {
+    prefix(weights).is_some()
+}
+
+fn prefix(weights: &Weights) -> Option<&'static str> {
+    PREFIXES.into_iter().find(|prefix| weights.has(&format!("{prefix}.0.weight")))
+}
+
+/// A member of the `Sequential` that has weights.
+enum Layer {
+    Conv { index: usize, out_channels: usize },
+    Norm { index: usize },
+}
+
+/// Builds it from a `Sequential`'s tensors.
+pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
+    weights.for_architecture("dncnn");
+    let Some(prefix) = prefix(weights) else {
+        let name = format!("{}.0.weight", PREFIXES[0]);
+        weights.get(&name, &[64, 3, 3, 3])?;
+        return Err(weights.misfit("has no DnCNN"));
+    };
+    let eps = match weights.metadata("bn_eps") {
+        None => BATCH_NORM_EPS,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|eps: &f64| eps.is_finite() && *eps >= 0.0)
+            .ok_or_else(|| weights.misfit(format!("metadata `bn_eps` is `{text}`, not a number >= 0")))?,
+    };
+    let layers = layers(weights, prefix);
+    let last = layers.iter().rposition(|l| matches!(l, Layer::Conv { .. }));
+
+    let entry = Entry { shift: 0.0, scale: 1.0, unshuffle: 1, sigma_map: false };
+    let mut graph = Graph::new(entry, 1);
+    let (mut value, mut channels) = (Value(0), entry.channels());
+    for (i, layer) in layers.iter().enumerate() {
+        let Layer::Conv { index, out_channels } = *layer else { continue };
+        let out_channels = if Some(i) == last { 3 } else { out_channels };
+        let name = format!("{prefix}.{index}");
+        let kind = Kind::Same3x3 { stride: 1 };
+        let mut conv = Conv::load(weights, &name, kind, (channels, out_channels), Bias::Optional)?;
+        if let Some(Layer::Norm { index }) = layers.get(i + 1) {
+            conv = conv.fold(weights, &BatchNorm { name: &format!("{prefix}.{index}"), eps })?;
+        }
+        conv.relu = Some(i) != last;
+        value = graph.push(value, conv);
+        channels = out_channels;
+    }
+    graph.exit = Exit::Subtract { value, shuffle: 1 };
+    Model::finish(&format!("dncnn-{}", graph.convs.len()), graph, weights)
+}
+
+/// The members with weights, in the order of their indices.
+fn layers(weights: &Weights, prefix: &str) -> Vec<Layer> {
+    let mut layers: Vec<(usize, Layer)> = weights
+        .shapes()
+        .filter_map(|(name, shape)| {
+            let index =
+                name.strip_prefix(prefix)?.strip_prefix('.')?.strip_suffix(".weight")?.parse().ok()?;
+            match *shape {
+                [out_channels, _, _, _] => Some((index, Layer::Conv { index, out_channels })),
+                [_] => Some((index, Layer::Norm { index })),
+                _ => None,
+            }
+        })
+        .collect();
+    layers.sort_by_key(|(index, _)| *index);
+    layers.into_iter().map(|(_, layer)| layer).collect()
+}

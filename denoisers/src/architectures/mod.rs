@@ -1,0 +1,27 @@
+//! Denoiser architectures: each turns named tensors into a graph.
+
+pub(crate) mod dncnn;
+pub(crate) mod unet;
+
+use crate::{
+    network::Model,
+    weights::{Weights, WeightsError},
+};
+
+/// Builds the denoiser that the file is of: metadata `arch` says which, or the names of its tensors do.
+pub(crate) fn load(mut weights: Weights) -> Result<Model, WeightsError> {
+    let stated = weights.metadata("arch").map(str::to_owned);
+    match stated.as_deref() {
+        Some("unet") => unet::load(&mut weights),
+        Some("dncnn") => dncnn::load(&mut weights),
+        Some(other) => {
+            Err(weights.misfit(format!("metadata `arch` is `{other}`; denoisers are `unet` and `dncnn`")))
+        }
+        None if weights.has("down1.weight") => unet::load(&mut weights),
+        None if dncnn::recognises(&weights) => dncnn::load(&mut weights),
+        None => Err(weights.misfit(
+            "its tensor names are of no known denoiser; state the architecture (`unet`, `dncnn`) in the metadata \
+             as `arch`",
+        )),
+    }
+}

@@ -1,0 +1,240 @@
+//! A network as data: what every backend runs.
+//!
+//! A picture enters through [`Entry`], passes a list of convolutions with their bias, addition and activation, and leaves through
+//! [`Exit`]. Nothing here knows the size of a picture or a device.
+
+use crate::{
+    pad,
+    weights::{Weights, WeightsError},
+};
+
+/// The result of an earlier step: 0 is what [`Entry`] gives, `i` what the `i`-th convolution gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Value(pub(crate) usize);
+
+/// A whole network.
+#[derive(Clone, Debug)]
+pub(crate) struct Graph {
+    pub(crate) entry: Entry,
+    pub(crate) convs: Vec<Conv>,
+    pub(crate) exit: Exit,
+    /// Rows and columns must be multiples of this.
+    pub(crate) align: usize,
+}
+
+/// From pictures to features: `(x - shift) * scale`, then `unshuffle` x `unshuffle` pixels become channels (PyTorch's
+/// `pixel_unshuffle` order; 1 leaves them), then σ is appended as a constant channel if asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) shift: f32,
+    pub(crate) scale: f32,
+    pub(crate) unshuffle: usize,
+    pub(crate) sigma_map: bool,
+}
+
+impl Entry {
+    /// Channels it gives.
+    pub(crate) fn channels(&self) -> usize {
+        3 * self.unshuffle * self.unshuffle + usize::from(self.sigma_map)
+    }
+}
+
+/// `activation(convolution(input) + bias + residual)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Conv {
+    /// Of its tensors in the weights file.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) input: Value,
+    pub(crate) residual: Option<Value>,
+    pub(crate) relu: bool,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    /// `[out, in, k, k]`, for [`Kind::Up2x2`] `[in, out, 2, 2]`: the orders of PyTorch.
+    pub(crate) weight: Vec<f32>,
+    /// `[out]`.
+    pub(crate) bias: Vec<f32>,
+}
+
+/// The convolutions that occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// 3x3 with one row and column of zeros around, at every `stride`-th pixel.
+    Same3x3 {
+        /// 1 or 2.
+        stride: usize,
+    },
+    /// 1x1 at every `stride`-th pixel.
+    Point {
+        /// 1 or 2.
+        stride: usize,
+    },
+    /// 2x2 at every second pixel: halves rows and columns.
+    Down2x2,
+    /// Transposed 2x2 at every second pixel: doubles rows and columns.
+    Up2x2,
+}
+
+impl Kind {
+    /// Rows and columns of the kernel.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Self::Same3x3 { .. } => 3,
+            Self::Point { .. } => 1,
+            Self::Down2x2 | Self::Up2x2 => 2,
+        }
+    }
+}
+
+/// From features to the answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Exit {
+    /// The noise estimate: `x - pixel_shuffle(value, shuffle)`.
+    Subtract {
+        /// Where the estimate is.
+        value: Value,
+        /// 1 leaves the channels as they are.
+        shuffle: usize,
+    },
+    /// Mean over the picture, then a linear layer: one number a class.
+    Classify {
+        /// The features.
+        value: Value,
+        /// `[classes, channels]`.
+        weight: Vec<f32>,
+        /// `[classes]`.
+        bias: Vec<f32>,
+    },
+}
+
+impl Exit {
+    /// What it reads.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Subtract { value, .. } | Self::Classify { value, .. } => *value,
+        }
+    }
+}
+
+/// Batch normalisation at inference is an affine map a channel, which the convolution before it can take over (Ioffe and
+/// Szegedy 2015, section 3.1).
+pub(crate) struct BatchNorm<'a> {
+    /// Prefix of `.weight`, `.bias`, `.running_mean`, `.running_var`.
+    pub(crate) name: &'a str,
+    pub(crate) eps: f64,
+}
+
+impl Conv {
+    /// Loads `name.weight` and `name.bias`; a bias that is absent is zero only where `bias` says it may be.
+    pub(crate) fn load(
+        weights: &Weights,
+        name: &str,
+        kind: Kind,
+        (in_channels, out_channels): (usize, usize),
+        bias: Bias,
+    ) -> Result<Self, WeightsError> {
+        let k = kind.size();
+        let shape = match kind {
+            Kind::Up2x2 => [in_channels, out_channels, k, k],
+            _ => [out_channels, in_channels, k, k],
+        };
+        let weight = weights.get(&format!("{name}.weight"), &shape)?;
+        let bias_name = format!("{name}.bias");
+        let bias = match bias {
+            Bias::Optional if !weights.has(&bias_name) => vec![0.0; out_channels],
+            Bias::Required | Bias::Optional => weights.get(&bias_name, &[out_channels])?,
+        };
+        let input = Value(0);
+        let name = name.to_owned();
+        Ok(Self { name, kind, input, residual: None, relu: false, in_channels, out_channels, weight, bias })
+    }
+
+    /// Folds the batch normalisation that follows into weight and bias, in double precision.
+    pub(crate) fn fold(mut self, weights: &Weights, norm: &BatchNorm<'_>) -> Result<Self, WeightsError> {
+        debug_assert_ne!(self.kind, Kind::Up2x2, "its weight has the output channels second");
+        let get = |part: &str| weights.get(&format!("{}.{part}", norm.name), &[self.out_channels]);
+        let (gamma, beta, mean, var) =
+            (get("weight")?, get("bias")?, get("running_mean")?, get("running_var")?);
+        let per_channel = self.weight.len() / self.out_channels;
+        for (c, weight) in self.weight.chunks_exact_mut(per_channel).enumerate() {
+            let spread = f64::from(var[c]) + norm.eps;
+            if spread <= 0.0 {
+                return Err(weights.misfit(format!("`{}.running_var` has a negative variance", norm.name)));
+            }
+            let scale = f64::from(gamma[c]) / spread.sqrt();
+            for w in weight {
+                *w = (f64::from(*w) * scale) as f32;
+            }
+            let shifted = (f64::from(self.bias[c]) - f64::from(mean[c])) * scale + f64::from(beta[c]);
+            self.bias[c] = shifted as f32;
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn relu(mut self) -> Self {
+        self.relu = true;
+        self
+    }
+
+    pub(crate) fn add(mut self, residual: Value) -> Self {
+        self.residual = Some(residual);
+        self
+    }
+}
+
+/// Whether a convolution must come with a bias.
+#[derive(Clone, Copy)]
+pub(crate) enum Bias {
+    Required,
+    Optional,
+}
+
+impl Graph {
+    /// A network without convolutions yet.
+    pub(crate) fn new(entry: Entry, align: usize) -> Self {
+        Self { entry, convs: Vec::new(), exit: Exit::Subtract { value: Value(0), shuffle: 1 }, align }
+    }
+
+    /// Appends a convolution that reads `input`.
+    pub(crate) fn push(&mut self, input: Value, conv: Conv) -> Value {
+        debug_assert!(input.0 <= self.convs.len(), "a step reads earlier steps only");
+        debug_assert_eq!(conv.in_channels, self.channels(input));
+        debug_assert!(conv.residual.is_none_or(|r| self.channels(r) == conv.out_channels));
+        self.convs.push(Conv { input, ..conv });
+        Value(self.convs.len())
+    }
+
+    /// Channels of a value.
+    pub(crate) fn channels(&self, value: Value) -> usize {
+        match value.0.checked_sub(1) {
+            None => self.entry.channels(),
+            Some(i) => self.convs[i].out_channels,
+        }
+    }
+
+    /// The step after which `value` is not needed any more: the index of the last convolution that reads it, or the number
+    /// of convolutions if the exit does.
+    pub(crate) fn last_use(&self, value: Value) -> usize {
+        if self.exit.value() == value {
+            return self.convs.len();
+        }
+        self.convs.iter().rposition(|c| c.input == value || c.residual == Some(value)).unwrap_or(0)
+    }
+
+    /// The size to which a picture of this size is padded.
+    pub(crate) fn padded(&self, (height, width): (usize, usize)) -> (usize, usize) {
+        (height.next_multiple_of(self.align), width.next_multiple_of(self.align))
+    }
+
+    /// `[planes, height, width]` padded as [`Graph::padded`] says.
+    pub(crate) fn pad(&self, data: Vec<f32>, size: (usize, usize)) -> Vec<f32> {
+        let to = self.padded(size);
+        if to == size { data } else { pad::reflect(&data, size, to) }
+    }
+
+    /// The inverse of [`Graph::pad`].
+    pub(crate) fn unpad(&self, data: Vec<f32>, size: (usize, usize)) -> Vec<f32> {
+        let from = self.padded(size);
+        if from == size { data } else { pad::crop(&data, from, size) }
+    }
+}

@@ -1,0 +1,95 @@
+//! The gradient of the weights: for each kernel position the sum over the pixels of input times output gradient.
+
+use std::ops::Range;
+
+use super::Direct;
+use crate::{
+    graph::Conv,
+    kernels::{
+        buffer::Buffer,
+        layout::{CHANNELS, Job},
+        panel::{self, Left, Outer, Right, panels},
+        simd::Simd,
+    },
+};
+
+impl Direct {
+    /// Floats in which a part of the rows is summed up: as the weights, then the bias.
+    pub(in crate::kernels) fn sums(&self) -> usize {
+        self.weights.len() + self.bias.len()
+    }
+
+    /// Adds the gradients from these rows to `sums`. Here the job's `from` is the convolution's input and `to` the gradient of its
+    /// output, which is only read.
+    ///
+    /// # Safety
+    /// As for [`Direct::rows`], but nobody writes to either buffer meanwhile, and nobody else uses `sums`, which is good for
+    /// [`Direct::sums`].
+    #[inline(always)]
+    pub(in crate::kernels) unsafe fn accumulate_gradient<S: Simd>(
+        &self,
+        job: &Job,
+        rows: Range<usize>,
+        sums: *mut f32,
+    ) {
+        let per_picture = self.rows_per_picture(job);
+        let (from, to) = (&job.from_layout, &job.to_layout);
+        let width = to.width / self.upscale;
+        let panels = to.channels / self.panel;
+        for row in rows {
+            let (picture, y) = (row / per_picture, row % per_picture);
+            for grid in 0..self.upscale * self.upscale {
+                let (dy, dx) = (grid / self.upscale, grid % self.upscale);
+                // SAFETY: the offsets are those of the forward pass; sums are laid out like the weights, followed by the bias.
+                unsafe {
+                    let gradient = job.to.add(to.at(picture, y * self.upscale + dy + 1, dx + 1)).cast_const();
+                    let term = self.upscale * to.channels;
+                    for c in (0..to.channels).step_by(S::LANES) {
+                        let bias = sums.add(self.weights.len() + c);
+                        let mut sum = S::load(bias);
+                        for x in 0..width {
+                            sum = S::add(sum, S::load(gradient.add(x * term + c)));
+                        }
+                        S::store(bias, sum);
+                    }
+                    for line in 0..panels * self.rows {
+                        let (p, r) = (line / self.rows, line % self.rows);
+                        let first = from.at(picture, y * self.stride + self.offset + r, self.offset);
+                        let outer = Outer {
+                            left: Left {
+                                from: job.from.add(first),
+                                row: 1,
+                                term: self.stride * from.channels,
+                            },
+                            right: Right { from: gradient.add(p * self.panel), term },
+                            terms: width,
+                            to: sums.add((grid * panels * self.rows + line) * self.run * self.panel),
+                        };
+                        panels!(S, self.panel, outer, self.run);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As [`super::super::winograd::Winograd::fold`]; `weight` is all of the gradient, as the output channels of a transposed
+    /// convolution do not lie together.
+    pub(in crate::kernels) fn fold(
+        &self,
+        conv: &Conv,
+        parts: &[Buffer],
+        outs: Range<usize>,
+        weight: &mut [f32],
+        bias: &mut [f32],
+    ) {
+        let total = |at: usize| parts.iter().map(|part| f64::from(part.as_slice()[at])).sum::<f64>() as f32;
+        for (place, packed) in self.places(conv, outs.clone()) {
+            weight[place] = total(packed);
+        }
+        for (bias, out) in bias.iter_mut().zip(outs) {
+            *bias = total(self.weights.len() + out);
+        }
+    }
+}
+
+const _: () = assert!(CHANNELS == 16, "parts of sixteen output channels are folded at once");

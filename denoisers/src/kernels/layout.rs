@@ -1,0 +1,138 @@
+//! How features lie in memory.
+
+use super::simd::Simd;
+
+/// Features of some pictures, channels innermost, with a border of zeros one pixel wide around each picture and beyond it to the
+/// next multiple of [`Layout::TILE`]: `[pictures, 1 + height.. + 1, 1 + width.. + 1, channels]`.
+///
+/// Nobody ever writes to the border, so a convolution needs no test for the edge of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) pictures: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    /// Floats from pixel to pixel: the channels, usually padded to a multiple of [`CHANNELS`] by channels that stay zero.
+    pub(super) channels: usize,
+}
+
+/// The longest vector in floats. Channels are padded to a multiple of it.
+pub(super) const CHANNELS: usize = 16;
+
+impl Layout {
+    /// Side of the square of outputs that the Winograd kernel computes at once.
+    pub(super) const TILE: usize = 4;
+
+    /// Floats from row to row.
+    pub(super) fn row(&self) -> usize {
+        (self.width.next_multiple_of(Self::TILE) + 2) * self.channels
+    }
+
+    /// Floats from picture to picture.
+    pub(super) fn picture(&self) -> usize {
+        (self.height.next_multiple_of(Self::TILE) + 2) * self.row()
+    }
+
+    /// Floats in all.
+    pub(super) fn len(&self) -> usize {
+        self.pictures * self.picture()
+    }
+
+    /// Where the rows and columns of tiles are.
+    pub(super) fn places(&self) -> Places {
+        let (rows, columns) = self.tiles();
+        Places { columns, per_picture: rows * columns }
+    }
+
+    /// Index of the first channel of a pixel, whose coordinates count the border: (1, 1) is the upper left pixel.
+    pub(super) fn at(&self, picture: usize, y: usize, x: usize) -> usize {
+        debug_assert!(picture < self.pictures);
+        debug_assert!(y <= self.height.next_multiple_of(Self::TILE) + 1);
+        debug_assert!(x <= self.width.next_multiple_of(Self::TILE) + 1);
+        picture * self.picture() + y * self.row() + x * self.channels
+    }
+
+    /// Rows and columns of Winograd tiles.
+    pub(super) fn tiles(&self) -> (usize, usize) {
+        (self.height.div_ceil(Self::TILE), self.width.div_ceil(Self::TILE))
+    }
+}
+
+/// Tiles by their numbers, counted through all pictures.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    columns: usize,
+    pub(super) per_picture: usize,
+}
+
+impl Places {
+    /// Picture, row and column of a tile's first pixel.
+    #[inline(always)]
+    pub(super) fn tile(self, tile: usize) -> (usize, usize, usize) {
+        let in_picture = tile % self.per_picture;
+        (
+            tile / self.per_picture,
+            in_picture / self.columns * Layout::TILE,
+            in_picture % self.columns * Layout::TILE,
+        )
+    }
+}
+
+/// What happens to a sum on its way to memory.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    residual: *const f32,
+    mask: *const f32,
+    relu: bool,
+}
+
+impl Finish {
+    /// Of the outputs from this index on.
+    ///
+    /// # Safety
+    /// The index is within the job's output.
+    #[inline(always)]
+    pub(super) unsafe fn of(job: &Job, at: usize) -> Self {
+        // SAFETY: residual and mask are null or as large as the output.
+        let shift = |p: *const f32| if p.is_null() { p } else { unsafe { p.add(at) } };
+        Self { residual: shift(job.residual), mask: shift(job.mask), relu: job.relu }
+    }
+
+    /// The vector of outputs at this index.
+    ///
+    /// # Safety
+    /// The processor has `S`, and the vector is within the job's output.
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(&self, mut v: S::V, at: usize) -> S::V {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if !self.residual.is_null() {
+                v = S::add(v, S::load(self.residual.add(at)));
+            }
+            if self.relu {
+                v = S::relu(v);
+            }
+            if !self.mask.is_null() {
+                v = S::keep(v, S::load(self.mask.add(at)));
+            }
+            v
+        }
+    }
+}
+
+/// One convolution on actual memory: what a kernel needs beside its weights.
+///
+/// The pointers are to buffers of the lengths that the layouts say. `residual` is null or to a buffer of `to_layout`; it may be
+/// `to` itself, `from` may not.
+#[derive(Clone, Copy)]
+pub(super) struct Job {
+    pub(super) from: *const f32,
+    pub(super) from_layout: Layout,
+    pub(super) to: *mut f32,
+    pub(super) to_layout: Layout,
+    pub(super) residual: *const f32,
+    /// Null, or of `to_layout`: the result becomes zero where this is not greater than zero. The gradient of a rectifier.
+    pub(super) mask: *const f32,
+    pub(super) relu: bool,
+    /// How many of the pictures are there; the others' memory is not touched.
+    pub(super) pictures: usize,
+}

@@ -1,0 +1,143 @@
+//! One group of pictures on its way through the network, cut into items of work.
+
+use super::{
+    Compute, Layer,
+    buffer::Buffer,
+    edge::{self, Planes},
+    layout::{Job, Layout},
+    plan::{Keep, Key, Plan},
+};
+use crate::graph::{Exit, Graph};
+
+/// Pixels of one item at entry and exit.
+const EDGE_PIXELS: usize = 4096;
+
+/// A plan and the memory it wants.
+pub(super) struct Workspace {
+    pub(super) plan: Plan,
+    /// The slots of the plan, for each group that is under way at the same time.
+    pub(super) slots: Vec<Vec<Buffer>>,
+    /// For each thread.
+    pub(super) scratch: Vec<Buffer>,
+}
+
+impl Workspace {
+    /// What is kept, if it fits the key; else a new one.
+    pub(super) fn ready<'a>(
+        kept: &'a mut Option<Self>,
+        key: Key,
+        graph: &Graph,
+        layers: &[Layer],
+    ) -> &'a mut Self {
+        if kept.as_ref().is_some_and(|work| work.plan.key != key) {
+            *kept = None;
+        }
+        kept.get_or_insert_with(|| {
+            let plan = Plan::new(graph, layers, key, Keep::Needed);
+            Self { plan, slots: Vec::new(), scratch: Vec::new() }
+        })
+    }
+
+    /// Makes memory for so many groups and threads.
+    pub(super) fn grow(&mut self, groups: usize, threads: usize) {
+        while self.slots.len() < groups {
+            self.slots.push(self.plan.slot_layouts.iter().map(|l| Buffer::zeroed(l.len())).collect());
+        }
+        while self.scratch.len() < threads {
+            self.scratch.push(Buffer::zeroed(self.plan.scratch));
+        }
+    }
+}
+
+/// A group of pictures, its plan and memory. Stage 0 is the entry, stage i the i-th convolution, the last one the exit.
+pub(super) struct Pass<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) layers: &'a [Layer],
+    pub(super) compute: Compute,
+    pub(super) plan: &'a Plan,
+    pub(super) slots: &'a [Buffer],
+    /// Of this group.
+    pub(super) planes: Planes,
+    /// At most the plan's group.
+    pub(super) pictures: usize,
+    /// Of each picture; the last one is that of all that follow.
+    pub(super) sigma: &'a [f32],
+}
+
+impl Pass<'_> {
+    pub(super) fn stages(&self) -> usize {
+        self.layers.len() + 2
+    }
+
+    /// Units of a stage, and how many make one item.
+    fn extent(&self, stage: usize) -> (usize, usize) {
+        if stage == 0 {
+            let layout = &self.plan.layouts[0];
+            return (self.pictures * layout.height, EDGE_PIXELS.div_ceil(layout.width));
+        }
+        match self.layers.get(stage - 1) {
+            Some(layer) => (layer.units(&self.job(stage - 1)), self.plan.block[stage - 1]),
+            None if matches!(self.graph.exit, Exit::Classify { .. }) => (0, 1),
+            None => (self.pictures * self.planes.height, EDGE_PIXELS.div_ceil(self.planes.width)),
+        }
+    }
+
+    /// Items of a stage.
+    pub(super) fn items(&self, stage: usize) -> usize {
+        let (units, block) = self.extent(stage);
+        units.div_ceil(block)
+    }
+
+    fn job(&self, conv: usize) -> Job {
+        let spec = &self.graph.convs[conv];
+        let (layouts, slots) = (&self.plan.layouts, &self.plan.slots);
+        Job {
+            from: self.slots[slots[spec.input.0]].as_ptr(),
+            from_layout: layouts[spec.input.0],
+            to: self.slots[slots[conv + 1]].as_ptr(),
+            to_layout: layouts[conv + 1],
+            residual: spec.residual.map_or(std::ptr::null(), |r| self.slots[slots[r.0]].as_ptr()),
+            mask: std::ptr::null(),
+            relu: spec.relu,
+            pictures: self.pictures,
+        }
+    }
+
+    /// Does one item.
+    ///
+    /// # Safety
+    /// All stages before are complete, nobody else does this item, or uses `scratch` or these slots and pictures for anything but
+    /// other items of this stage.
+    pub(super) unsafe fn item(&self, stage: usize, item: usize, scratch: &Buffer) {
+        let (units, block) = self.extent(stage);
+        let range = item * block..units.min((item + 1) * block);
+        let place = |value: usize| (self.slots[self.plan.slots[value]].as_ptr(), &self.plan.layouts[value]);
+        // SAFETY: slots are as large as the layouts of the values in them, and the planes as the pictures; items are disjoint ranges of
+        // rows or tiles, whose outputs do not overlap; a value's slot is not that of an input the same stage reads
+        // elsewhere (`plan::slots`); `compute` was chosen for this processor; scratch is as large as the plan asks.
+        unsafe {
+            if stage == 0 {
+                let (to, layout): (_, &Layout) = place(0);
+                edge::enter(&self.graph.entry, self.sigma, &self.planes, to, layout, range);
+            } else if let Some(layer) = self.layers.get(stage - 1) {
+                (self.compute)(layer, &self.job(stage - 1), range, scratch.as_ptr(), std::ptr::null_mut());
+            } else if let Exit::Subtract { value, shuffle } = self.graph.exit {
+                let (from, layout) = place(value.0);
+                edge::subtract(shuffle, from, layout, &self.planes, range);
+            }
+        }
+    }
+
+    /// Does everything.
+    ///
+    /// # Safety
+    /// Nobody else uses `scratch`, or these slots and pictures.
+    pub(super) unsafe fn alone(&self, scratch: &Buffer) {
+        for stage in 0..self.stages() {
+            for item in 0..self.items(stage) {
+                // SAFETY: one after the other, as the caller promises.
+                unsafe { self.item(stage, item, scratch) };
+            }
+        }
+    }
+}

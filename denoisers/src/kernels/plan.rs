@@ -1,0 +1,171 @@
+//! Which value of a graph lies where, for pictures of one size.
+
+use super::{
+    Layer,
+    layout::{CHANNELS, Layout},
+};
+use crate::graph::{Graph, Kind, Value};
+
+/// Tiles in a block of the Winograd kernel: enough that its matrix products are efficient, few enough that the block's numbers
+/// stay in the second-level cache.
+pub(super) const TILES: usize = 24;
+/// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
+const GROUP_FLOATS: usize = 1 << 21;
+
+/// Layouts and places of all values, and how the work is cut. None of it changes any result.
+pub(super) struct Plan {
+    pub(super) key: Key,
+    /// Of each value.
+    pub(super) layouts: Vec<Layout>,
+    /// Which slot each value lies in.
+    pub(super) slots: Vec<usize>,
+    /// What each slot holds: values that share a slot have the same layout, so its border of zeros stays intact.
+    pub(super) slot_layouts: Vec<Layout>,
+    /// Of each convolution: tiles in a block, or output rows.
+    pub(super) block: Vec<usize>,
+    /// Floats of scratch memory for each thread.
+    pub(super) scratch: usize,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Most pictures in a group.
+    pub(super) group: usize,
+    /// Rows and columns as given.
+    pub(super) size: (usize, usize),
+    /// Threads that share a layer.
+    pub(super) threads: usize,
+}
+
+/// How long values are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// While somebody needs them.
+    Needed,
+    /// Each in a slot of its own, for the way back.
+    All,
+}
+
+impl Plan {
+    pub(super) fn new(graph: &Graph, layers: &[Layer], key: Key, keep: Keep) -> Self {
+        let layouts = layouts(graph, key.group, key.size);
+        let (slots, slot_layouts) = match keep {
+            Keep::Needed => slots(graph, &layouts),
+            Keep::All => ((0..layouts.len()).collect(), layouts.clone()),
+        };
+        let block: Vec<usize> =
+            layers.iter().zip(&layouts[1..]).map(|(layer, to)| block(layer, to, key.threads)).collect();
+        let scratch = layers.iter().map(Layer::scratch);
+        Self { key, scratch: scratch.max().unwrap_or(0), layouts, slots, slot_layouts, block }
+    }
+
+    /// Floats of all slots together.
+    pub(super) fn floats(&self) -> usize {
+        self.slot_layouts.iter().map(Layout::len).sum()
+    }
+}
+
+/// How many pictures to take through the network together: more than one only where the deepest features of one are too small
+/// to be worth reading the weights for.
+pub(super) fn group(graph: &Graph, size: (usize, usize)) -> usize {
+    let layouts = layouts(graph, 1, size);
+    let fewest = layouts.iter().map(|l| l.tiles().0 * l.tiles().1).min().unwrap_or(1);
+    let floats: usize = slots(graph, &layouts).1.iter().map(Layout::len).sum();
+    TILES.div_ceil(fewest.max(1)).min(GROUP_FLOATS / floats.max(1)).max(1)
+}
+
+/// Floats a pixel of the entry's features. Its few channels need no padding where only direct convolutions read them.
+pub(super) fn entry_channels(graph: &Graph) -> usize {
+    let channels = graph.entry.channels();
+    let added = graph.convs.iter().any(|c| c.residual == Some(Value(0))) || graph.exit.value() == Value(0);
+    if added { channels.next_multiple_of(CHANNELS) } else { channels }
+}
+
+fn layouts(graph: &Graph, pictures: usize, size: (usize, usize)) -> Vec<Layout> {
+    let (height, width) = graph.padded(size);
+    let factor = graph.entry.unshuffle;
+    let entry =
+        Layout { pictures, height: height / factor, width: width / factor, channels: entry_channels(graph) };
+    let mut layouts = vec![entry];
+    for conv in &graph.convs {
+        let Layout { height, width, .. } = layouts[conv.input.0];
+        let (height, width) = match conv.kind {
+            Kind::Same3x3 { stride } | Kind::Point { stride } => {
+                (height.div_ceil(stride), width.div_ceil(stride))
+            }
+            Kind::Down2x2 => (height / 2, width / 2),
+            Kind::Up2x2 => (height * 2, width * 2),
+        };
+        layouts.push(Layout {
+            pictures,
+            height,
+            width,
+            channels: conv.out_channels.next_multiple_of(CHANNELS),
+        });
+    }
+    layouts
+}
+
+/// Gives each value a slot; one that is not needed any more is taken over by the next value of the same layout. A result goes on
+/// top of what is added to it if nobody else needs that: each output is read and written by the same thread.
+fn slots(graph: &Graph, layouts: &[Layout]) -> (Vec<usize>, Vec<Layout>) {
+    let mut slot_layouts = vec![layouts[0]];
+    let mut slots = vec![0];
+    let mut free: Vec<usize> = Vec::new();
+    for (i, conv) in graph.convs.iter().enumerate() {
+        let layout = layouts[i + 1];
+        let dies = |value: Value| graph.last_use(value) == i;
+        let on_top = conv.residual.filter(|r| dies(*r) && *r != conv.input);
+        let slot = if let Some(residual) = on_top {
+            slots[residual.0]
+        } else if let Some(f) = free.iter().position(|slot| slot_layouts[*slot] == layout) {
+            free.swap_remove(f)
+        } else {
+            slot_layouts.push(layout);
+            slot_layouts.len() - 1
+        };
+        slots.push(slot);
+        let read = [Some(conv.input), conv.residual.filter(|r| on_top.is_none() && *r != conv.input)];
+        free.extend(read.into_iter().flatten().filter(|v| dies(*v)).map(|v| slots[v.0]));
+    }
+    (slots, slot_layouts)
+}
+
+/// How much of a layer is one item of work.
+pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
+    match layer {
+        Layer::Winograd(_) => {
+            let (rows, columns) = to.tiles();
+            let tiles = to.pictures * rows * columns;
+            // Few blocks are dealt out evenly.
+            tiles.div_ceil(tiles.div_ceil(TILES).next_multiple_of(threads))
+        }
+        Layer::Direct(_) => (128 / to.width).max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{architectures, kernels::Instructions, weights::Weights};
+
+    /// No value is overwritten while somebody needs it, except by a sum on top of it.
+    #[test]
+    fn values_keep_their_slots_while_needed() {
+        let bytes = include_bytes!("../../weights/unet.safetensors");
+        let graph = architectures::load(Weights::parse("unet", bytes).unwrap()).unwrap().graph;
+        let layers: Vec<Layer> = super::super::layers(&graph, Instructions::Portable);
+        let plan = Plan::new(&graph, &layers, Key { group: 2, size: (24, 40), threads: 2 }, Keep::Needed);
+        for (i, conv) in graph.convs.iter().enumerate() {
+            let slot = plan.slots[i + 1];
+            assert_ne!(slot, plan.slots[conv.input.0]);
+            for value in (0..=i).map(Value).filter(|v| graph.last_use(*v) >= i) {
+                let on_top = conv.residual == Some(value) && graph.last_use(value) == i;
+                assert!(on_top || plan.slots[value.0] != slot, "convolution {i} destroys value {value:?}");
+            }
+        }
+        // The entry, two at full width beside the skip, and as many at the lower levels.
+        assert!(plan.slot_layouts.len() <= 9, "{}", plan.slot_layouts.len());
+    }
+}

@@ -1,0 +1,150 @@
+//! A graph made ready to run on a device.
+
+use std::{collections::HashMap, ops::RangeInclusive};
+
+use crate::{
+    Batch, DenoiseError, Denoiser, Id,
+    candle::Runner,
+    graph::{Exit, Graph},
+    kernels::Kernels,
+    registry::Engine,
+    weights::{Weights, WeightsError},
+};
+
+/// The tensor library or its device failed: out of memory, a driver error. Not the user's fault; another try may succeed
+/// if memory was short.
+#[derive(Debug, thiserror::Error)]
+#[error("the network could not be run")]
+pub struct BackendError(#[from] candle_core::Error);
+
+/// A loaded architecture, before it is given a device.
+pub(crate) struct Model {
+    pub(crate) id: Id,
+    pub(crate) graph: Graph,
+    pub(crate) trained_sigma: Option<RangeInclusive<f64>>,
+    /// Of the file, for those who write it again.
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+impl Model {
+    /// Ends the loading of `graph`: complains about tensors that were not used, and takes the hash.
+    pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
+        let id = Id::new(name, weights.finish("f32")?);
+        let trained_sigma = weights.metadata("sigma").and_then(range);
+        Ok(Self { id, graph, trained_sigma, metadata: weights.all_metadata().clone() })
+    }
+}
+
+/// `a..b`, or one number for both.
+fn range(text: &str) -> Option<RangeInclusive<f64>> {
+    let (low, high) = text.split_once("..").unwrap_or((text, text));
+    Some(low.trim().parse().ok()?..=high.trim().parse().ok()?)
+}
+
+/// A network on a device.
+pub(crate) struct Network {
+    model: Model,
+    machine: Machine,
+}
+
+/// What runs the graph.
+enum Machine {
+    Kernels(Box<Kernels>),
+    Candle(Runner),
+}
+
+impl Network {
+    pub(crate) fn new(
+        model: Model,
+        device: candle_core::Device,
+        engine: Engine,
+    ) -> Result<Self, BackendError> {
+        let machine = if device.is_cpu() && engine == Engine::Own {
+            Machine::Kernels(Box::new(Kernels::new(&model.graph)))
+        } else {
+            Machine::Candle(Runner::new(&model.graph, device)?)
+        };
+        Ok(Self { model, machine })
+    }
+
+    pub(crate) fn id(&self) -> &Id {
+        &self.model.id
+    }
+
+    /// Pictures to cleaned pictures, or to features, as the graph's exit says.
+    fn run(&mut self, batch: Batch, sigma: f32) -> Result<Vec<f32>, BackendError> {
+        let graph = &self.model.graph;
+        let (count, size) = (batch.count(), (batch.height(), batch.width()));
+        match &mut self.machine {
+            Machine::Kernels(kernels) => {
+                Ok(kernels.run(graph, batch.into_data(), (count, size.0, size.1), sigma))
+            }
+            Machine::Candle(runner) => {
+                let (height, width) = graph.padded(size);
+                let data = graph.pad(batch.into_data(), size);
+                let result = runner.run(graph, data, (count, height, width), sigma)?;
+                Ok(if matches!(graph.exit, Exit::Subtract { .. }) {
+                    graph.unpad(result, size)
+                } else {
+                    result
+                })
+            }
+        }
+    }
+
+    /// For each picture the classes' numbers before the softmax; empty if the network is not a classifier.
+    pub(crate) fn logits(&mut self, batch: Batch) -> Result<Vec<Vec<f32>>, BackendError> {
+        let count = batch.count();
+        let features = self.run(batch, 0.0)?;
+        Ok(logits(&self.model.graph.exit, &features, count))
+    }
+}
+
+/// For each picture the classes' numbers before the softmax, from its features `[count, channels, rows, columns]`. Summed in double
+/// precision and in one order, whatever the device.
+pub(crate) fn logits(exit: &Exit, features: &[f32], count: usize) -> Vec<Vec<f32>> {
+    let Exit::Classify { weight, bias, .. } = exit else { return vec![] };
+    let channels = weight.len() / bias.len();
+    let per_picture = features.len() / count;
+    let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
+    let of_picture = |picture: &[f32]| {
+        let means: Vec<f64> = picture.chunks_exact(per_picture / channels).map(mean).collect();
+        let class = |(row, b): (&[f32], &f32)| {
+            (f64::from(*b) + row.iter().zip(&means).map(|(w, m)| f64::from(*w) * m).sum::<f64>()) as f32
+        };
+        weight.chunks_exact(channels).zip(bias).map(class).collect()
+    };
+    features.chunks_exact(per_picture).map(of_picture).collect()
+}
+
+/// The gradient of the features, `per_picture` floats each, from that of the [`logits`].
+pub(crate) fn logits_gradient(exit: &Exit, gradients: &[Vec<f32>], per_picture: usize) -> Vec<f32> {
+    let Exit::Classify { weight, bias, .. } = exit else { return vec![] };
+    let channels = weight.len() / bias.len();
+    let plane = per_picture / channels;
+    let mut features = Vec::with_capacity(per_picture * gradients.len());
+    for gradient in gradients {
+        for channel in 0..channels {
+            let weights = weight[channel..].iter().step_by(channels);
+            let sum: f64 = weights.zip(gradient).map(|(w, g)| f64::from(*w) * f64::from(*g)).sum();
+            features.extend(std::iter::repeat_n((sum / plane as f64) as f32, plane));
+        }
+    }
+    features
+}
+
+impl Denoiser for Network {
+    fn id(&self) -> &Id {
+        &self.model.id
+    }
+
+    fn denoise(&mut self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
+        DenoiseError::check_sigma(sigma)?;
+        let (count, size) = (batch.count(), (batch.height(), batch.width()));
+        Ok(Batch::trusted(self.run(batch, sigma as f32)?, count, size))
+    }
+
+    fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {
+        self.model.trained_sigma.clone()
+    }
+}

@@ -1,0 +1,157 @@
+//! Models by name or by file.
+
+use std::path::Path;
+
+use crate::{
+    BackendError, Classifier, Denoiser, Device, DeviceError, Identity, WeightsError, architectures,
+    classifiers::things64::{self, Things64},
+    network::{Model, Network},
+    weights::Weights,
+};
+
+const UNET: &[u8] = include_bytes!("../weights/unet.safetensors");
+const THINGS64: &[u8] = include_bytes!("../weights/things64.safetensors");
+
+/// How a model is to be run.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where.
+    pub device: Device,
+    /// With what.
+    pub engine: Engine,
+}
+
+/// What does the arithmetic on a processor; other devices have Candle's kernels only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// This crate's kernels.
+    #[default]
+    Own,
+    /// Candle's, tens of times slower: the independent implementation that tests and benchmarks compare with.
+    Candle,
+}
+
+impl Options {
+    /// Defaults, on this device.
+    pub fn on(device: Device) -> Self {
+        Self { device, ..Self::default() }
+    }
+}
+
+/// What a model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// For [`open`].
+    Denoise,
+    /// For [`open_classifier`].
+    Classify,
+}
+
+/// A model that is part of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// What to call it.
+    pub name: &'static str,
+    /// What it does.
+    pub task: Task,
+    /// One line about it.
+    pub about: &'static str,
+}
+
+/// All models that are part of the program.
+pub const BUILTIN: [Builtin; 3] = [
+    Builtin { name: "none", task: Task::Denoise, about: "no denoising: the baseline of the paper" },
+    Builtin {
+        name: "unet",
+        task: Task::Denoise,
+        about: "noise-conditioned U-Net for photographs, sigma 0.02 to 1.0, 2.2 M parameters (the default)",
+    },
+    Builtin {
+        name: "things64",
+        task: Task::Classify,
+        about: "residual network for 64 everyday classes at 64x64, 2.8 M parameters",
+    },
+];
+
+/// Why a model could not be opened. The user's to fix; nothing was computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Neither a name nor a file.
+    #[error("`{name}` is neither a built-in {what} ({known}) nor a safetensors file")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The kind of model.
+        what: &'static str,
+        /// The names that would have been understood.
+        known: String,
+    },
+    /// The file is not usable.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The device is not usable.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The weights did not get onto the device.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// Opens a denoiser: `auto` (the default model), a name of [`BUILTIN`], or the path of a safetensors file, whose
+/// architecture is read from its metadata (`arch`) or recognised by its tensor names.
+///
+/// # Errors
+/// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
+pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenError> {
+    if name == "none" {
+        // The device is not used, but a typing error in it should not wait for the day it is.
+        options.device.connect()?;
+        return Ok(Box::new(Identity::default()));
+    }
+    let model = load_denoiser(name)?;
+    Ok(Box::new(Network::new(model, options.device.connect()?, options.engine)?))
+}
+
+/// Opens a classifier: `things64`, or the path of a safetensors file of that architecture.
+///
+/// # Errors
+/// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
+pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifier>, OpenError> {
+    let (model, labels) = load_classifier(name)?;
+    let network = Network::new(model, options.device.connect()?, options.engine)?;
+    Ok(Box::new(Things64::new(network, labels)))
+}
+
+/// A denoiser that is a network, before it is given a device.
+pub(crate) fn load_denoiser(name: &str) -> Result<Model, OpenError> {
+    let weights = match name {
+        "auto" | "unet" => Weights::parse("the built-in unet", UNET)?,
+        path => file(path, Task::Denoise)?,
+    };
+    Ok(architectures::load(weights)?)
+}
+
+/// A classifier and its labels, before it is given a device.
+pub(crate) fn load_classifier(name: &str) -> Result<(Model, Vec<String>), OpenError> {
+    let mut weights = match name {
+        "auto" | "things64" => Weights::parse("the built-in things64", THINGS64)?,
+        path => file(path, Task::Classify)?,
+    };
+    Ok(things64::load(&mut weights)?)
+}
+
+fn file(path: &str, task: Task) -> Result<Weights, OpenError> {
+    let looks_like_file = path.contains(['/', '\\']) || Path::new(path).extension().is_some();
+    if !looks_like_file && !Path::new(path).exists() {
+        let names = BUILTIN.iter().filter(|b| b.task == task).map(|b| b.name);
+        let known: Vec<&str> = std::iter::once("auto").chain(names).collect();
+        let what = match task {
+            Task::Denoise => "denoiser",
+            Task::Classify => "classifier",
+        };
+        return Err(OpenError::Unknown { name: path.to_owned(), what, known: known.join(", ") });
+    }
+    Ok(Weights::read(Path::new(path))?)
+}

@@ -1,0 +1,132 @@
+//! Networks against the same forward pass in PyTorch (double precision, rounded to f32 at the end), within 1e-4.
+//!
+//! The goldens of unet and things64, where `UNet` and `Things64` are the modules that the architecture files describe:
+//! ```python
+//! torch.manual_seed(1)
+//! net = UNet().eval()
+//! net.load_state_dict({k: v.float() for k, v in load_file("denoisers/weights/unet.safetensors").items()})
+//! x, sigma = torch.rand(2, 3, 24, 16) + 0.25 * torch.randn(2, 3, 24, 16), torch.tensor([0.25, 0.25])
+//! y = net.double()(x.double(), sigma.double()).float()
+//! save_file({"x": x, "sigma": sigma[:1], "y": y}, "unet-f16.golden.safetensors")
+//!
+//! net = Things64().eval()
+//! net.load_state_dict({k: v.float() for k, v in load_file("denoisers/weights/things64.safetensors").items()}, strict=False)
+//! x = torch.rand(2, 3, 64, 64) * 0.5 + 0.5 * torch.rand(2, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+//! save_file({"x": x, "y": net.double()(x.double()).softmax(1).float()}, "things64.golden.safetensors")
+//! ```
+//! The DnCNN goldens, random weights under both naming schemes:
+//! ```python
+//! def layers(release):
+//!     c = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()]
+//!     for _ in range(3):
+//!         c += [nn.Conv2d(8, 8, 3, padding=1, bias=not release), nn.BatchNorm2d(8, eps=1e-4), nn.ReLU()]
+//!     return nn.Sequential(*c, nn.Conv2d(8, 3, 3, padding=1, bias=not release))
+//! torch.manual_seed(7)
+//! x = torch.rand(2, 3, 11, 9) + 0.25 * torch.randn(2, 3, 11, 9)
+//! for name, prefix, release in ("denoised-smoothing", "module.dncnn", True), ("kair", "model", False):
+//!     net = layers(release).eval()
+//!     for bn in (m for m in net if isinstance(m, nn.BatchNorm2d)):
+//!         for t in bn.weight, bn.running_var: t.data.uniform_(0.005, 1.5)
+//!         for t in bn.bias, bn.running_mean: t.data.normal_()
+//!     y = (x.double() - net.double()(x.double())).float()
+//!     tensors = {f"{prefix}.{k}": v.float() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+//!     save_file(tensors, f"dncnn-{name}.safetensors")
+//!     save_file({"x": x, "y": y}, f"dncnn-{name}.golden.safetensors")
+//! ```
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a helper that fails is a test that fails, and it says what it measured"
+)]
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use safetensors::SafeTensors;
+use smoothgate_denoisers::{Batch, Device, Options, open, open_classifier};
+
+const TOLERANCE: f32 = 1e-4;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// Shape and values of one tensor of a golden file.
+fn tensor(file: &str, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(data(file)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor(name).unwrap();
+    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    (view.shape().to_vec(), values)
+}
+
+fn batch(golden: &str) -> Batch {
+    let (shape, x) = tensor(golden, "x");
+    Batch::new(x, shape[0], shape[2], shape[3]).unwrap()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn check_denoiser(model: &str, golden: &str, sigma: f64) {
+    let mut denoiser = open(model, &Options::on(Device::Cpu)).unwrap();
+    let noisy = batch(golden);
+    let clean = denoiser.denoise(noisy.clone(), sigma).unwrap();
+    let difference = largest_difference(clean.data(), &tensor(golden, "y").1);
+    println!("{golden}: largest difference {difference:e}");
+    assert!(difference <= TOLERANCE, "{golden}: {difference:e}");
+    // A network that does nothing would pass a comparison with a golden that does nothing.
+    assert!(largest_difference(clean.data(), noisy.data()) > 100.0 * TOLERANCE);
+}
+
+#[test]
+fn built_in_unet_equals_pytorch() {
+    let sigma = f64::from(tensor("unet-f16.golden.safetensors", "sigma").1[0]);
+    check_denoiser("unet", "unet-f16.golden.safetensors", sigma);
+}
+
+/// The 32-bit weights are too large to keep beside the tests.
+#[test]
+fn full_precision_unet_equals_pytorch() {
+    let shared = env::var_os("SMOOTHGATE_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let weights = shared.join("models/unet.safetensors");
+    if !weights.exists() {
+        println!(
+            "SKIPPED: {} is not there; set SMOOTHGATE_SHARED to the folder of models/",
+            weights.display()
+        );
+        return;
+    }
+    let sigma = f64::from(tensor("unet.golden.safetensors", "sigma").1[0]);
+    check_denoiser(weights.to_str().unwrap(), "unet.golden.safetensors", sigma);
+}
+
+#[test]
+fn dncnn_of_the_papers_release_equals_pytorch() {
+    let model = data("dncnn-denoised-smoothing.safetensors");
+    check_denoiser(model.to_str().unwrap(), "dncnn-denoised-smoothing.golden.safetensors", 0.25);
+}
+
+#[test]
+fn dncnn_of_kair_equals_pytorch() {
+    check_denoiser(data("dncnn-kair.safetensors").to_str().unwrap(), "dncnn-kair.golden.safetensors", 0.25);
+}
+
+#[test]
+fn things64_equals_pytorch() {
+    let golden = "things64.golden.safetensors";
+    let mut classifier = open_classifier("things64", &Options::on(Device::Cpu)).unwrap();
+    let probabilities = classifier.classify(batch(golden)).unwrap();
+    assert_eq!(probabilities.len(), 2);
+    assert!(probabilities.iter().all(|p| p.len() == classifier.labels().len()));
+    let difference = largest_difference(&probabilities.concat(), &tensor(golden, "y").1);
+    println!("{golden}: largest difference {difference:e}");
+    assert!(difference <= TOLERANCE, "{difference:e}");
+    assert_eq!((classifier.labels().len(), classifier.labels()[0].as_str()), (64, "goldfish"));
+}

@@ -1,0 +1,261 @@
+//! The document that says what was certified about one picture, and from what.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{CastVote, Engine, Evidence};
+use crate::noise::{self, Seed};
+use crate::picture::{Preprocessing, WorkingImage};
+use crate::question::Question;
+use crate::stats::{self, Decision, Method, Plan, Reason};
+use crate::units::{Alpha, Sigma};
+
+/// Name and version of the document format.
+pub const FORMAT: &str = "smoothgate certificate 1";
+
+/// The verdict on one picture with everything that re-derives it (design contract 10).
+///
+/// Written as JSON. Sigma and radii are in units of [0, 1] pixel values: `radius` at the working resolution,
+/// `radius_original` at the resolution of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The claim in words.
+    pub statement: String,
+    /// Certified, predicted or abstained.
+    pub outcome: Outcome,
+    /// The label, where there is a claim.
+    pub label: Option<String>,
+    /// No perturbation of the working image with a smaller L2 norm changes the label. 0 where nothing is certified.
+    pub radius: f64,
+    /// The same for perturbations of the decoded picture before it was resized.
+    pub radius_original: f64,
+    /// The lower bound on the label's probability that the radius follows from, where the test has one.
+    pub p_lower: Option<f64>,
+    /// Why the test abstained.
+    pub abstained: Option<Reason>,
+    /// The picture.
+    pub picture: Picture,
+    /// The noise.
+    pub noise: Noise,
+    /// Name and BLAKE3 of the denoiser.
+    pub denoiser: Hashed,
+    /// How copies were encoded.
+    pub encoder: String,
+    /// The provider, or the configured instance of one.
+    pub provider: String,
+    /// The model versions that the provider reported: none or one.
+    pub model_versions: Vec<String>,
+    /// What was asked of each answer.
+    pub question: Question,
+    /// How ties were broken.
+    pub tie_rule: String,
+    /// The statistical test and its parameters. Its alpha is a little below the certificate's: the rest pays for the
+    /// noise sampler.
+    pub test: Plan,
+    /// The probability with which the claim may be wrong.
+    pub alpha: Alpha,
+    /// The labels that got votes, in order of first appearance.
+    pub labels: Vec<String>,
+    /// The votes in index order.
+    pub votes: Vec<CastVote>,
+    /// BLAKE3 over the BLAKE3 of every copy that was asked about, in index order.
+    pub copies: String,
+    /// Calls sent, retries included.
+    pub calls: u64,
+    /// The version of this software.
+    pub software: String,
+}
+
+/// The end of one picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A label with a radius.
+    Certified,
+    /// A label without a radius (`predict`).
+    Predicted,
+    /// No claim.
+    Abstained,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Certified => "certified",
+            Self::Predicted => "predicted",
+            Self::Abstained => "abstained",
+        })
+    }
+}
+
+/// Which picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// BLAKE3 of the working image's pixels, as `picture hash` prints it.
+    pub hash: String,
+    /// Width of the working image.
+    pub width: u32,
+    /// Height of the working image.
+    pub height: u32,
+    /// From the file to the working image.
+    pub preprocessing: Preprocessing,
+}
+
+/// Which noise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Its standard deviation.
+    pub sigma: Sigma,
+    /// The seed of its draws.
+    pub seed: Seed,
+    /// The generator and its version.
+    pub generator: String,
+}
+
+/// A name with a hash of what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashed {
+    /// The name.
+    pub name: String,
+    /// BLAKE3 in hexadecimal.
+    pub blake3: String,
+}
+
+impl Certificate {
+    /// Writes down what the engine gathered about a picture.
+    pub fn new(engine: &Engine, image: &WorkingImage, seed: Seed, evidence: &Evidence) -> Self {
+        let settings = engine.settings();
+        let claim = Claim::of(&evidence.decision, &settings.method);
+        let label = claim.class.and_then(|class| evidence.classes.spelling(class)).map(str::to_owned);
+        let radius_original = stats::round_down(image.preprocessing().radius_original(claim.radius));
+        let provider = engine.endpoint().describe().name.clone();
+        let id = engine.denoiser().id();
+        let mut certificate = Self {
+            format: FORMAT.to_owned(),
+            statement: String::new(),
+            outcome: claim.outcome,
+            label,
+            radius: claim.radius,
+            radius_original,
+            p_lower: claim.p_lower,
+            abstained: claim.abstained,
+            picture: Picture {
+                hash: image.hash().to_string(),
+                width: image.width(),
+                height: image.height(),
+                preprocessing: image.preprocessing().clone(),
+            },
+            noise: Noise { sigma: settings.sigma, seed, generator: noise::RNG_VERSION.to_owned() },
+            denoiser: Hashed { name: id.name().to_owned(), blake3: id.hash().to_hex().to_string() },
+            encoder: settings.encoder.to_string(),
+            provider,
+            model_versions: evidence.model_versions.clone(),
+            question: settings.question.clone(),
+            tie_rule: settings.question.tie_rule().to_owned(),
+            test: evidence.plan.clone(),
+            alpha: settings.alpha,
+            labels: evidence.classes.spellings().to_vec(),
+            votes: evidence.votes.iter().copied().map(CastVote::from).collect(),
+            copies: blake3::Hash::from_bytes(evidence.copies).to_hex().to_string(),
+            calls: evidence.calls,
+            software: concat!("smoothgate ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        certificate.statement = certificate.in_words();
+        certificate
+    }
+
+    /// The claim in words. It is about the smoothed pipeline, never about a single call (design contract 11).
+    fn in_words(&self) -> String {
+        let confidence = 1.0 - self.alpha.get();
+        let pipeline = format!(
+            "the smoothed pipeline (noise of sigma {} on the {}x{} working image, denoiser {}, provider {}, question {})",
+            self.noise.sigma,
+            self.picture.width,
+            self.picture.height,
+            self.denoiser.name,
+            self.provider,
+            self.question
+        );
+        match (self.outcome, &self.label) {
+            (Outcome::Certified, Some(label)) => format!(
+                "With probability at least {confidence}, {pipeline} answers \"{label}\" for every working image within \
+                 L2 distance {} of this one, in units of [0, 1] pixel values. This is a statement about the smoothed \
+                 pipeline, not about a single call to the provider.",
+                self.radius
+            ),
+            (Outcome::Predicted, Some(label)) => format!(
+                "With probability at least {confidence}, \"{label}\" is the most likely answer of {pipeline} for this \
+                 picture. This is a statement about the smoothed pipeline, not about a single call to the provider, \
+                 and it says nothing about other pictures."
+            ),
+            _ => format!(
+                "Nothing is claimed: the votes do not show at level {confidence} what {pipeline} answers."
+            ),
+        }
+    }
+
+    /// Votes for each label: most first, ties by first appearance.
+    pub fn counts(&self) -> Vec<(&str, u64)> {
+        let mut votes = vec![0u64; self.labels.len()];
+        for vote in &self.votes {
+            if let CastVote::For(label) = vote
+                && let Some(count) = votes.get_mut(*label)
+            {
+                *count += 1;
+            }
+        }
+        let mut counts: Vec<_> = self.labels.iter().map(String::as_str).zip(votes).collect();
+        counts.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
+        counts
+    }
+
+    /// How many votes are failures.
+    pub fn failed_votes(&self) -> u64 {
+        self.votes.iter().filter(|&&vote| stats::Vote::from(vote) == stats::Vote::Failed).count() as u64
+    }
+
+    /// Votes for each label by name, for machine-readable rows.
+    pub fn counts_by_label(&self) -> BTreeMap<&str, u64> {
+        self.counts().into_iter().collect()
+    }
+}
+
+/// What a decision claims.
+struct Claim {
+    outcome: Outcome,
+    class: Option<usize>,
+    radius: f64,
+    p_lower: Option<f64>,
+    abstained: Option<Reason>,
+}
+
+impl Claim {
+    fn of(decision: &Decision, method: &Method) -> Self {
+        match decision {
+            Decision::Certified(claim) => Self {
+                outcome: if matches!(method, Method::Predict { .. }) {
+                    Outcome::Predicted
+                } else {
+                    Outcome::Certified
+                },
+                class: Some(claim.class),
+                radius: claim.radius,
+                p_lower: claim.p_lower,
+                abstained: None,
+            },
+            Decision::Continue | Decision::Abstained(_) => Self {
+                outcome: Outcome::Abstained,
+                class: None,
+                radius: 0.0,
+                p_lower: None,
+                abstained: match decision {
+                    Decision::Abstained(why) => Some(why.reason),
+                    _ => None,
+                },
+            },
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Progress on a terminal, nothing in pipes.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A progress line on standard error, or nothing where nobody looks at it.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A line that counts `pictures`.
+    pub(super) fn new(pictures: usize, quiet: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(pictures as u64), ProgressDrawTarget::stderr());
+        if quiet || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        } else {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        let style =
+            ProgressStyle::with_template("{bar:24} {pos}/{len} pictures, {msg} ({elapsed}, {eta} left)");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Shows where the current picture is.
+    pub(super) fn votes(&self, picture: &str, at: crate::engine::Progress) {
+        self.bar.set_message(format!("{picture}: vote {} of at most {}", at.votes, at.most));
+    }
+
+    /// One picture is done. `print` runs with the line out of the way.
+    pub(super) fn done<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.inc(1);
+        self.bar.suspend(print)
+    }
+
+    /// Takes the line away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,89 @@
+//! What was gathered about one picture.
+
+use serde::{Deserialize, Serialize};
+
+use crate::question::Classes;
+use crate::stats::{Decision, Plan, Vote};
+
+/// The votes of one picture, the test's decision on them and what they took.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The test, at the level that was left for it.
+    pub plan: Plan,
+    /// Its decision.
+    pub decision: Decision,
+    /// The votes that the decision rests on: index order, no gap, nothing beyond the decision.
+    pub votes: Vec<Vote>,
+    /// The labels behind the class numbers of the votes.
+    pub classes: Classes,
+    /// Calls sent, retries and unneeded ones included.
+    pub calls: u64,
+    /// Model versions in the answers that count: none where the API gives none, else one.
+    pub model_versions: Vec<String>,
+    /// BLAKE3 over the BLAKE3 of each copy that votes, in index order: what `verify --redraw` compares.
+    pub copies: [u8; 32],
+}
+
+impl Evidence {
+    /// How many votes are failures.
+    pub fn failed_votes(&self) -> u64 {
+        self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64
+    }
+
+    /// Votes for each label, most first, ties by first appearance.
+    pub fn counts(&self) -> Vec<(&str, u64)> {
+        let mut counts: Vec<(&str, u64)> = (0..self.classes.len())
+            .filter_map(|class| self.classes.spelling(class))
+            .map(|label| (label, 0))
+            .collect();
+        for vote in &self.votes {
+            if let Vote::For(class) = vote
+                && let Some(entry) = counts.get_mut(*class)
+            {
+                entry.1 += 1;
+            }
+        }
+        counts.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
+        counts
+    }
+}
+
+/// One vote as certificates write it: the position of its label in the list of labels, `"none"` or `"failed"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CastVote {
+    /// For the label at this position.
+    For(usize),
+    /// For no label, or failed.
+    Against(Against),
+}
+
+/// A vote for no label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Against {
+    /// Answered, without a label that the question accepts.
+    None,
+    /// Never answered.
+    Failed,
+}
+
+impl From<Vote> for CastVote {
+    fn from(vote: Vote) -> Self {
+        match vote {
+            Vote::For(class) => Self::For(class),
+            Vote::NoLabel => Self::Against(Against::None),
+            Vote::Failed => Self::Against(Against::Failed),
+        }
+    }
+}
+
+impl From<CastVote> for Vote {
+    fn from(vote: CastVote) -> Self {
+        match vote {
+            CastVote::For(class) => Self::For(class),
+            CastVote::Against(Against::None) => Self::NoLabel,
+            CastVote::Against(Against::Failed) => Self::Failed,
+        }
+    }
+}

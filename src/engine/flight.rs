@@ -1,0 +1,253 @@
+//! One picture in flight.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::{FuturesUnordered, StreamExt};
+use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestError};
+
+use super::copies::Copies;
+use super::meter::Meter;
+use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
+use crate::noise::Seed;
+use crate::picture::WorkingImage;
+use crate::question::Classes;
+use crate::stats::{Run, Test, Vote};
+
+type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
+type Asked = Result<(u64, Settled), EngineError>;
+
+/// The state of one picture between its first draw and its verdict. One task owns it, so nothing is locked.
+pub(super) struct Flight<'a> {
+    engine: &'a Engine,
+    memory: &'a dyn Memory,
+    copies: Copies,
+    test: Test,
+    run: Run,
+    classes: Classes,
+    /// Votes in index order: the next one to count has index `votes.len()`.
+    votes: Vec<Vote>,
+    /// Running hash over the copies that voted.
+    copies_hash: blake3::Hasher,
+    /// The model of the votes so far; `None` before the first answer.
+    model: Option<Model>,
+    /// Draws that ended before their turn, or that memory knows.
+    ended: BTreeMap<u64, Settled>,
+    /// Copies that wait for a call.
+    ready: VecDeque<(u64, EncodedPicture)>,
+    /// Every draw below this was dispatched: made, or known to memory.
+    dispatched: u64,
+}
+
+impl<'a> Flight<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        memory: &'a dyn Memory,
+        picture: Arc<WorkingImage>,
+        seed: Seed,
+    ) -> Result<Self, EngineError> {
+        let settings = &engine.settings;
+        let law = engine.levels.law(settings, picture.grid())?;
+        let test = engine.levels.test(settings, &law, &picture)?;
+        let copies = Copies {
+            picture,
+            law,
+            seed,
+            sigma: settings.sigma,
+            denoiser: engine.denoiser.clone(),
+            encoder: settings.encoder,
+        };
+        let (classes, fixed) = settings.question.classes();
+        Ok(Self {
+            engine,
+            memory,
+            copies,
+            run: test.start(fixed)?,
+            test,
+            classes,
+            votes: Vec::new(),
+            copies_hash: blake3::Hasher::new(),
+            model: None,
+            ended: BTreeMap::new(),
+            ready: VecDeque::new(),
+            dispatched: 0,
+        })
+    }
+
+    /// Runs to the verdict: count what can be counted, send what may be sent, make what will be needed, then wait for
+    /// whichever happens first.
+    pub(super) async fn run(mut self, watch: &(dyn Fn(Progress) + Sync)) -> Result<Evidence, EngineError> {
+        let meter = Meter::new(self.memory.as_journal());
+        let (engine, memory) = (self.engine, self.memory);
+        let mut calls: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
+        let mut making: OptionFuture<BoxFuture<'_, Made>> = None.into();
+        let mut busy = false;
+
+        let ended = loop {
+            match self.count(&meter, watch) {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            while calls.len() < engine.settings.concurrency.max(1)
+                && let Some((draw, copy)) = self.ready.pop_front()
+            {
+                calls.push(Box::pin(ask(engine, memory, &meter, draw, copy)));
+            }
+            if !busy && self.ready.is_empty() {
+                let draws = self.dispatch();
+                busy = !draws.is_empty();
+                if busy {
+                    making = Some(Box::pin(self.copies.clone().make(draws)) as BoxFuture<'_, Made>).into();
+                } else if self.ended.contains_key(&(self.votes.len() as u64)) {
+                    continue;
+                }
+            }
+            tokio::select! {
+                Some(asked) = calls.next(), if !calls.is_empty() => match asked {
+                    Ok((draw, settled)) => { self.ended.insert(draw, settled); }
+                    Err(error) => break Err(error),
+                },
+                Some(made) = &mut making, if busy => {
+                    busy = false;
+                    making = None.into();
+                    match made.and_then(|made| self.take(made)) {
+                        Ok(()) => {}
+                        Err(error) => break Err(error),
+                    }
+                }
+                else => break Err(EngineError::Worker("the test wants no further vote and gives no verdict".into())),
+            }
+        };
+        // What is out is paid for: its end is recorded, although it is no longer evidence. What waits is not sent.
+        meter.shut();
+        while meter.in_flight() > 0 && calls.next().await.is_some() {}
+        drop(calls);
+        ended.map(|()| self.evidence(meter.sent()))
+    }
+
+    /// Counts ended draws in index order for as long as there is no gap. True once the test has decided.
+    fn count(&mut self, meter: &Meter<'_>, watch: &(dyn Fn(Progress) + Sync)) -> Result<bool, EngineError> {
+        while !self.run.decision().is_final() {
+            let index = self.votes.len() as u64;
+            let Some(settled) = self.ended.remove(&index) else { return Ok(false) };
+            let vote = self.vote(index, &settled.outcome)?;
+            self.copies_hash.update(&settled.copy);
+            self.votes.push(vote);
+            self.run.push(vote);
+            watch(Progress { votes: index + 1, most: self.test.max_votes() as u64, calls: meter.sent() });
+        }
+        Ok(true)
+    }
+
+    /// What an outcome votes for. Everything but an answer votes against all labels.
+    fn vote(&mut self, index: u64, outcome: &Outcome) -> Result<Vote, EngineError> {
+        let Outcome::Answered(answer) = outcome else { return Ok(Vote::Failed) };
+        if answer.from_cache {
+            return Ok(Vote::Failed);
+        }
+        self.check_version(index, answer)?;
+        Ok(match self.engine.settings.question.vote(answer) {
+            Some(label) => Vote::For(self.classes.class(label)),
+            None => Vote::NoLabel,
+        })
+    }
+
+    fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {
+        let now = Model { version: answer.model_version.clone() };
+        let before = self.model.get_or_insert_with(|| now.clone());
+        if *before == now {
+            return Ok(());
+        }
+        Err(EngineError::ModelChanged {
+            provider: self.engine.endpoint.describe().name.clone(),
+            vote: index,
+            before: before.to_string(),
+            now: now.to_string(),
+        })
+    }
+
+    /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
+    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing.
+    fn dispatch(&mut self) -> Vec<u64> {
+        let allowed = self.votes.len() as u64 + self.run.needed() as u64;
+        let mut draws = Vec::new();
+        while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
+            let draw = self.dispatched;
+            self.dispatched += 1;
+            match self.memory.recall(draw) {
+                Some(settled) => _ = self.ended.insert(draw, settled),
+                None => draws.push(draw),
+            }
+        }
+        draws
+    }
+
+    /// Queues copies for sending. The first copy of all is checked against the endpoint's limits: if that one is
+    /// unacceptable they all are, and nothing has been paid yet.
+    fn take(&mut self, made: Vec<(u64, EncodedPicture)>) -> Result<(), EngineError> {
+        let endpoint = self.engine.endpoint.describe();
+        if let Some((0, first)) = made.first() {
+            endpoint
+                .limits
+                .check(first)
+                .map_err(|problem| EngineError::Unacceptable { provider: endpoint.name.clone(), problem })?;
+        }
+        self.ready.extend(made);
+        Ok(())
+    }
+
+    fn evidence(self, calls: u64) -> Evidence {
+        Evidence {
+            plan: self.test.plan().clone(),
+            decision: self.run.decision(),
+            votes: self.votes,
+            classes: self.classes,
+            calls,
+            model_versions: self.model.and_then(|model| model.version).into_iter().collect(),
+            copies: *self.copies_hash.finalize().as_bytes(),
+        }
+    }
+}
+
+/// The model behind an answer, as far as the answer tells.
+#[derive(Clone, PartialEq)]
+struct Model {
+    version: Option<String>,
+}
+
+impl std::fmt::Display for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.version.as_deref().unwrap_or("a model without a version"))
+    }
+}
+
+/// Asks about one copy until its draw has ended, and settles it.
+async fn ask(
+    engine: &Engine,
+    memory: &dyn Memory,
+    meter: &Meter<'_>,
+    draw: u64,
+    copy: EncodedPicture,
+) -> Result<(u64, Settled), EngineError> {
+    let hash = *blake3::hash(&copy.bytes).as_bytes();
+    let outcome = match engine.endpoint.ask(Some(draw), copy, meter).await {
+        Ok(outcome) => outcome,
+        // This copy alone breaks a limit (noise makes some files larger than others): it cannot be asked about.
+        Err(AskError::Request(RequestError::Limit { problem, .. })) => {
+            Outcome::BadPicture { reason: problem }
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if outcome.class().stops_run() {
+        return Err(EngineError::Stopped {
+            provider: engine.endpoint.describe().name.clone(),
+            class: outcome.class(),
+            reason: outcome.reason().unwrap_or_default().to_owned(),
+        });
+    }
+    let settled = Settled { outcome, copy: hash };
+    memory.settle(draw, &settled).await.map_err(AskError::from)?;
+    Ok((draw, settled))
+}

@@ -1,0 +1,61 @@
+//! What the noise sampler costs in alpha.
+//!
+//! The votes are drawn from a table that is within a total-variation distance d of the exact law of one noisy picture
+//! ([`NoiseLaw::tv_bound`] times the number of values). All n votes together are then within n d of what they would be
+//! under the exact law, so any event, a wrong certificate included, is at most n d more likely. That much is taken
+//! off alpha before the test is built: one argument for every test, and no test needs to know of it.
+//!
+//! The share is rounded up to a power of ten of alpha, so that pictures of about the same size share one test.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{EngineError, Settings};
+use crate::noise::{Grid, NoiseLaw};
+use crate::picture::WorkingImage;
+use crate::stats::Test;
+
+/// Shares of alpha that the sampler may take: one in a million to one in a hundred.
+const SHARES: [f64; 5] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2];
+
+/// The noise laws and tests built so far: both take a moment to build and serve every picture of a run.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    laws: Mutex<Vec<Arc<NoiseLaw>>>,
+    /// By share.
+    tests: Mutex<[Option<Test>; SHARES.len()]>,
+}
+
+impl Levels {
+    /// The noise law on this grid.
+    pub(super) fn law(&self, settings: &Settings, grid: Grid) -> Result<Arc<NoiseLaw>, EngineError> {
+        let mut laws = self.laws.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(law) = laws.iter().find(|law| law.grid() == grid) {
+            return Ok(Arc::clone(law));
+        }
+        let law = Arc::new(NoiseLaw::new(settings.sigma.get(), grid)?);
+        laws.push(Arc::clone(&law));
+        Ok(law)
+    }
+
+    /// The test for pictures like this one.
+    pub(super) fn test(
+        &self,
+        settings: &Settings,
+        law: &NoiseLaw,
+        image: &WorkingImage,
+    ) -> Result<Test, EngineError> {
+        let alpha = settings.alpha.get();
+        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        for (share, slot) in SHARES.into_iter().zip(tests.iter_mut()) {
+            let test = match slot {
+                Some(test) => test,
+                None => slot.insert(Test::new(settings.plan(alpha * (1.0 - share)))?),
+            };
+            let distance = law.tv_bound() * image.values() as f64 * test.max_votes() as f64;
+            if distance <= alpha * share {
+                return Ok(test.clone());
+            }
+        }
+        Err(EngineError::TooFine { alpha, width: image.width(), height: image.height() })
+    }
+}

@@ -1,0 +1,128 @@
+//! The pipeline: noise, denoise, encode, ask, vote in index order, test, stop.
+//!
+//! ```text
+//! working image ─ draw(seed, i) ─▶ denoiser ─▶ encoder ─▶ endpoint ─▶ outcome i ─┐
+//!      ▲ no further than the test allows (dispatch)                              │ any order
+//!      └────────────── test ◀── vote 0, 1, 2, … in index order ◀── question ◀────┘
+//! ```
+//!
+//! It is one stream with back-pressure. While one batch of copies is on the wire the denoiser works on the next, and
+//! never further ahead than the test allows: a copy is only made when its vote is needed. All futures are polled by
+//! the task that certifies, so dropping that future cancels everything that was not sent.
+
+mod copies;
+mod error;
+mod evidence;
+mod flight;
+mod level;
+mod memory;
+mod meter;
+mod settings;
+
+pub use error::EngineError;
+pub use evidence::{CastVote, Evidence};
+pub use memory::{Forgetful, Memory, Settled};
+pub use settings::Settings;
+
+use std::sync::Arc;
+
+use smoothgate_denoisers::DenoiserHandle;
+use smoothgate_providers::Endpoint;
+
+use crate::noise::Seed;
+use crate::picture::WorkingImage;
+use crate::stats::Test;
+
+/// A smoothed classifier: an endpoint behind noise and a denoiser, and the settings of its certificates.
+///
+/// Cheap to clone; clones share the endpoint, the denoiser thread and the limits of both.
+#[derive(Clone)]
+pub struct Engine {
+    endpoint: Arc<dyn Endpoint>,
+    denoiser: DenoiserHandle,
+    settings: Arc<Settings>,
+    levels: Arc<level::Levels>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("endpoint", &self.endpoint.describe().name)
+            .field("denoiser", self.denoiser.id())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a picture has come, told after every vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Votes counted so far.
+    pub votes: u64,
+    /// The most votes that this test can use.
+    pub most: u64,
+    /// Calls sent so far, retries included.
+    pub calls: u64,
+}
+
+impl Engine {
+    /// Joins an endpoint, a denoiser and settings.
+    pub fn new(endpoint: Arc<dyn Endpoint>, denoiser: DenoiserHandle, settings: Settings) -> Self {
+        Self { endpoint, denoiser, settings: Arc::new(settings), levels: Arc::default() }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &dyn Endpoint {
+        self.endpoint.as_ref()
+    }
+
+    /// The denoiser.
+    pub fn denoiser(&self) -> &DenoiserHandle {
+        &self.denoiser
+    }
+
+    /// The test before any picture is known: what it takes at most and the largest radius it can give. What can never
+    /// certify is refused here.
+    ///
+    /// # Errors
+    /// [`EngineError::Stats`] for a test that cannot work.
+    pub fn plan(&self) -> Result<Test, EngineError> {
+        Ok(Test::new(self.settings.plan(self.settings.alpha.get()))?)
+    }
+
+    /// The test for pictures like this one: the settings' test at the level that is left after the noise sampler's own
+    /// error is paid for. What can never certify is refused here, before anything is paid.
+    ///
+    /// # Errors
+    /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::TooFine`], [`EngineError::Noise`].
+    pub fn test_for(&self, picture: &WorkingImage) -> Result<Test, EngineError> {
+        let law = self.levels.law(&self.settings, picture.grid())?;
+        self.levels.test(&self.settings, &law, picture)
+    }
+
+    /// Gathers votes on `picture` until the test decides.
+    ///
+    /// Draw i of the noise is a function of `seed` and i alone, so the same seed gives the same evidence whatever the
+    /// batch size, the number of threads or the order of the answers. Use a fresh seed, drawn after the picture is
+    /// fixed, for every new certificate: choosing a seed by its result voids the guarantee.
+    ///
+    /// `memory` keeps every attempt and every outcome before it counts; a draw that it already knows is not asked
+    /// again. `watch` is called after every vote.
+    ///
+    /// # Errors
+    /// [`EngineError`]. No error is a vote, and none yields a certificate; whatever was answered is in `memory`.
+    pub async fn gather(
+        &self,
+        picture: Arc<WorkingImage>,
+        seed: Seed,
+        memory: &dyn Memory,
+        watch: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Evidence, EngineError> {
+        flight::Flight::new(self, memory, picture, seed)?.run(watch).await
+    }
+}

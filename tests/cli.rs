@@ -1,0 +1,469 @@
+//! The command line as a user sees it: output, exit codes, files.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn smoothgate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_smoothgate")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A small picture that the test makes itself.
+fn picture(path: &Path, width: u32, height: u32) {
+    image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 3) as u8, (y * 2) as u8, (x ^ y) as u8]))
+        .save(path)
+        .unwrap();
+}
+
+const PICTURES: &str = "examples/pictures";
+
+#[test]
+fn jsonl_has_the_promised_fields_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.png");
+    picture(&file, 80, 64);
+    let out =
+        smoothgate(&["certify", file.to_str().unwrap(), "--format", "jsonl", "--seed", "1", "--n", "20"]);
+    let line = text(&out.stdout);
+    let fields = [
+        "image",
+        "outcome",
+        "label",
+        "radius",
+        "radius_original",
+        "p_lower",
+        "sigma",
+        "alpha",
+        "question",
+        "test",
+        "votes",
+        "calls",
+        "failed_votes",
+        "counts",
+        "seed",
+        "provider",
+        "model_versions",
+        "denoiser",
+        "working_size",
+        "error",
+    ];
+    let mut at = 0;
+    for field in fields {
+        let key = format!("\"{field}\":");
+        let found =
+            line[at..].find(&key).unwrap_or_else(|| panic!("{key} missing after byte {at} of {line}"));
+        at += found + key.len();
+    }
+    let row = &rows(&out)[0];
+    assert_eq!(row["working_size"], serde_json::json!([64, 64]));
+    assert_eq!(row["sigma"], 0.25);
+    assert_eq!(row["provider"], "local");
+    assert!(row["votes"].as_u64().unwrap() <= 40);
+    assert_eq!(text(&out.stdout).lines().count(), 1);
+}
+
+#[test]
+fn same_seed_same_bytes_whatever_the_batch_and_the_threads() {
+    let run = |batch: &str, threads: &str, concurrency: &str, jobs: &str| {
+        let out = smoothgate(&[
+            "certify",
+            PICTURES,
+            "--format",
+            "jsonl",
+            "--quiet",
+            "--seed",
+            "11",
+            "--n0",
+            "10",
+            "--n",
+            "20",
+            "--batch",
+            batch,
+            "--threads",
+            threads,
+            "--concurrency",
+            concurrency,
+            "--jobs",
+            jobs,
+        ]);
+        assert!(code(&out) <= 1, "{}", text(&out.stderr));
+        assert!(out.stderr.is_empty(), "--quiet printed {}", text(&out.stderr));
+        out.stdout
+    };
+    let reference = run("16", "2", "32", "2");
+    assert!(!reference.is_empty());
+    assert!(run("1", "1", "1", "1") == reference);
+    assert!(run("7", "2", "5", "3") == reference);
+}
+
+#[test]
+fn a_folder_with_broken_pictures_gives_one_certificate_and_clear_failures() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::copy(Path::new(PICTURES).join("spider.png"), at("good.png")).unwrap();
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(90, 90, image::Rgb([9, 80, 200]))
+        .write_to(&mut jpeg, image::ImageFormat::Jpeg)
+        .unwrap();
+    let jpeg = jpeg.into_inner();
+    fs::write(at("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
+    fs::write(at("text.png"), "this is not a picture\n").unwrap();
+    fs::write(at("bomb.png"), png_header(40_000, 40_000)).unwrap();
+    fs::write(at("empty.png"), "").unwrap();
+
+    let out = smoothgate(&["certify", dir.path().to_str().unwrap(), "--format", "jsonl", "--seed", "3"]);
+    let rows = rows(&out);
+    let outcome = |name: &str| {
+        let row = rows.iter().find(|row| row["image"].as_str().unwrap().ends_with(name)).unwrap();
+        (row["outcome"].as_str().unwrap().to_owned(), row["error"].as_str().unwrap_or("").to_owned())
+    };
+    assert_eq!(rows.len(), 5);
+    assert_eq!(outcome("good.png"), ("certified".to_owned(), String::new()));
+    for (name, part) in [("cut.jpg", ""), ("text.png", ""), ("bomb.png", "40000"), ("empty.png", "empty")] {
+        let (outcome, error) = outcome(name);
+        assert_eq!(outcome, "failed", "{name}");
+        assert!(error.len() > 20 && error.contains(part), "{name}: {error}");
+    }
+    assert_eq!(code(&out), 2);
+}
+
+/// A PNG signature and header that claims a size, and nothing behind it.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend(width.to_be_bytes());
+    header.extend(height.to_be_bytes());
+    header.extend([8, 2, 0, 0, 0]);
+    let mut crc = !0u32;
+    for &byte in &header {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+        }
+    }
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    png.extend(header);
+    png.extend((!crc).to_be_bytes());
+    png
+}
+
+#[test]
+fn what_cannot_certify_is_refused_before_any_call_with_the_number_that_would_do() {
+    let out = smoothgate(&["certify", PICTURES, "--n", "9"]);
+    assert_eq!(code(&out), 2);
+    assert!(text(&out.stderr).contains("at least 10 are needed"), "{}", text(&out.stderr));
+    assert!(out.stdout.is_empty());
+}
+
+#[test]
+fn the_plan_says_votes_radius_and_price() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.png");
+    picture(&file, 64, 64);
+    let out = smoothgate(&["certify", file.to_str().unwrap(), "--seed", "1"]);
+    let plan = text(&out.stderr);
+    assert!(plan.contains("at most 120 votes") && plan.contains("0.3751") && plan.contains("free"), "{plan}");
+    // No terminal, so no progress line.
+    assert!(!plan.contains('\r') && plan.lines().count() == 1, "{plan:?}");
+}
+
+#[test]
+fn tsv_is_what_plot_scripts_read() {
+    let out = smoothgate(&[
+        "certify", PICTURES, "--format", "tsv", "--seed", "5", "--quiet", "--truth", "Espresso",
+    ]);
+    let table = text(&out.stdout);
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("idx\tlabel\tpredict\tradius\tcorrect\ttime"));
+    let mut correct = 0;
+    for (index, line) in lines.enumerate() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert_eq!(fields.len(), 6, "{line}");
+        assert_eq!(fields[0].parse::<usize>().unwrap(), index);
+        assert_eq!(fields[1], "Espresso");
+        assert!(fields[3].parse::<f64>().unwrap() >= 0.0);
+        let is_correct = fields[4].parse::<u8>().unwrap() == 1;
+        assert_eq!(is_correct, fields[2] == "espresso", "{line}");
+        correct += usize::from(is_correct);
+        let time: Vec<f64> = fields[5].split(':').map(|part| part.parse().unwrap()).collect();
+        assert_eq!(time.len(), 3);
+    }
+    assert!(correct >= 1, "{table}");
+}
+
+#[test]
+fn the_denoised_pipeline_certifies_more_and_further_than_the_baseline() {
+    let run = |denoiser: &str| {
+        let out = smoothgate(&[
+            "certify",
+            PICTURES,
+            "--format",
+            "jsonl",
+            "--quiet",
+            "--seed",
+            "1",
+            "--denoiser",
+            denoiser,
+        ]);
+        let rows = rows(&out);
+        let certified: Vec<f64> = rows
+            .iter()
+            .filter(|row| row["outcome"] == "certified")
+            .map(|row| row["radius"].as_f64().unwrap())
+            .collect();
+        (certified.len(), certified.iter().sum::<f64>())
+    };
+    let (denoised, none) = (run("auto"), run("none"));
+    assert!(denoised.0 > none.0, "{denoised:?} against {none:?}");
+    assert!(denoised.1 > none.1, "{denoised:?} against {none:?}");
+}
+
+#[test]
+fn certificates_are_written_whole_and_say_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let out_dir = dir.path().join("certificates");
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let out = smoothgate(&["certify", &coffee, "--seed", "2", "--quiet", "--out", out_dir.to_str().unwrap()]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let path = out_dir.join("0000-coffee.jpg.json");
+    let document = fs::read_to_string(&path).unwrap();
+    let certificate: smoothgate::certificate::Certificate = serde_json::from_str(&document).unwrap();
+    assert_eq!(certificate.label.as_deref(), Some("espresso"));
+    assert_eq!(certificate.votes.len(), 120);
+    assert!(certificate.radius_original > certificate.radius, "{document}");
+    assert_eq!(fs::read_dir(&out_dir).unwrap().count(), 1, "a partial file was left");
+    // The hash is the one that `picture hash` prints for the same working size.
+    let hash = smoothgate(&["picture", "hash", &coffee, "--size", "64"]);
+    assert!(text(&hash.stdout).starts_with(&certificate.picture.hash));
+}
+
+#[test]
+fn predict_answers_without_a_radius_and_with_fewer_calls() {
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let out = smoothgate(&["predict", &coffee, "--seed", "2", "--format", "jsonl", "--quiet"]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let row = &rows(&out)[0];
+    assert_eq!(
+        (&row["outcome"], &row["label"], &row["radius"]),
+        (&"predicted".into(), &"espresso".into(), &0.0.into())
+    );
+    assert!(row["calls"].as_u64().unwrap() <= 100);
+}
+
+#[test]
+fn radius_prints_bound_and_radius() {
+    let out = smoothgate(&["radius", "--agree", "100", "--votes", "100", "--sigma", "0.25", "--json"]);
+    let bound: Value = serde_json::from_slice(&out.stdout).unwrap();
+    // 0.001^(1/100), and 0.25 times its normal quantile rounded down to 6 digits.
+    assert!((bound["p_lower"].as_f64().unwrap() - 0.933_254_300_796_991).abs() < 1e-12);
+    assert_eq!(bound["radius"], 0.375_118);
+    let abstain = smoothgate(&["radius", "--agree", "50", "--votes", "100", "--sigma", "0.25"]);
+    assert!(text(&abstain.stdout).contains("abstain"));
+    for bad in [["101", "100"], ["0", "0"]] {
+        let out = smoothgate(&["radius", "--agree", bad[0], "--votes", bad[1], "--sigma", "0.25"]);
+        assert_eq!(code(&out), 2);
+        assert!(text(&out.stderr).starts_with("error: "), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn denoise_writes_a_sheet_and_gains_decibels() {
+    let dir = tempfile::tempdir().unwrap();
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let out =
+        smoothgate(&["denoise", &coffee, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let row = &rows(&out)[0];
+    assert!(row["psnr_denoised"].as_f64().unwrap() > row["psnr_noisy"].as_f64().unwrap() + 5.0, "{row}");
+    let sheet = image::open(dir.path().join("0000.png")).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (3 * 96, 96));
+}
+
+#[test]
+fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
+    let help = smoothgate(&["--help"]);
+    assert_eq!(code(&help), 0);
+    for line in ["0  all certified", "1  finished", "2  wrong usage", "3  provider", "4  budget"] {
+        assert!(text(&help.stdout).contains(line), "{line}");
+    }
+    for bad in [
+        vec!["certify"],
+        vec!["certify", "no-such-file.png"],
+        vec!["certify", PICTURES, "--sigma", "64"],
+        vec!["certify", PICTURES, "--alpha", "0"],
+        vec!["certify", PICTURES, "--question", "best"],
+        vec!["certify", PICTURES, "--encode", "gif"],
+        vec!["certify", PICTURES, "--denoiser", "no-such-model"],
+        vec!["certify", PICTURES, "--device", "cuda:0"],
+        vec!["certify", PICTURES, "--seed", "xyz"],
+        vec!["certify", PICTURES, "--size", "0"],
+        vec!["frobnicate"],
+    ] {
+        let out = smoothgate(&bad);
+        assert_eq!(code(&out), 2, "{bad:?}: {}", text(&out.stderr));
+        assert!(!out.stderr.is_empty() && out.stdout.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_question_about_a_fixed_label_needs_no_selection_votes() {
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let ask = |question: &str| {
+        let out = smoothgate(&[
+            "certify",
+            &coffee,
+            "--seed",
+            "1",
+            "--quiet",
+            "--format",
+            "jsonl",
+            "--question",
+            question,
+        ]);
+        (code(&out), rows(&out).remove(0))
+    };
+    let (exit, present) = ask("present:Espresso");
+    assert_eq!(
+        (exit, &present["label"], &present["votes"]),
+        (0, &"Espresso".into(), &100.into()),
+        "{present}"
+    );
+    assert_eq!(present["question"], "present:Espresso");
+    assert!(present["radius"].as_f64().unwrap() > 0.37);
+    let (exit, absent) = ask("absent:banana");
+    assert_eq!((exit, &absent["label"]), (0, &"absent:banana".into()), "{absent}");
+    let (exit, wrong) = ask("present:banana");
+    assert_eq!((exit, &wrong["label"]), (1, &Value::Null), "{wrong}");
+}
+
+#[test]
+fn a_class_map_is_recorded_whole_in_the_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let map = dir.path().join("drinks.tsv");
+    fs::write(&map, "espresso\thot drink\nteapot\thot drink\nbeer bottle\tcold drink\n").unwrap();
+    let (coffee, question) = (format!("{PICTURES}/coffee.jpg"), format!("map:{}", map.display()));
+    let folder = dir.path().join("out");
+    let out = smoothgate(&[
+        "certify",
+        &coffee,
+        "--seed",
+        "1",
+        "--quiet",
+        "--question",
+        &question,
+        "--out",
+        folder.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let document: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(document["label"], "hot drink");
+    assert_eq!(
+        document["question"]["map"]["classes"]["hot drink"],
+        serde_json::json!(["espresso", "teapot"])
+    );
+}
+
+const LOG: &str = "tests/data/replay/small.jsonl";
+
+#[test]
+fn replay_prints_a_row_a_record_in_the_logs_order() {
+    let out = smoothgate(&["replay", LOG, LOG, "--alpha", "0.05", "--format", "jsonl"]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let first = text(&out.stdout).lines().next().unwrap().to_owned();
+    assert_eq!(
+        first,
+        r#"{"api":"demo","denoiser":"none","sigma":0.25,"idx":0,"outcome":"certified","label":"dog","radius":0.19227,"votes":15,"question":"top1","test":"cohen"}"#
+    );
+    let order: Vec<u64> = rows(&out).iter().map(|row| row["idx"].as_u64().unwrap()).collect();
+    assert_eq!(order, (0..8).chain(0..8).collect::<Vec<_>>());
+    let summary = text(&out.stderr);
+    assert!(summary.contains("16 rows, 50.0 % certified"), "{summary}");
+    assert!(summary.contains("2 rows abstain only because their record has fewer votes"), "{summary}");
+
+    let tsv =
+        smoothgate(&["replay", LOG, "--alpha", "0.05", "--format", "tsv", "--test", "fixed", "--quiet"]);
+    assert!(tsv.stderr.is_empty(), "{}", text(&tsv.stderr));
+    let tsv = text(&tsv.stdout);
+    assert!(tsv.starts_with("api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest\n"));
+    assert!(tsv.lines().all(|line| line.split('\t').count() == 10), "{tsv}");
+    let table = smoothgate(&["replay", LOG, "--alpha", "0.05", "--question", "clean-top"]);
+    assert!(text(&table.stdout).contains("clean-top"));
+}
+
+#[test]
+fn replay_reports_what_differs_from_the_log() {
+    let same = smoothgate(&["replay", LOG, "--against", "logged", "--quiet"]);
+    assert_eq!((code(&same), text(&same.stderr)), (0, String::new()));
+    let other = smoothgate(&["replay", LOG, "--against", "logged", "--alpha", "0.05"]);
+    assert_eq!(code(&other), 1);
+    let report = text(&other.stderr);
+    assert!(
+        report
+            .contains("small.jsonl:1: demo, none, sigma 0.25, idx 0: radius 0.192270 replayed, 0.039 logged"),
+        "{report}"
+    );
+    assert!(report.contains("1 of 1 rows with a logged result differ"), "{report}");
+}
+
+#[test]
+fn replay_refuses_what_it_cannot_use() {
+    for bad in [
+        vec!["replay"],
+        vec!["replay", "no-such-log.jsonl"],
+        vec!["replay", "README.md"],
+        vec!["replay", LOG, "--n", "3"],
+        vec!["replay", LOG, "--question", "present:dog", "--paper-rules"],
+        vec!["replay", LOG, "--question", "map:no-such-map.toml"],
+    ] {
+        let out = smoothgate(&bad);
+        assert_eq!(code(&out), 2, "{bad:?}: {}", text(&out.stderr));
+        assert!(!out.stderr.is_empty() && out.stdout.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
+        .args(["certify", PICTURES, "--quiet", "--n", "12", "--n0", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+}
+
+#[test]
+fn one_picture_comes_from_standard_input() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
+        .args(["picture", "hash", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bytes = fs::read(Path::new(PICTURES).join("coffee.jpg")).unwrap();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let file = smoothgate(&["picture", "hash", &format!("{PICTURES}/coffee.jpg")]);
+    assert_eq!(text(&out.stdout)[..64], text(&file.stdout)[..64]);
+}

@@ -1,0 +1,436 @@
+//! The soundness contract of docs/design.md, line by line, at the level of the pipeline.
+//!
+//! Line 7 is a property of the statistics and is tested beside them, as is most of line 5; line 10 is tested with `verify`.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use proptest::prelude::*;
+use smoothgate::certificate::{Certificate, Outcome as End};
+use smoothgate::denoisers::{Batch, DenoiseError, Denoiser, DenoiserHandle, Id};
+use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Memory, Settled};
+use smoothgate::noise::{Grid, NoiseLaw, draw};
+use smoothgate::picture::{Encoder, noisy_planes, planes};
+use smoothgate::providers::{
+    Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, OutcomeClass, Unrecorded,
+};
+use smoothgate::stats::{Decision, LabelRule, Method, Vote};
+use support::*;
+
+/// A denoiser that does nothing and remembers what it was given.
+struct Spy {
+    id: Id,
+    seen: Arc<Mutex<Vec<f32>>>,
+}
+
+impl Denoiser for Spy {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn denoise(&mut self, batch: Batch, _: f64) -> Result<Batch, DenoiseError> {
+        self.seen.lock().unwrap().extend_from_slice(batch.data());
+        Ok(batch)
+    }
+}
+
+#[test]
+fn contract_01_noise_is_added_on_the_pixel_grid_and_not_clipped_before_the_denoiser() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let spy = Spy { id: Id::new("spy", blake3::hash(b"spy")), seen: Arc::clone(&seen) };
+    let endpoint = Scripted::at_once(|_| label("a"));
+    let mut settings = settings();
+    settings.method = Method::Fixed { n: 12, rival_share: None };
+    let engine = Engine::new(endpoint.clone(), DenoiserHandle::spawn(Box::new(spy)).unwrap(), settings);
+    let image = picture(12, 10);
+    runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
+
+    let seen = seen.lock().unwrap();
+    assert!(
+        seen.iter().any(|&v| v < 0.0) && seen.iter().any(|&v| v > 1.0),
+        "noise was clipped before the denoiser"
+    );
+    let off_grid =
+        seen.iter().filter(|&&v| (f64::from(v) * 255.0 - (f64::from(v) * 255.0).round()).abs() > 1e-3);
+    assert_eq!(off_grid.count(), 0, "values off the 8-bit grid");
+    // The first copy is the picture plus draw 0, in integers.
+    let law = NoiseLaw::new(0.25, Grid::Levels8).unwrap();
+    let mut noise = vec![0; image.values()];
+    draw(&law, &seed(), 0, &mut noise);
+    let mut expected = vec![0.0; image.values()];
+    noisy_planes(&image, &noise, &mut expected).unwrap();
+    assert_eq!(seen[..expected.len()], expected[..]);
+    let clean = planes(&image);
+    let difference: Vec<i32> =
+        expected.iter().zip(&clean).map(|(noisy, x)| ((noisy - x) * 255.0).round() as i32).collect();
+    let (mut a, mut b) = (difference, noise);
+    a.sort_unstable();
+    b.sort_unstable();
+    assert_eq!(a, b, "the noise that arrives is the noise that was drawn");
+}
+
+#[test]
+fn contract_02_a_copy_depends_on_seed_and_index_alone() {
+    let copies = |batch, concurrency, fast_first: bool| {
+        let endpoint = Scripted::new(move |draw| {
+            let delay = if fast_first { draw } else { 40 - draw.min(40) };
+            (label(if draw % 7 == 3 { "b" } else { "a" }), Duration::from_millis(delay / 8))
+        });
+        let mut settings = settings();
+        (settings.batch, settings.concurrency) = (batch, concurrency);
+        let evidence = gather(endpoint.clone(), settings).unwrap();
+        let sent = endpoint.sent.lock().unwrap();
+        let bytes: Vec<_> = sent.iter().map(|(&draw, copies)| (draw, copies[0].bytes.clone())).collect();
+        (bytes, evidence.votes, evidence.copies, evidence.decision)
+    };
+    let reference = copies(16, 32, true);
+    assert_eq!(reference.0.len(), 120);
+    for (batch, concurrency, order) in [(1, 1, true), (7, 3, false), (120, 120, false), (16, 32, false)] {
+        assert!(copies(batch, concurrency, order) == reference, "batch {batch}, {concurrency} in flight");
+    }
+}
+
+#[test]
+fn contract_02_fresh_seeds_differ() {
+    use smoothgate::noise::Seed;
+    assert_ne!(Seed::fresh().unwrap(), Seed::fresh().unwrap());
+}
+
+/// Ends that are not answers, one of each class that a single draw can end with.
+fn failures() -> Vec<Outcome> {
+    let reason = || "as scripted".to_owned();
+    vec![
+        Outcome::Refused { reason: reason() },
+        Outcome::BadPicture { reason: reason() },
+        Outcome::Throttled { retry_after: None, reason: reason() },
+        Outcome::Transient { reason: reason() },
+        Outcome::Malformed { reason: reason() },
+        Outcome::Unusable { reason: reason() },
+    ]
+}
+
+#[test]
+fn contract_03_every_draw_has_one_vote_and_a_failure_votes_against_every_label() {
+    // Without the failures, 100 of 100 estimation votes agree. With ten of them failed, 90 of 100 do: not 90 of 90.
+    for failure in failures() {
+        let class = failure.class();
+        let endpoint =
+            Scripted::at_once(
+                move |draw| if draw >= 20 && draw % 10 == 0 { failure.clone() } else { label("a") },
+            );
+        let evidence = gather(endpoint.clone(), settings()).unwrap();
+        assert_eq!(evidence.votes.len(), 120, "{class}");
+        assert_eq!(evidence.failed_votes(), 10, "{class}");
+        assert_eq!(endpoint.calls(), 120, "{class}: a failed draw must not be replaced by another");
+        let Decision::Certified(claim) = evidence.decision else {
+            panic!("{class}: {:?}", evidence.decision)
+        };
+        let bound = smoothgate::stats::cp_lower(90, 100, 0.001).unwrap();
+        assert!((claim.p_lower.unwrap() - bound).abs() < 1e-5, "{class}: {claim:?}");
+    }
+}
+
+#[test]
+fn contract_03_an_empty_answer_is_an_answer_without_a_label() {
+    let endpoint =
+        Scripted::at_once(
+            |draw| if draw % 4 == 0 { Outcome::Answered(Answer::default()) } else { label("a") },
+        );
+    let evidence = gather(endpoint, settings()).unwrap();
+    assert_eq!(evidence.votes[0], Vote::NoLabel);
+    assert_eq!(evidence.failed_votes(), 0);
+    assert_eq!(evidence.counts(), [("a", 90)]);
+    // Nothing but empty answers certifies nothing: "no label" is never a label.
+    let empty = Scripted::at_once(|_| Outcome::Answered(Answer::default()));
+    let evidence = gather(empty, settings()).unwrap();
+    assert!(matches!(evidence.decision, Decision::Abstained(_)));
+}
+
+#[test]
+fn contract_04_votes_count_in_index_order_whatever_order_answers_come_in() {
+    // Label "a" answers fast, dissent slowly. Counting arrivals would see 100 times "a" first.
+    let endpoint = Scripted::new(|draw| {
+        if draw % 3 == 0 { (label("b"), Duration::from_millis(30)) } else { (label("a"), Duration::ZERO) }
+    });
+    let mut settings = settings();
+    (settings.concurrency, settings.batch) = (120, 120);
+    let evidence = gather(endpoint.clone(), settings.clone()).unwrap();
+    let order = endpoint.order.lock().unwrap().clone();
+    assert!(!order.is_sorted(), "the script did not bring answers out of order");
+    for (index, vote) in evidence.votes.iter().enumerate() {
+        let expected = evidence.classes.spelling(match vote {
+            Vote::For(class) => *class,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(expected, Some(if index % 3 == 0 { "b" } else { "a" }), "vote {index}");
+    }
+    // And the decision is that of the same votes one by one.
+    let one_by_one =
+        gather(Scripted::at_once(|draw| label(if draw % 3 == 0 { "b" } else { "a" })), support::settings())
+            .unwrap();
+    assert_eq!(evidence.decision, one_by_one.decision);
+    assert_eq!(evidence.votes, one_by_one.votes);
+}
+
+#[test]
+fn contract_05_a_label_chosen_from_the_votes_is_paid_for_and_a_fixed_one_is_not() {
+    // 70 of 100 answers hold nothing but "a". Asked which label is first, the test pays for having chosen it; asked
+    // whether "a" is present, it has nothing to pay for.
+    let script = |draw: u64| if draw % 10 < 7 { label("A") } else { label("b") };
+    let ask = |question: &str| {
+        let mut settings = settings();
+        settings.method = Method::Fixed { n: 100, rival_share: None };
+        settings.question = question.parse().unwrap();
+        gather(Scripted::at_once(script), settings).unwrap()
+    };
+    let (chosen, fixed, absent) = (ask("top1"), ask("present:a"), ask("absent:b"));
+    assert_eq!(chosen.plan.label, LabelRule::Leader);
+    let p_lower = |evidence: &Evidence| evidence.decision.certified().unwrap().p_lower.unwrap();
+    for (evidence, name) in [(&fixed, "a"), (&absent, "absent:b")] {
+        assert_eq!(evidence.plan.label, LabelRule::Fixed, "{name}");
+        assert_eq!(evidence.classes.spellings(), [name]);
+        let bound = smoothgate::stats::cp_lower(70, 100, evidence.plan.alpha).unwrap();
+        assert!((p_lower(evidence) - bound).abs() < 1e-9, "{name}: {} {bound}", p_lower(evidence));
+        assert!(p_lower(&chosen) < p_lower(evidence) - 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn contract_05_a_fixed_label_is_not_exchanged_for_the_one_that_leads() {
+    // "b" is in three answers of ten. The label was fixed: that it is absent must not be certified in its place.
+    let script = |draw: u64| if draw % 10 < 7 { label("a") } else { label("b") };
+    for method in [Method::Cohen { n0: 20, n: 100 }, Method::Fixed { n: 100, rival_share: None }] {
+        let mut settings = settings();
+        settings.question = "present:b".parse().unwrap();
+        settings.method = method;
+        let evidence = gather(Scripted::at_once(script), settings).unwrap();
+        assert!(matches!(evidence.decision, Decision::Abstained(_)), "{:?}", evidence.decision);
+        assert_eq!(evidence.classes.spellings(), ["b"]);
+    }
+}
+
+#[test]
+fn contract_06_alpha_covers_the_sampler_too() {
+    let image = picture(64, 64);
+    let engine = Engine::new(Scripted::at_once(|_| label("a")), denoiser("none"), settings());
+    let test = engine.test_for(&image).unwrap();
+    let law = NoiseLaw::new(0.25, image.grid()).unwrap();
+    let sampler = law.tv_bound() * image.values() as f64 * test.max_votes() as f64;
+    assert!(sampler > 0.0);
+    assert!(
+        test.plan().alpha + sampler <= engine.settings().alpha.get(),
+        "{} + {sampler}",
+        test.plan().alpha
+    );
+    assert!(test.plan().alpha > 0.99 * engine.settings().alpha.get(), "the sampler takes too much");
+}
+
+#[test]
+fn contract_06_an_alpha_below_the_samplers_error_is_refused() {
+    let mut settings = settings();
+    settings.alpha = smoothgate::units::Alpha::new(1e-12).unwrap();
+    settings.method = Method::Cohen { n0: 20, n: 1000 };
+    let endpoint = Scripted::at_once(|_| label("a"));
+    let engine = Engine::new(endpoint.clone(), denoiser("none"), settings);
+    let error =
+        runtime().block_on(engine.gather(picture(512, 512), seed(), &Forgetful, &|_| {})).unwrap_err();
+    assert!(matches!(error, EngineError::TooFine { .. }), "{error}");
+    assert_eq!(endpoint.calls(), 0);
+}
+
+#[test]
+fn contract_08_another_model_version_stops_the_certificate() {
+    let from = |version: Option<&str>| {
+        Outcome::Answered(Answer { model_version: version.map(Into::into), ..Answer::of([("a", 0.9)]) })
+    };
+    for (before, after) in [(Some("6.1"), Some("7.0")), (Some("6.1"), None), (None, Some("7.0"))] {
+        let (first, then) = (from(before), from(after));
+        let endpoint = Scripted::at_once(move |draw| if draw < 57 { first.clone() } else { then.clone() });
+        match gather(endpoint, settings()).unwrap_err() {
+            EngineError::ModelChanged { vote: 57, .. } => {}
+            other => panic!("{before:?} to {after:?}: {other}"),
+        }
+    }
+    let same = from(Some("6.1"));
+    let evidence = gather(Scripted::at_once(move |_| same.clone()), settings()).unwrap();
+    assert_eq!(evidence.model_versions, ["6.1"]);
+}
+
+#[test]
+fn contract_08_credentials_or_quota_stop_the_run_without_a_vote() {
+    for outcome in [
+        Outcome::Auth { reason: "no".into() },
+        Outcome::QuotaSpent { reason: "spent".into() },
+        Outcome::Misconfigured { reason: "no such model".into() },
+    ] {
+        let class = outcome.class();
+        let endpoint = Scripted::at_once(move |draw| if draw == 5 { outcome.clone() } else { label("a") });
+        match gather(endpoint, settings()).unwrap_err() {
+            EngineError::Stopped { class: stopped, .. } => assert_eq!(stopped, class),
+            other => panic!("{other}"),
+        }
+        assert!(matches!(class, OutcomeClass::Auth | OutcomeClass::QuotaSpent | OutcomeClass::Misconfigured));
+    }
+}
+
+#[test]
+fn contract_09_a_reply_from_a_cache_is_a_failed_vote() {
+    let cached = Outcome::Answered(Answer { from_cache: true, ..Answer::of([("a", 0.9)]) });
+    let endpoint = Scripted::at_once(move |draw| if draw == 30 { cached.clone() } else { label("a") });
+    let evidence = gather(endpoint, settings()).unwrap();
+    assert_eq!(evidence.votes[30], Vote::Failed);
+    assert_eq!(evidence.failed_votes(), 1);
+}
+
+/// A memory in a map.
+#[derive(Default)]
+struct Remembering(Mutex<HashMap<u64, Settled>>);
+
+impl Journal for Remembering {
+    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
+        Unrecorded.open(attempt)
+    }
+
+    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
+        Unrecorded.close(id, end)
+    }
+}
+
+impl Memory for Remembering {
+    fn recall(&self, draw: u64) -> Option<Settled> {
+        self.0.lock().unwrap().get(&draw).cloned()
+    }
+
+    fn settle<'a>(&'a self, draw: u64, settled: &'a Settled) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            let before = self.0.lock().unwrap().insert(draw, settled.clone());
+            assert!(before.is_none(), "draw {draw} was settled twice");
+            Ok(())
+        })
+    }
+
+    fn as_journal(&self) -> &dyn Journal {
+        self
+    }
+}
+
+#[test]
+fn contract_09_a_stored_answer_is_the_same_draw_and_is_not_asked_again() {
+    let script = |draw: u64| label(if draw % 9 == 4 { "b" } else { "a" });
+    let memory = Remembering::default();
+    let engine = |endpoint| Engine::new(endpoint, denoiser("none"), settings());
+    let first = Scripted::at_once(script);
+    let whole =
+        runtime().block_on(engine(first.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
+    assert_eq!(first.calls(), 120);
+
+    // Forget some: only those are asked again, and the evidence is the same to the byte.
+    let forgotten: Vec<u64> = vec![0, 3, 19, 20, 64, 119];
+    memory.0.lock().unwrap().retain(|draw, _| !forgotten.contains(draw));
+    let second = Scripted::at_once(script);
+    let again =
+        runtime().block_on(engine(second.clone()).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
+    let asked: Vec<u64> = second.sent.lock().unwrap().keys().copied().collect();
+    assert_eq!(asked, forgotten);
+    assert_eq!((&again.votes, again.copies, again.decision), (&whole.votes, whole.copies, whole.decision));
+    assert_eq!(again.calls, 6);
+
+    // Nothing forgotten: nothing is asked.
+    let third = Scripted::at_once(|_| panic!("asked about a stored draw"));
+    let stored = runtime().block_on(engine(third).gather(picture(12, 10), seed(), &memory, &|_| {})).unwrap();
+    assert_eq!((stored.calls, stored.votes), (0, whole.votes));
+}
+
+#[test]
+fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
+    let image = picture(12, 10);
+    for (script, end) in [("a", End::Certified), ("", End::Abstained)] {
+        let endpoint =
+            Scripted::at_once(move |draw| label(if script.is_empty() && draw % 2 == 0 { "x" } else { "a" }));
+        let engine = Engine::new(endpoint, denoiser("none"), settings());
+        let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
+        let certificate = Certificate::new(&engine, &image, seed(), &evidence);
+        assert_eq!(certificate.outcome, end);
+        let statement = &certificate.statement;
+        assert!(statement.contains("smoothed pipeline"), "{statement}");
+        if end == End::Certified {
+            assert!(statement.contains("probability at least 0.999"), "{statement}");
+            assert!(statement.contains("not about a single call to the provider"), "{statement}");
+            assert!(statement.contains("units of [0, 1] pixel values"), "{statement}");
+        } else {
+            assert!(statement.starts_with("Nothing is claimed"), "{statement}");
+        }
+    }
+}
+
+#[test]
+fn contract_12_no_more_calls_than_the_test_can_need() {
+    // Half the votes dissent: the test gives up as soon as no continuation can certify, and has paid for nothing more.
+    let endpoint =
+        Scripted::new(|draw| (label(if draw % 2 == 0 { "a" } else { "b" }), Duration::from_millis(2)));
+    let evidence = gather(endpoint.clone(), settings()).unwrap();
+    assert!(matches!(evidence.decision, Decision::Abstained(_)));
+    assert!(evidence.votes.len() < 120, "{} votes", evidence.votes.len());
+    assert_eq!(endpoint.calls(), evidence.votes.len());
+    assert_eq!(evidence.calls, evidence.votes.len() as u64);
+}
+
+#[test]
+fn limits_are_checked_before_anything_is_paid() {
+    let endpoint = Scripted::at_once(|_| label("a"));
+    let engine = Engine::new(endpoint.clone(), denoiser("none"), settings());
+    let wide = picture(16_385, 1);
+    let error = runtime().block_on(engine.gather(wide, seed(), &Forgetful, &|_| {})).unwrap_err();
+    assert!(matches!(error, EngineError::Unacceptable { .. }), "{error}");
+    assert_eq!(endpoint.calls(), 0);
+}
+
+#[test]
+fn jpeg_copies_are_deterministic_too() {
+    let run = |batch| {
+        let mut settings = settings();
+        settings.encoder = Encoder::Jpeg(80);
+        settings.batch = batch;
+        gather(Scripted::at_once(|_| label("a")), settings).unwrap().copies
+    };
+    assert_eq!(run(1), run(16));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Whatever the answers and failures, the pipeline's decision is that of the test fed with the same votes.
+    #[test]
+    fn the_pipeline_adds_nothing_to_the_votes(ends in prop::collection::vec(0u8..6, 120), batch in 1usize..40) {
+        let script = ends.clone();
+        let endpoint = Scripted::new(move |draw| {
+            let outcome = match script[draw as usize] {
+                0 => Outcome::Transient { reason: "as scripted".into() },
+                1 => Outcome::Answered(Answer::default()),
+                2 => label("b"),
+                _ => label("a"),
+            };
+            (outcome, Duration::from_micros(u64::from(script[draw as usize]) * 300))
+        });
+        let mut settings = settings();
+        settings.batch = batch;
+        let engine = Engine::new(endpoint.clone(), denoiser("none"), settings);
+        let image = picture(5, 4);
+        let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
+        let mut run = engine.test_for(&image).unwrap().start(None).unwrap();
+        let mut used = 0;
+        for &vote in &evidence.votes {
+            prop_assert!(!run.decision().is_final());
+            run.push(vote);
+            used += 1;
+        }
+        prop_assert!(run.decision().is_final());
+        prop_assert_eq!(run.decision(), evidence.decision);
+        prop_assert_eq!(endpoint.calls(), used);
+    }
+}
