@@ -23,6 +23,9 @@ const SUM_ERROR: f64 = 1e-10;
 /// Null distributions at which a two-class table is checked.
 pub(crate) const CORNERS: usize = 128;
 
+/// The finest grid of null distributions that can be asked for.
+const MOST_CORNERS: usize = 65536;
+
 /// The probability that a one-bound table ever certifies a label of probability τ.
 ///
 /// That is its error for a label fixed in advance: a label of lower probability is certified less often,
@@ -100,13 +103,17 @@ fn hit_probability(p: f64, certify_at: &[usize]) -> f64 {
 ///
 /// # Errors
 /// [`StatsError::Table`] if the region is empty or no down-set, [`StatsError::OutOfRange`] for a gap that is
-/// not positive.
+/// not positive, [`StatsError::Parameter`] for no corners or more than 65536.
 pub fn verify_two_class_table(
     gap: f64,
     certify_at: &[Vec<usize>],
     corners: usize,
 ) -> Result<f64, StatsError> {
     check("gap", gap, gap > 0.0 && gap <= 16.0, "above 0 and at most 16")?;
+    // Without corners nothing would be checked, and the largest of no errors is 0.
+    if corners == 0 || corners > MOST_CORNERS {
+        return Err(StatsError::Parameter { name: "corners", value: corners, range: "between 1 and 65536" });
+    }
     check_down_set(certify_at)?;
     check_horizon(certify_at.iter().flatten().copied().max(), MOST_VOTES)?;
     let errors = null_corners(gap, corners);

@@ -32,6 +32,18 @@ static TESTS: LazyLock<Vec<Test>> = LazyLock::new(|| {
     methods.into_iter().map(|method| Test::new(plan(LabelRule::Leader, 0.01, method)).unwrap()).collect()
 });
 
+const RUNGS: [f64; 3] = [0.05, 0.1, 0.2];
+
+/// A ladder of each kind, with a test for each of its rungs alone.
+static LADDERS: LazyLock<Vec<(Test, Vec<Test>)>> = LazyLock::new(|| {
+    let kinds: [fn(Ladder) -> Method; 2] = [Method::Table, Method::Table1];
+    let test = |kind: fn(Ladder) -> Method, radii: &[f64]| {
+        let ladder = Ladder { radii: radii.to_vec(), n_max: 60, futility: 0.0 };
+        Test::new(plan(LabelRule::Fixed, 0.01, kind(ladder))).unwrap()
+    };
+    kinds.map(|kind| (test(kind, &RUNGS), RUNGS.iter().map(|&r| test(kind, &[r])).collect())).into()
+});
+
 /// Votes mostly for one of two classes, with agreement that ranges from none to all.
 fn any_votes() -> impl Strategy<Value = Vec<Vote>> {
     let vote = |agreement: u32| {
@@ -191,16 +203,13 @@ proptest! {
 
     #[test]
     fn a_ladder_certifies_no_less_than_any_of_its_rungs_below_a_gap(votes in any_votes()) {
-        let radii = [0.05, 0.1, 0.2];
-        let test = |radii: &[f64]| {
-            let ladder = Ladder { radii: radii.to_vec(), n_max: 60, futility: 0.0 };
-            Test::new(plan(LabelRule::Fixed, 0.01, Method::Table1(ladder))).unwrap()
-        };
-        let (ladder, _) = decide(&test(&radii), &votes, Some(0));
-        let rungs: Vec<bool> = radii.iter().map(|&r| decide(&test(&[r]), &votes, Some(0)).0.certified().is_some()).collect();
-        let climbed = rungs.iter().take_while(|&&passed| passed).count();
-        let expected = if climbed == 0 { -1.0 } else { radii[climbed - 1] };
-        prop_assert!((radius(ladder) - expected).abs() < 1e-9, "{:?}, not {}", ladder, expected);
+        for (whole, rungs) in LADDERS.iter() {
+            let (ladder, _) = decide(whole, &votes, Some(0));
+            let passed = |rung: &&Test| decide(rung, &votes, Some(0)).0.certified().is_some();
+            let climbed = rungs.iter().take_while(passed).count();
+            let expected = if climbed == 0 { -1.0 } else { RUNGS[climbed - 1] };
+            prop_assert!((radius(ladder) - expected).abs() < 1e-9, "{:?}, not {}", ladder, expected);
+        }
     }
 }
 

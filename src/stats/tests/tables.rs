@@ -204,6 +204,7 @@ fn tables_certifying_one_vote_too_early_are_refused() {
 fn a_region_that_is_no_down_set_is_refused() {
     let good = vec![vec![46], vec![48, 64]];
     assert!(verify_two_class_table(2.0, &good, 128).is_ok());
+    assert!(matches!(verify_two_class_table(2.0, &good, 0), Err(StatsError::Parameter { .. })));
     for bad in [
         vec![vec![46], vec![45, 64]],
         vec![vec![46], vec![0, 64]],
