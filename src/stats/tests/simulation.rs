@@ -2,7 +2,6 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
 use crate::stats::*;
 
@@ -11,7 +10,7 @@ use crate::stats::*;
 pub(super) struct Law {
     /// Probabilities of classes 0, 1, …; what is missing to 1 is for answers that all differ.
     pub(super) classes: Vec<f64>,
-    /// The probability that an answer other than class 0 is lost.
+    /// The probability that an answer other than class 0 is lost for good, all retries included.
     pub(super) lost: f64,
 }
 
@@ -31,7 +30,7 @@ impl Law {
         Self { lost, ..self }
     }
 
-    /// The votes of run `run`.
+    /// The answers of run `run`, as votes, none of them lost.
     pub(super) fn votes(&self, seed: u64, run: u64) -> Votes<'_> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(run);
@@ -72,8 +71,7 @@ impl Iterator for Votes<'_> {
             self.others += 1;
             self.others
         });
-        let lost = class != 0 && self.law.lost > 0.0 && self.rng.random::<f64>() < self.law.lost;
-        Some(if lost { Vote::Failed } else { Vote::For(class) })
+        Some(Vote::For(class))
     }
 }
 
@@ -104,15 +102,6 @@ pub(super) fn is_false(test: &Test, certified: &Certified, law: &Law) -> bool {
             _ => certified.radius > 0.5 * test.plan().sigma * (normal_quantile(p) - normal_quantile(rival)),
         },
     }
-}
-
-/// The share of `runs` runs of a test on a law that end in a false certificate.
-pub(super) fn false_share(test: &Test, label: Option<usize>, law: &Law, runs: u64) -> f64 {
-    let wrong = |&run: &u64| {
-        let decision = decide(test, label, law.votes(1, run));
-        decision.certified().is_some_and(|certified| is_false(test, certified, law))
-    };
-    (0..runs).into_par_iter().filter(wrong).count() as f64 / runs as f64
 }
 
 /// What a share of α may come to in a simulation of so many runs: four standard errors above.
