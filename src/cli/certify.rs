@@ -11,9 +11,10 @@ use smoothgate_providers::{Fault, Price};
 use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
-use super::options::{DenoiserOptions, ProviderName, SizeOptions, TestName};
+use super::options::{DenoiserOptions, ProviderName, SizeOptions};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
+use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
 use crate::certificate::{Certificate, Outcome};
 use crate::engine::{Engine, EngineError, Forgetful, Settings};
@@ -21,6 +22,7 @@ use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
 use crate::stats::Method;
+use crate::tables::TableCache;
 use crate::units::{Alpha, Sigma};
 
 /// Options of `certify`.
@@ -28,16 +30,8 @@ use crate::units::{Alpha, Sigma};
 pub(super) struct Args {
     #[command(flatten)]
     shared: Shared,
-    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
-    /// all N votes for both
-    #[arg(long, default_value = "cohen")]
-    test: TestName,
-    /// Selection votes of `cohen`
-    #[arg(long, default_value_t = 20)]
-    n0: usize,
-    /// Estimation votes
-    #[arg(long, default_value_t = 100)]
-    n: usize,
+    #[command(flatten)]
+    test: TestOptions,
 }
 
 /// Options of `predict`.
@@ -105,7 +99,9 @@ struct Shared {
 }
 
 pub(super) fn run(args: Args) -> Ended {
-    let method = args.test.method(args.n0, args.n);
+    let Shared { sigma, alpha, ref question, .. } = args.shared;
+    let about = About { label: question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+    let method = args.test.only_method(about).map_err(Failure::usage)?;
     start(args.shared, method)
 }
 
@@ -143,7 +139,7 @@ async fn certify(args: Shared, method: Method) -> Ended {
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
     }
-    let engine = Engine::new(endpoint, denoiser, settings);
+    let engine = Engine::new(endpoint, denoiser, settings).with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, inputs.len()));

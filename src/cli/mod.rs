@@ -13,6 +13,7 @@ mod progress;
 mod radius;
 mod replay;
 mod report;
+mod test_options;
 
 use std::process::ExitCode;
 

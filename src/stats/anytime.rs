@@ -124,7 +124,12 @@ impl Anytime {
         }
         let reaches = |n: usize| self.bounds(n, 0, n).is_some_and(|bounds| bounds.radius > 0.0);
         let needed = super::bounds::first_count(self.n_max + 1, self.n_max + 4096, reaches);
-        Err(StatsError::Infeasible { claim: "any radius".to_owned(), votes: self.n_max, needed })
+        Err(StatsError::Infeasible {
+            claim: "any radius".to_owned(),
+            votes: self.n_max,
+            needed,
+            largest: None,
+        })
     }
 
     /// The largest radius that the votes can give, by unanimity; rounded down.

@@ -42,8 +42,9 @@ pub enum StatsError {
     },
     /// Even unanimous votes could not certify. Refused before anything is paid.
     #[error(
-        "{votes} votes can never certify {claim} at this alpha, even if all agree: at least {needed} are needed; \
-         raise the number of votes, raise alpha or ask for a smaller radius"
+        "{votes} votes can never certify {claim} at this alpha, even if all agree: at least {needed} are needed{}; \
+         raise the number of votes, raise alpha or ask for a smaller radius",
+        reach(*largest)
     )]
     Infeasible {
         /// What was to be certified, in words.
@@ -52,6 +53,8 @@ pub enum StatsError {
         votes: usize,
         /// The fewest votes with which the same claim can be certified.
         needed: usize,
+        /// Where a radius was asked for, the largest that this many votes can certify, in the unit of σ; 0 for none.
+        largest: Option<f64>,
     },
     /// A test whose level pays only for a label fixed in advance was started without one.
     #[error(
@@ -84,6 +87,15 @@ pub enum StatsError {
          with one bound"
     )]
     NotExclusive,
+}
+
+/// The part of a message that says what would do.
+fn reach(largest: Option<f64>) -> String {
+    match largest {
+        Some(radius) if radius > 0.0 => format!(", and the largest radius within reach is {radius:.4}"),
+        Some(_) => ", and no radius is within reach".to_owned(),
+        None => String::new(),
+    }
 }
 
 /// `value` if it is a probability strictly inside (0, 1), as every level must be.

@@ -99,7 +99,12 @@ impl FixedSize {
         if reach.least.is_empty() {
             // The level is at least 5e-324 < 2⁻¹⁰⁷⁴, so a few more unanimous votes than that always certify.
             let needed = first_count(votes + 1, votes + 2048, |n| criterion.prove(n, 0, n).is_some());
-            return Err(StatsError::Infeasible { claim: "any label".to_owned(), votes, needed });
+            return Err(StatsError::Infeasible {
+                claim: "any label".to_owned(),
+                votes,
+                needed,
+                largest: None,
+            });
         }
         Ok(Self { stops_when_won: criterion.claim == Claim::MostLikely, criterion, selection, reach })
     }

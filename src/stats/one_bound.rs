@@ -95,7 +95,12 @@ impl OneBoundTable {
         let certify_at = certify_at(tau, &spending, n_max);
         if certify_at.is_empty() {
             let claim = format!("that the label has probability {tau:.6} or more");
-            return Err(StatsError::Infeasible { claim, votes: n_max, needed: spending.fewest_votes(tau) });
+            return Err(StatsError::Infeasible {
+                claim,
+                votes: n_max,
+                needed: spending.fewest_votes(tau),
+                largest: None,
+            });
         }
         let mut table = Self { tau, n_max, certify_at, futile_at: Vec::new() };
         if futility > 0.0 {
@@ -170,6 +175,13 @@ impl OneBoundTable {
             }
         }
         result
+    }
+
+    /// Whether the futility rule has the shape that the count of needed votes relies on, and never gives up on votes that
+    /// all agree.
+    pub(crate) fn futility_is_sane(&self) -> bool {
+        let rises = self.futile_at.windows(2).all(|pair| pair[0] <= pair[1]);
+        rises && self.futile_at.iter().enumerate().all(|(agree, &at)| at > agree)
     }
 
     fn over(&self, t: usize, agree: usize) -> bool {

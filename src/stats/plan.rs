@@ -107,6 +107,11 @@ impl Ladder {
 }
 
 impl Method {
+    /// Does the test go by tables, which take time to build?
+    pub fn has_tables(&self) -> bool {
+        matches!(self, Self::Table(_) | Self::Table1(_))
+    }
+
     /// The test's name on the command line and in certificates.
     pub fn name(&self) -> &'static str {
         match self {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::anytime::Anytime;
-use super::bounds::tau_for_radius;
+use super::bounds::{last_double, tau_for_radius};
 use super::criterion::{Claim, Criterion};
 use super::error::{StatsError, check};
 use super::fixed::FixedSize;
 use super::label::LabelRule;
-use super::one_bound::{OneBoundTable, Operating};
+use super::one_bound::{OneBoundTable, Operating, Spending};
 use super::plan::{Ladder, Method, Plan};
 use super::run::Run;
 use super::staircase::{Staircase, Tables};
@@ -211,13 +211,18 @@ fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
     if let Method::Table1(_) = plan.method {
         // Every rung has the level of the lowest, where a wrong leader would have to start.
         let level = plan.label.level(tau_for_radius(radii[0], plan.sigma)?, plan.alpha);
-        let build =
-            |&radius: &f64| OneBoundTable::build(tau_for_radius(radius, plan.sigma)?, level, n_max, futility);
+        let build = |&radius: &f64| {
+            OneBoundTable::build(tau_for_radius(radius, plan.sigma)?, level, n_max, futility)
+                .map_err(|error| out_of_reach(error, plan, radius, n_max))
+        };
         let tables = radii.iter().map(build).collect::<Result<_, _>>()?;
         return verified_staircase(plan, ladder, Tables::OneBound(tables));
     }
     let build = |level: f64| {
-        let table = |&radius: &f64| TwoClassTable::build(2.0 * radius / plan.sigma, level, n_max, futility);
+        let table = |&radius: &f64| {
+            TwoClassTable::build(2.0 * radius / plan.sigma, level, n_max, futility)
+                .map_err(|error| out_of_reach(error, plan, radius, n_max))
+        };
         radii.iter().map(table).collect::<Result<_, _>>().map(Tables::TwoClass)
     };
     match plan.label {
@@ -243,9 +248,27 @@ fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
     }
 }
 
+/// An infeasible table in terms of the plan: which radius, and the largest that its votes can reach.
+fn out_of_reach(error: StatsError, plan: &Plan, radius: f64, n_max: usize) -> StatsError {
+    let StatsError::Infeasible { votes, needed, .. } = error else { return error };
+    let reaches = |radius: f64| {
+        let Ok(tau) = tau_for_radius(radius, plan.sigma) else { return false };
+        let level = match plan.method {
+            Method::Table(_) if plan.label == LabelRule::Leader => LEADER_LEVEL * plan.alpha,
+            Method::Table(_) => plan.alpha,
+            _ => plan.label.level(tau, plan.alpha),
+        };
+        Spending::new(level, tau, n_max).fewest_votes(tau) <= n_max
+    };
+    let largest = if reaches(0.0) { last_double(0.0, MOST_SIGMAS * plan.sigma, reaches) } else { 0.0 };
+    let claim = format!("radius {radius} with sigma {}", plan.sigma);
+    StatsError::Infeasible { claim, votes, needed, largest: Some((largest * 1e4).floor() / 1e4) }
+}
+
 /// The ladder of these tables, after they were found to be those of the plan and to keep its α.
 fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Result<Design, StatsError> {
     let foreign = || StatsError::Table { fault: "it was made for another plan".to_owned() };
+    let hopeless = || StatsError::Table { fault: "its futility rule is none".to_owned() };
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * b.abs();
     let error = match (&mut tables, &plan.method) {
         (Tables::OneBound(tables), Method::Table1(_)) if tables.len() == ladder.radii.len() => {
@@ -256,6 +279,9 @@ fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Resul
                 }
                 table.tau = tau;
             }
+            if !tables.iter().all(OneBoundTable::futility_is_sane) {
+                return Err(hopeless());
+            }
             one_bound_error(tables, plan.label)?
         }
         (Tables::TwoClass(tables), Method::Table(_)) if tables.len() == ladder.radii.len() => {
@@ -265,6 +291,9 @@ fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Resul
                     return Err(foreign());
                 }
                 table.gap = gap;
+            }
+            if !tables.iter().all(TwoClassTable::futility_is_sane) {
+                return Err(hopeless());
             }
             two_class_error(tables, plan.label)?
         }

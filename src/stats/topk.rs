@@ -57,7 +57,12 @@ impl TopK {
             return Ok(test);
         }
         let needed = first_count(votes + 1, votes + 4096, |n| certifies(&sized(n)));
-        Err(StatsError::Infeasible { claim: format!("a label among the {k} most likely"), votes, needed })
+        Err(StatsError::Infeasible {
+            claim: format!("a label among the {k} most likely"),
+            votes,
+            needed,
+            largest: None,
+        })
     }
 
     fn lower(&self, agree: usize) -> f64 {

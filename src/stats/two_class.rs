@@ -60,6 +60,25 @@ impl TwoClassTable {
         states
     }
 
+    /// Whether the futility rule has the shape that the count of needed votes relies on, and never gives up on votes that
+    /// all agree.
+    pub(crate) fn futility_is_sane(&self) -> bool {
+        let rises = |row: &[usize]| row.windows(2).all(|pair| pair[0] <= pair[1]);
+        let below = |pair: &[Vec<usize>]| pair[0].iter().zip(&pair[1]).all(|(upper, lower)| upper <= lower);
+        let unanimous = self.go_on_from.first().and_then(|row| row.first()).is_none_or(|&from| from <= 1);
+        // A state without an entry is never given up, so a row ends where the states end that can certify.
+        let whole = self
+            .go_on_from
+            .iter()
+            .zip(&self.certify_at)
+            .all(|(from, at)| from.len() >= at.iter().take_while(|&&at| at > 0).count());
+        unanimous
+            && whole
+            && self.go_on_from.len() <= self.certify_at.len()
+            && self.go_on_from.iter().all(|row| rises(row))
+            && self.go_on_from.windows(2).all(below)
+    }
+
     fn certifying_vote(&self, dissent: usize, rival: usize) -> Option<usize> {
         let at = *self.certify_at.get(dissent)?.get(rival.min(dissent))?;
         (at > 0).then_some(at)

@@ -164,7 +164,12 @@ impl Builder {
         }
         if self.certify_at.is_empty() {
             let claim = format!("a gap of {:.6} sigma", 0.5 * self.gap);
-            return Err(StatsError::Infeasible { claim, votes: self.n_max, needed: self.fewest });
+            return Err(StatsError::Infeasible {
+                claim,
+                votes: self.n_max,
+                needed: self.fewest,
+                largest: None,
+            });
         }
         Ok(self.certify_at)
     }

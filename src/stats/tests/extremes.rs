@@ -194,6 +194,29 @@ fn plans_that_cannot_succeed_are_refused_with_what_would_do() {
     }
 }
 
+/// What a refusal says would do does, and a little more does not.
+#[test]
+fn a_refused_radius_comes_with_the_largest_within_reach() {
+    let kinds: [fn(Ladder) -> Method; 2] = [Method::Table, Method::Table1];
+    for (kind, label) in
+        kinds.into_iter().flat_map(|kind| [(kind, LabelRule::Fixed), (kind, LabelRule::Leader)])
+    {
+        let test = |radius| {
+            Test::new(Plan { sigma: 0.25, alpha: 0.001, label, method: kind(Ladder::new(vec![radius], 50)) })
+        };
+        let error = test(0.5).unwrap_err();
+        let StatsError::Infeasible { needed, largest: Some(largest), .. } = error else { panic!("{error}") };
+        assert!(needed > 300 && needed < 310, "{needed}");
+        assert!(test(largest).is_ok(), "{largest} is not within reach: {label:?}");
+        assert!(matches!(test(largest + 2e-4), Err(StatsError::Infeasible { .. })), "{largest} is too small");
+        let text = error.to_string();
+        assert!(
+            text.contains("radius 0.5 with sigma 0.25") && text.contains(&format!("{largest:.4}")),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn contract_05_a_test_for_a_fixed_label_does_not_start_without_one() {
     let method = Method::Fixed { n: 100, rival_share: None };
