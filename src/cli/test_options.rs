@@ -99,8 +99,9 @@ impl TestOptions {
             !tables || !self.radius.is_empty(),
             "the test `{name}` certifies radii: say which by `--radius R[,R2,...]`"
         );
-        if let Some(pair) = self.radius.windows(2).find(|pair| pair[0] >= pair[1]) {
-            bail!("`--radius` names {} before {}: write radii in rising order, each once", pair[0], pair[1]);
+        let falls = |pair: &&[Radius]| !pair.is_sorted_by(|a, b| a < b);
+        if let Some([lower, upper]) = self.radius.windows(2).find(falls) {
+            bail!("`--radius` names {lower} before {upper}: write radii in rising order, each once");
         }
         Ok(())
     }
@@ -157,5 +158,100 @@ impl TestOptions {
     pub(super) fn only_method(&self, about: About) -> anyhow::Result<Method> {
         self.check()?;
         self.method(about).context("the test cannot work")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::stats::{Plan, Test};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        test: TestOptions,
+    }
+
+    fn about(label: LabelRule) -> About {
+        About { label, sigma: 0.25, alpha: Alpha::FIELD, recorded: None }
+    }
+
+    fn parse(line: &str) -> TestOptions {
+        Line::try_parse_from(["smoothgate"].into_iter().chain(line.split_whitespace())).unwrap().test
+    }
+
+    fn method(line: &str, label: LabelRule) -> Method {
+        parse(line).only_method(about(label)).unwrap()
+    }
+
+    #[test]
+    fn a_radius_asks_for_a_table_that_suits_the_label() {
+        let ladder = Ladder::new(vec![0.1, 0.25], 120);
+        assert_eq!(method("--radius 0.1,0.25", LabelRule::Leader), Method::Table(ladder.clone()));
+        assert_eq!(method("--radius 0.1,0.25", LabelRule::Fixed), Method::Table1(ladder.clone()));
+        assert_eq!(method("--radius 0.1,0.25 --test table1", LabelRule::Leader), Method::Table1(ladder));
+        let zero = Method::Table1(Ladder::new(vec![0.0], 30));
+        assert_eq!(method("--radius 0", LabelRule::Leader), zero);
+        let long = Method::Table1(Ladder::new(vec![0.25], 5000));
+        assert_eq!(method("--radius 0.25 --n-max 5000", LabelRule::Leader), long);
+    }
+
+    #[test]
+    fn without_a_radius_the_test_is_that_of_the_field() {
+        assert_eq!(method("", LabelRule::Leader), Method::Cohen { n0: 20, n: 100 });
+        assert_eq!(method("--n 50 --n0 5", LabelRule::Leader), Method::Cohen { n0: 5, n: 50 });
+        assert_eq!(method("--test fixed", LabelRule::Leader), Method::Fixed { n: 100, rival_share: None });
+        let recorded = About { recorded: Some((100, 1000)), ..about(LabelRule::Leader) };
+        let of = |line: &str| parse(line).method(recorded).unwrap();
+        assert_eq!(of(""), Method::Cohen { n0: 100, n: 1000 });
+        assert_eq!(of("--test fixed"), Method::Fixed { n: 1100, rival_share: None });
+        assert!(matches!(of("--test anytime"), Method::Anytime { n_max: 1100, .. }));
+        assert_eq!(of("--radius 0.25"), Method::Table(Ladder::new(vec![0.25], 120)));
+        let short = About { recorded: Some((20, 70)), ..recorded };
+        let shorter = parse("--radius 0.25").method(short).unwrap();
+        assert_eq!(shorter, Method::Table(Ladder::new(vec![0.25], 90)));
+    }
+
+    #[test]
+    fn anytime_takes_its_numbers() {
+        let anytime = method("--test anytime --n-max 400 --max-radius-gain 0.02", LabelRule::Fixed);
+        let expected = Method::Anytime { n_max: 400, every: 25, gain: 0.02, n_min: 0, rival_share: None };
+        assert_eq!(anytime, expected);
+        assert!(matches!(
+            method("--test anytime", LabelRule::Leader),
+            Method::Anytime { rival_share: Some(_), .. }
+        ));
+    }
+
+    #[test]
+    fn contradictions_are_refused_by_name() {
+        for (line, names) in [
+            ("--test table", "--radius R"),
+            ("--test cohen --radius 0.1", "--radius"),
+            ("--test fixed --n0 3", "--n0"),
+            ("--radius 0.25 --n 100", "--n"),
+            ("--n-max 100", "--n-max"),
+            ("--radius 0.25 --max-radius-gain 0.1", "--max-radius-gain"),
+            ("--radius 0.25,0.1", "rising"),
+            ("--radius 0.1,0.1", "rising"),
+        ] {
+            let error = parse(line).check().unwrap_err().to_string();
+            assert!(error.contains(names), "{line}: {error}");
+        }
+        let bad = ["--radius", "-1"];
+        assert!(Line::try_parse_from(["smoothgate"].into_iter().chain(bad)).is_err());
+    }
+
+    #[test]
+    fn every_usual_radius_has_a_test_that_can_certify_it() {
+        for radius in ["0", "0.01", "0.05", "0.1", "0.25", "0.4", "1", "1.5"] {
+            for label in [LabelRule::Fixed, LabelRule::Leader] {
+                let line = format!("--radius {radius} --test table1");
+                let plan = Plan { sigma: 0.25, alpha: 0.001, label, method: method(&line, label) };
+                assert!(Test::new(plan).is_ok(), "{radius} {label:?}");
+            }
+        }
     }
 }

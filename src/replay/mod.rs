@@ -35,8 +35,7 @@ use crate::units::Alpha;
 pub enum Asked {
     /// The same question for every record.
     Question(Question),
-    /// Is the label still present that `top1` gives the recorded clean answer? It is fixed before the votes of the
-    /// record. A record whose clean answer is missing or empty asks nothing, and abstains without a vote.
+    /// Is the top label of the recorded clean answer still present? It is fixed before the votes of the record. A record whose clean answer is missing or empty asks nothing, and abstains without a vote.
     CleanTop,
 }
 
@@ -206,7 +205,7 @@ impl Replay {
     /// The row of a line; `None` if it is passed over.
     fn line(&self, text: &[u8]) -> Result<Option<Row>, Problem> {
         let record = Record::parse(text)?;
-        if self.only_sigma.is_some_and(|sigma| sigma != record.sigma) {
+        if self.only_sigma.is_some_and(|sigma| sigma.total_cmp(&record.sigma).is_ne()) {
             return Ok(None);
         }
         self.row(&record).map(Some)

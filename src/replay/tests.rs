@@ -116,7 +116,7 @@ fn clean_top_asks_about_the_label_of_the_clean_answer() {
     let labels: Vec<_> = rows.iter().map(|row| row.label.as_deref()).collect();
     assert_eq!(
         labels,
-        [Some("dog"), Some("Animal"), Some("Animal"), None, Some("dog"), None, None, Some("Cat")]
+        [Some("dog"), Some("Animal"), Some("Dog"), None, Some("dog"), None, None, Some("Cat")]
     );
     assert_eq!((rows[3].votes, rows[3].question.as_str()), (0, "clean-top"));
 }
