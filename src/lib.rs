@@ -23,6 +23,7 @@
 pub mod certificate;
 #[doc(hidden)]
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod ledger;
 pub mod local;
