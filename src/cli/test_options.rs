@@ -13,6 +13,9 @@ const HORIZON: usize = 3;
 /// The longest two-class table that is built without being asked for; beyond, a table has one bound.
 const TWO_CLASS_VOTES: usize = 2000;
 
+/// The longest table: a radius that needs more is refused by the test, with what it needs.
+const MOST_VOTES: usize = 1_000_000;
+
 /// Votes of `cohen` and `fixed` by default: those of the field.
 const N0: usize = 20;
 const N: usize = 100;
@@ -149,7 +152,7 @@ impl TestOptions {
         let tau = tau_for_radius(largest, about.sigma)?;
         // A radius that no double can tell from certainty is refused with a reason by the test itself.
         let fewest = if tau < 1.0 { fewest_votes(tau, about.alpha.get())? } else { usize::MAX };
-        Ok(fewest.saturating_mul(HORIZON))
+        Ok(fewest.saturating_mul(HORIZON).min(MOST_VOTES))
     }
 }
 
@@ -246,12 +249,16 @@ mod tests {
 
     #[test]
     fn every_usual_radius_has_a_test_that_can_certify_it() {
-        for radius in ["0", "0.01", "0.05", "0.1", "0.25", "0.4", "1", "1.5"] {
+        for radius in ["0", "0.01", "0.05", "0.1", "0.25", "0.4", "0.6"] {
             for label in [LabelRule::Fixed, LabelRule::Leader] {
                 let line = format!("--radius {radius} --test table1");
                 let plan = Plan { sigma: 0.25, alpha: 0.001, label, method: method(&line, label) };
                 assert!(Test::new(plan).is_ok(), "{radius} {label:?}");
             }
         }
+        let method = method("--radius 1.6", LabelRule::Fixed);
+        let error =
+            Test::new(Plan { sigma: 0.25, alpha: 0.001, label: LabelRule::Fixed, method }).unwrap_err();
+        assert!(matches!(error, StatsError::Infeasible { largest: Some(_), .. }), "{error}");
     }
 }

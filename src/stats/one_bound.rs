@@ -92,15 +92,12 @@ impl OneBoundTable {
             });
         }
         let spending = Spending::new(level, tau, n_max);
-        let certify_at = certify_at(tau, &spending, n_max);
+        let needed = spending.fewest_votes(tau);
+        // Where not even unanimity is enough there is nothing to build.
+        let certify_at = if needed > n_max { Vec::new() } else { certify_at(tau, &spending, n_max) };
         if certify_at.is_empty() {
             let claim = format!("that the label has probability {tau:.6} or more");
-            return Err(StatsError::Infeasible {
-                claim,
-                votes: n_max,
-                needed: spending.fewest_votes(tau),
-                largest: None,
-            });
+            return Err(StatsError::Infeasible { claim, votes: n_max, needed, largest: None });
         }
         let mut table = Self { tau, n_max, certify_at, futile_at: Vec::new() };
         if futility > 0.0 {

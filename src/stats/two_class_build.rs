@@ -155,7 +155,9 @@ impl Builder {
     }
 
     fn run(mut self) -> Result<Vec<Vec<usize>>, StatsError> {
-        for t in 1..=self.n_max {
+        // Where not even unanimity is enough there is nothing to build.
+        let last = if self.fewest > self.n_max { 0 } else { self.n_max };
+        for t in 1..=last {
             for (_, plane) in &mut self.anchors {
                 plane.step();
                 plane.forget_dissents_from(self.most_dissent + 1);
