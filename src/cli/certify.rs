@@ -12,12 +12,13 @@ use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
-use super::options::{DenoiserOptions, SizeOptions, TestName};
+use super::options::{DenoiserOptions, SizeOptions};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::resume::Command;
 use super::signals::Signals;
+use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
 use crate::certificate::{Certificate, Outcome};
 use crate::certifier::{self, Certifier, CertifyError};
@@ -27,6 +28,7 @@ use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
 use crate::stats::Method;
+use crate::tables::TableCache;
 use crate::units::{Alpha, Sigma};
 
 /// Options of `certify`.
@@ -34,16 +36,8 @@ use crate::units::{Alpha, Sigma};
 pub(super) struct Args {
     #[command(flatten)]
     shared: Shared,
-    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
-    /// all N votes for both
-    #[arg(long, default_value = "cohen")]
-    test: TestName,
-    /// Selection votes of `cohen`
-    #[arg(long, default_value_t = 20)]
-    n0: usize,
-    /// Estimation votes
-    #[arg(long, default_value_t = 100)]
-    n: usize,
+    #[command(flatten)]
+    test: TestOptions,
 }
 
 /// Options of `predict`.
@@ -115,12 +109,11 @@ struct Shared {
 }
 
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
-    let method = args.test.method(args.n0, args.n);
-    start(args.shared, method, config, command)
+    start(args.shared, Votes::Test(args.test), config, command)
 }
 
 pub(super) fn run_predict(args: PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
-    start(args.shared, Method::Predict { n: args.n }, config, command)
+    start(args.shared, Votes::Predict(args.n), config, command)
 }
 
 impl Args {
@@ -137,7 +130,14 @@ impl PredictArgs {
     }
 }
 
-fn start(args: Shared, method: Method, config: &ConfigOption, command: &Command) -> Ended {
+/// What the votes are for.
+enum Votes {
+    Test(TestOptions),
+    /// This many at most.
+    Predict(usize),
+}
+
+fn start(args: Shared, votes: Votes, config: &ConfigOption, command: &Command) -> Ended {
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
@@ -147,7 +147,7 @@ fn start(args: Shared, method: Method, config: &ConfigOption, command: &Command)
     let signals = Signals::default();
     runtime.block_on(async {
         tokio::select! {
-            ended = certify(args, method, config, command, &signals) => ended,
+            ended = certify(args, votes, config, command, &signals) => ended,
             () = signals.listen() => Ok(Exit::Interrupted),
         }
     })
@@ -155,7 +155,7 @@ fn start(args: Shared, method: Method, config: &ConfigOption, command: &Command)
 
 async fn certify(
     args: Shared,
-    method: Method,
+    votes: Votes,
     config: &ConfigOption,
     command: &Command,
     signals: &Signals,
@@ -168,9 +168,19 @@ async fn certify(
     let native = described.native_size.map_or(WorkingSize::Native, WorkingSize::Square);
     let picture = args.size.picture(native);
     let sigma = args.sigma.or(config.defaults.sigma);
+    let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
+    let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
+    let method = match votes {
+        Votes::Predict(n) => Method::Predict { n },
+        Votes::Test(options) => {
+            let about =
+                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            options.only_method(about).map_err(Failure::usage)?
+        }
+    };
     let settings = Settings {
-        sigma: sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?,
-        alpha: args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD),
+        sigma,
+        alpha,
         question: args.question.clone(),
         method,
         encoder: args.encode,
@@ -182,7 +192,9 @@ async fn certify(
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
     }
-    let engine = Engine::new(opened.endpoint, denoiser, settings).with_stop(signals.stop.clone());
+    let engine = Engine::new(opened.endpoint, denoiser, settings)
+        .with_stop(signals.stop.clone())
+        .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, inputs.len()));

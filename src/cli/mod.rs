@@ -21,6 +21,7 @@ mod report;
 mod resume;
 mod runs;
 mod signals;
+mod test_options;
 
 use std::process::ExitCode;
 
