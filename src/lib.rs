@@ -15,6 +15,8 @@
 //! | [`replay`] | recorded answers put to any question and test, offline |
 //! | [`report`] | certified accuracy against radius, from logs |
 //! | [`ledger`] | attempts, answers and budgets in a `SQLite` file (a library so far: no command uses it) |
+//! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
+//! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -22,7 +24,9 @@
 pub mod certificate;
 #[doc(hidden)]
 pub mod cli;
+pub mod emulate;
 pub mod engine;
+pub mod front;
 pub mod ledger;
 pub mod local;
 pub mod noise;

@@ -21,9 +21,16 @@ const LABELS: usize = 10;
 /// # Errors
 /// [`LocalError`] where the device cannot be used or no thread can be had.
 pub fn open(device: Device) -> Result<Local, LocalError> {
-    let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
-    let size = classifier.input_size().0 as u32;
-    Ok(Local::new("local", size, Arc::new(Things { classifier, size })))
+    let things = Things::open(device)?;
+    Ok(Local::new("local", things.size, Arc::new(things)))
+}
+
+/// The classifier alone, for whatever stands in front of it.
+///
+/// # Errors
+/// As for [`open`].
+pub fn backend(device: Device) -> Result<Arc<dyn Backend>, LocalError> {
+    Ok(Arc::new(Things::open(device)?))
 }
 
 /// Why the built-in classifier could not be opened.
@@ -43,6 +50,12 @@ struct Things {
 }
 
 impl Things {
+    fn open(device: Device) -> Result<Self, LocalError> {
+        let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
+        let size = classifier.input_size().0 as u32;
+        Ok(Self { classifier, size })
+    }
+
     fn classify(&self, picture: &EncodedPicture) -> Result<Answer, Outcome> {
         let bad = |error: &dyn std::error::Error| Outcome::BadPicture { reason: error.to_string() };
         let broken = |error: &dyn std::error::Error| Outcome::Transient { reason: error.to_string() };

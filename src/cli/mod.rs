@@ -4,6 +4,7 @@
 
 mod certify;
 mod denoise;
+mod emulate;
 mod exit;
 mod inputs;
 mod options;
@@ -47,6 +48,8 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
+    Emulate(emulate::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Emulate(args) => emulate::run(&args),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {
