@@ -17,12 +17,13 @@ const MAX_CONVERTED: u64 = 64_000_000;
 /// # Errors
 /// A [`Refusal`] of the class that the real API would give.
 pub fn look(api: &dyn ServedApi, bytes: &Bytes) -> Result<(EncodedPicture, FileKind), Refusal> {
-    let bad = |problem: &str| Refusal::new(RefusalClass::BadPicture, format!("Bad image data: {problem}"));
+    // The decoder's own words would tell a client what is behind the API.
+    let bad = || Refusal::new(RefusalClass::BadPicture, "Bad image data.");
     let kind = FileKind::of(bytes).filter(|kind| api.kinds().contains(kind));
     let Some(kind) = kind else {
         // The sides do not matter: `admit` refuses what is in no known format.
         api.admit(bytes, api.limits().min_side, api.limits().min_side)?;
-        return Err(bad("unknown format"));
+        return Err(bad());
     };
     let (decoder, format) = match kind {
         FileKind::Png => (ImageFormat::Png, Some(Format::Png)),
@@ -31,7 +32,8 @@ pub fn look(api: &dyn ServedApi, bytes: &Bytes) -> Result<(EncodedPicture, FileK
         FileKind::Bmp => (ImageFormat::Bmp, None),
         FileKind::WebP => (ImageFormat::WebP, None),
         FileKind::Tiff | FileKind::Ico => {
-            return Err(bad(&format!("{} files cannot be decoded here", kind.name())));
+            let message = format!("{} files cannot be decoded here", kind.name());
+            return Err(Refusal::new(RefusalClass::BadPicture, message));
         }
     };
     // Length first: an absurd file is not even parsed.
@@ -39,7 +41,7 @@ pub fn look(api: &dyn ServedApi, bytes: &Bytes) -> Result<(EncodedPicture, FileK
         api.admit(bytes, api.limits().min_side, api.limits().min_side)?;
     }
     let reader = || ImageReader::with_format(Cursor::new(bytes), decoder);
-    let (width, height) = reader().into_dimensions().map_err(|error| bad(&error.to_string()))?;
+    let (width, height) = reader().into_dimensions().map_err(|_| bad())?;
     api.admit(bytes, width, height)?;
     let bytes = match format {
         Some(_) => bytes.clone(),
@@ -47,9 +49,9 @@ pub fn look(api: &dyn ServedApi, bytes: &Bytes) -> Result<(EncodedPicture, FileK
             return Err(Refusal::new(RefusalClass::PictureTooLarge, "too many pixels for this format"));
         }
         None => {
-            let picture = reader().decode().map_err(|error| bad(&error.to_string()))?;
+            let picture = reader().decode().map_err(|_| bad())?;
             let mut png = Cursor::new(Vec::new());
-            picture.write_to(&mut png, ImageFormat::Png).map_err(|error| bad(&error.to_string()))?;
+            picture.write_to(&mut png, ImageFormat::Png).map_err(|_| bad())?;
             png.into_inner().into()
         }
     };

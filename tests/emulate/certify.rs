@@ -1,9 +1,10 @@
 //! The whole engine through every wire format, with faults and without.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smoothgate::denoisers::{DenoiserHandle, Options, open};
-use smoothgate::emulate::{Plan, Stats};
+use smoothgate::emulate::{Kind, Plan, Stats};
 use smoothgate::engine::{Engine, EngineError, Evidence, Settings};
 use smoothgate::noise::Seed;
 use smoothgate::picture::{PictureOptions, WorkingImage};
@@ -42,7 +43,7 @@ async fn gather(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn faults_change_no_evidence_as_long_as_every_draw_is_answered() {
     let mut plain: Option<Evidence> = None;
-    let mut retries = 0;
+    let (mut retries, mut seen) = (0, BTreeSet::new());
     for api in APIS {
         let (calm, records, _) = gather(api, Plan::default(), patient()).await;
         let calm = calm.unwrap();
@@ -53,7 +54,7 @@ async fn faults_change_no_evidence_as_long_as_every_draw_is_answered() {
         let (rough, _, stats) = gather(api, faulty, patient()).await;
         let rough = rough.unwrap();
         assert_eq!(rough.failed_votes(), 0, "{api}");
-        assert!(stats.total.faults.len() > 2, "{api}: {:?}", stats.total.faults);
+        seen.extend(stats.total.faults.keys().copied());
         retries += rough.calls - rough.votes.len() as u64;
         assert_eq!(
             (&rough.votes, rough.decision, rough.copies, &rough.model_versions),
@@ -68,6 +69,8 @@ async fn faults_change_no_evidence_as_long_as_every_draw_is_answered() {
             "{api}"
         );
     }
+    assert!(retries > 30, "{retries} retries in all");
+    assert_eq!(seen, Kind::PASSING.map(Kind::name).into_iter().collect(), "every kind of fault has struck");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +95,6 @@ async fn a_draw_that_is_never_answered_is_counted_against() {
         let for_label = |evidence: &Evidence| evidence.counts().iter().map(|(_, votes)| votes).sum::<u64>();
         assert_eq!(for_label(&rough) + failed, rough.votes.len() as u64, "{api}");
         assert_ne!(rough.votes, calm.votes, "{api}");
-        assert_eq!(rough.copies.len(), calm.copies.len());
     }
 }
 

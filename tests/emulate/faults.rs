@@ -21,8 +21,6 @@ fn classes(api: &str, kind: Kind) -> &'static [OutcomeClass] {
         Kind::ServerError | Kind::PictureError | Kind::Reset | Kind::Truncated | Kind::Silence => {
             &[C::Transient]
         }
-        // KServe's errors are words without a code: a 400 may as well be about the model.
-        Kind::BadPicture if api == "kserve" => &[C::Misconfigured],
         Kind::BadPicture => &[C::BadPicture],
         Kind::Html | Kind::ErrorIn200 => &[C::Malformed, C::Transient],
         Kind::EmptyBody => &[C::Malformed],
@@ -39,8 +37,12 @@ fn classes(api: &str, kind: Kind) -> &'static [OutcomeClass] {
 #[tokio::test]
 async fn every_fault_in_every_format_is_seen_for_what_it_is() {
     let network = network();
-    let soon = Duration::from_millis(60);
-    let impatient = Network::new(NetworkSettings { first_byte_timeout: soon, ..direct() }).unwrap();
+    let soon = NetworkSettings {
+        connect_timeout: Duration::from_millis(100),
+        first_byte_timeout: Duration::from_millis(20),
+        ..direct()
+    };
+    let impatient = Network::new(soon).unwrap();
     for api in APIS {
         for kind in Kind::ALL {
             let emulator = emulator(plan(&format!("[[script]]\nfault = \"{kind}\"\ncalls = \"1..\""))).await;
