@@ -5,6 +5,7 @@
 mod certify;
 mod config;
 mod denoise;
+mod emulate;
 mod exit;
 mod inputs;
 mod label;
@@ -69,6 +70,8 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
+    Emulate(emulate::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -113,6 +116,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
             Command::Report(args) => report::run(&args),
+            Command::Emulate(args) => emulate::run(&args),
             Command::Picture(command) => picture::run(&command),
         }
     }
