@@ -15,7 +15,7 @@ use super::options::{DenoiserOptions, ProviderName, SizeOptions, TestName};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::{Ended, Exit, Failure};
-use crate::certificate::{Certificate, Outcome};
+use crate::certificate::{Certificate, Document, Outcome, SigningKey};
 use crate::engine::{Engine, EngineError, Forgetful, Settings};
 use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
@@ -84,6 +84,9 @@ struct Shared {
     /// Write each certificate as a JSON document into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Sign the certificates with this key (from `smoothgate keys new`)
+    #[arg(long, value_name = "KEY", requires = "out")]
+    sign: Option<PathBuf>,
     /// The true class, for the `correct` column of `tsv`: a label, or `@folder` for the name of each picture's folder
     #[arg(long, value_name = "LABEL|@folder")]
     truth: Option<String>,
@@ -138,6 +141,7 @@ async fn certify(args: Shared, method: Method) -> Ended {
         batch: args.batch,
         concurrency: args.concurrency,
     };
+    let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     if let Some(folder) = &args.out {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
@@ -152,7 +156,7 @@ async fn certify(args: Shared, method: Method) -> Ended {
     let progress = Progress::new(inputs.len(), args.quiet);
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let mut printer = Printer::new(args.format, names.iter().map(String::as_str));
-    let desk = Desk { engine, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
+    let desk = Desk { engine, picture, reading: Semaphore::new(1), key, args: &args, progress: &progress };
     let mut done = futures::stream::iter(inputs.iter().enumerate())
         .map(|(index, input)| desk.work(index, input))
         .buffered(args.jobs.max(1));
@@ -191,6 +195,8 @@ struct Desk<'a> {
     picture: PictureOptions,
     /// One file is decoded at a time: a large one takes hundreds of megabytes while it is, and a few when it is done.
     reading: Semaphore,
+    /// Signs the certificates.
+    key: Option<SigningKey>,
     args: &'a Shared,
     progress: &'a Progress,
 }
@@ -205,8 +211,10 @@ struct PictureEnd {
 impl Desk<'_> {
     async fn work(&self, index: usize, input: &Input) -> (Row, PictureEnd) {
         let started = Instant::now();
+        let mut calls = 0;
         let (result, end) = match self.certificate(input).await {
-            Ok(certificate) => {
+            Ok((certificate, sent)) => {
+                calls = sent;
                 let exit =
                     if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
                 match self.write(index, input, &certificate) {
@@ -232,6 +240,7 @@ impl Desk<'_> {
             image: input.name(),
             index,
             result,
+            calls,
             truth: self.truth(input),
             time: started.elapsed(),
             common: Common {
@@ -246,7 +255,7 @@ impl Desk<'_> {
         (row, end)
     }
 
-    async fn certificate(&self, input: &Input) -> Result<Certificate, PictureFailure> {
+    async fn certificate(&self, input: &Input) -> Result<(Certificate, u64), PictureFailure> {
         let image = self.read(input).await?;
         // Only now: a fresh seed is drawn after the picture is fixed.
         let seed = match self.args.seed {
@@ -256,7 +265,7 @@ impl Desk<'_> {
         let name = input.name();
         let watch = |at| self.progress.votes(&name, at);
         let evidence = self.engine.gather(Arc::clone(&image), seed, &Forgetful, &watch).await?;
-        Ok(Certificate::new(&self.engine, &image, seed, &evidence))
+        Ok((Certificate::new(&self.engine, &image, seed, &evidence), evidence.calls))
     }
 
     async fn read(&self, input: &Input) -> Result<Arc<WorkingImage>, PictureFailure> {
@@ -284,7 +293,7 @@ impl Desk<'_> {
             Input::Stdin => "stdin".to_owned(),
         };
         let path = folder.join(format!("{index:04}-{stem}.json"));
-        let text = serde_json::to_string_pretty(certificate)?;
+        let text = Document::seal(certificate.clone(), self.key.as_ref())?.to_text()?;
         write_whole(&path, &text)
             .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
@@ -293,7 +302,7 @@ impl Desk<'_> {
 /// Writes beside the target and renames, so that a reader never sees half a document.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let partial = path.with_extension("json.partial");
-    std::fs::write(&partial, format!("{text}\n"))?;
+    std::fs::write(&partial, text)?;
     std::fs::rename(&partial, path)
 }
 

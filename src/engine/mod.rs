@@ -17,11 +17,15 @@ mod flight;
 mod level;
 mod memory;
 mod meter;
+mod redraw;
 mod settings;
 
 pub use error::EngineError;
-pub use evidence::{CastVote, Evidence};
+pub use evidence::{Against, CastVote, Evidence};
+pub(crate) use evidence::vote;
+pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
+pub use redraw::{Redraw, redraw};
 pub use settings::Settings;
 
 use std::sync::Arc;
