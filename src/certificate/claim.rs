@@ -45,12 +45,7 @@ pub(super) fn in_words(of: &Certificate) -> String {
     let confidence = 1.0 - of.alpha.get();
     let pipeline = format!(
         "the smoothed pipeline (noise of sigma {} on the {}x{} working image, denoiser {}, provider {}, question {})",
-        of.noise.sigma,
-        of.picture.width,
-        of.picture.height,
-        of.denoiser.name,
-        of.provider,
-        of.question
+        of.noise.sigma, of.picture.width, of.picture.height, of.denoiser.name, of.provider, of.question
     );
     match (of.outcome, &of.label) {
         (Outcome::Certified, Some(label)) => format!(
@@ -69,4 +64,3 @@ pub(super) fn in_words(of: &Certificate) -> String {
         ),
     }
 }
-

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::canonical::{self, CanonicalError};
 
 /// The members that a digest is not about: itself, and the signature, which is about the digest.
-pub(super) const NOT_DIGESTED: [&str; 2] = ["digest", "signature"];
+const NOT_DIGESTED: [&str; 2] = ["digest", "signature"];
 
 /// Hexadecimal digits of a fingerprint: enough to say which field changed. What protects is the whole digest.
 const FINGERPRINT_DIGITS: usize = 16;
@@ -43,7 +43,8 @@ impl Digest {
 
     /// The members that are not those which `other` is about.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
-        let names = self.fields.keys().chain(other.fields.keys().filter(|name| !self.fields.contains_key(*name)));
+        let names =
+            self.fields.keys().chain(other.fields.keys().filter(|name| !self.fields.contains_key(*name)));
         names.filter(|name| self.fields.get(*name) != other.fields.get(*name)).cloned().collect()
     }
 }

@@ -105,11 +105,15 @@ impl Document {
 
     pub(super) fn from_value(value: &Value) -> Result<Self, DocumentError> {
         let Value::Object(members) = value else {
-            return Err(DocumentError::Field { field: ".".into(), problem: "it is not a JSON object".into() });
+            return Err(DocumentError::Field {
+                field: ".".into(),
+                problem: "it is not a JSON object".into(),
+            });
         };
         let mut certificate = members.clone();
         let seal = ["signer", "digest", "signature"];
-        let seal: Map<String, Value> = seal.into_iter().filter_map(|name| certificate.remove_entry(name)).collect();
+        let seal: Map<String, Value> =
+            seal.into_iter().filter_map(|name| certificate.remove_entry(name)).collect();
         Ok(Self { certificate: read(certificate)?, seal: read(seal)? })
     }
 }
@@ -134,7 +138,8 @@ fn object(of: &impl Serialize) -> Result<Map<String, Value>, DocumentError> {
 
 /// Bytes as lower-case hexadecimal digits.
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The bytes of lower-case hexadecimal digits.
@@ -145,7 +150,8 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     let digits: Vec<u8> = text.as_bytes().iter().map(digit).collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    let whole = digits.len().is_multiple_of(2);
+    whole.then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 impl Seal {

@@ -19,9 +19,6 @@ mod keys;
 mod schema;
 mod verify;
 
-#[cfg(test)]
-mod tests;
-
 pub use content::{Certificate, Hashed, Noise, Outcome, Picture};
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Seal, Signer};

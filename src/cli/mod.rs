@@ -2,10 +2,12 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod certificate;
 mod certify;
 mod denoise;
 mod exit;
 mod inputs;
+mod keys;
 mod options;
 mod output;
 mod picture;
@@ -13,6 +15,7 @@ mod progress;
 mod radius;
 mod replay;
 mod report;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -47,6 +50,14 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Check certificates: everything that follows from them is computed anew
+    Verify(verify::Args),
+    /// Keys that sign certificates
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// The format of certificates
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -72,6 +83,9 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Keys(command) => keys::run(&command),
+        Command::Certificate(command) => certificate::run(command),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {

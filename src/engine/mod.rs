@@ -21,8 +21,8 @@ mod redraw;
 mod settings;
 
 pub use error::EngineError;
-pub use evidence::{Against, CastVote, Evidence};
 pub(crate) use evidence::vote;
+pub use evidence::{Against, CastVote, Evidence};
 pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
 pub use redraw::{Redraw, redraw};

@@ -147,7 +147,7 @@ impl Preprocessing {
     /// rule and the filter is computed anew, above all the two numbers that `radius_original` rests on.
     pub(crate) fn implied(&self, width: u32, height: u32) -> Self {
         let filter = self.filter.unwrap_or_default();
-        LinearMap::new(self.original, (width, height), self.fit, filter).preprocessing(self.clone())
+        LinearMap::new(self.original, (width, height), self.fit, filter).preprocessing(self)
     }
 
     /// The radius in the original picture that follows from `radius` in the working image; both in units of `[0, 1]`
@@ -268,7 +268,7 @@ impl WorkingImage {
             Samples::Bits8(_) => 8,
             Samples::Bits16(_) => 16,
         };
-        let preprocessing = map.preprocessing(Preprocessing {
+        let preprocessing = map.preprocessing(&Preprocessing {
             format: Some(picture.format),
             orientation: picture.orientation,
             ..Preprocessing::from_memory(original, bits)
@@ -354,7 +354,7 @@ impl LinearMap {
     }
 
     /// `of` with all that this map does.
-    fn preprocessing(&self, of: Preprocessing) -> Preprocessing {
+    fn preprocessing(&self, of: &Preprocessing) -> Preprocessing {
         let Self { ref horizontal, ref vertical, fit, scaled, .. } = *self;
         let resized = !(horizontal.is_crop() && vertical.is_crop());
         let (op_norm, rounding_l2) = if resized {
@@ -367,7 +367,14 @@ impl LinearMap {
         } else {
             (1.0, rounding(horizontal.outputs(), vertical.outputs(), &[]))
         };
-        Preprocessing { fit, filter: resized.then_some(self.filter), scaled, op_norm, rounding_l2, ..of }
+        Preprocessing {
+            fit,
+            filter: resized.then_some(self.filter),
+            scaled,
+            op_norm,
+            rounding_l2,
+            ..of.clone()
+        }
     }
 }
 

@@ -2,11 +2,24 @@
 
 use smoothgate_providers::Outcome;
 
-use super::check::{Check, Wrong};
+use super::check::{Check, Wrong, clip};
 use crate::certificate::Certificate;
 use crate::engine;
 use crate::ledger::StoredPicture;
+use crate::question::normalise;
 use crate::stats::Vote;
+
+/// What a vote is for, in words.
+fn named(vote: Vote, labels: &[String]) -> String {
+    match vote {
+        Vote::For(label) => match labels.get(label) {
+            Some(label) => format!("for {:?}", normalise(label)),
+            None => format!("for label number {label}"),
+        },
+        Vote::NoLabel => "for no label".to_owned(),
+        Vote::Failed => "failed".to_owned(),
+    }
+}
 
 /// More differences than this are not listed.
 const MOST: usize = 20;
@@ -14,7 +27,10 @@ const MOST: usize = 20;
 pub(super) fn check(certificate: &Certificate, seed: &[u8; 32], stored: &StoredPicture) -> Check {
     const NAME: &str = "ledger";
     if stored.redacted {
-        return Check::not_checked(NAME, "the ledger kept no answers: they were overwritten with the certificate");
+        return Check::not_checked(
+            NAME,
+            "the ledger kept no answers: they were overwritten with the certificate",
+        );
     }
     let mut wrong = Vec::new();
     if certificate.noise.seed.as_bytes() != seed {
@@ -26,7 +42,10 @@ pub(super) fn check(certificate: &Certificate, seed: &[u8; 32], stored: &StoredP
     let mut versions = Vec::new();
     for (index, &stated) in certificate.votes.iter().enumerate() {
         let Some(settled) = stored.draws.get(&(index as u64)) else {
-            wrong.push(Wrong::new(format!("votes[{index}]"), format!("the ledger has no outcome for draw {index}")));
+            wrong.push(Wrong::new(
+                format!("votes[{index}]"),
+                format!("the ledger has no outcome for draw {index}"),
+            ));
             continue;
         };
         copies.update(&settled.copy);
@@ -37,9 +56,12 @@ pub(super) fn check(certificate: &Certificate, seed: &[u8; 32], stored: &StoredP
             versions.push(answer.model_version.clone());
         }
         let follows = engine::vote(question, &mut classes, &settled.outcome);
-        if follows != Vote::from(stated) {
-            let says = format!("vote {index} is {stated:?}, and the answer on record votes {follows:?}");
-            wrong.push(Wrong::new(format!("votes[{index}]"), says));
+        // By name: one other label would number all those after it anew.
+        let follows = named(follows, classes.spellings());
+        let stated = named(stated.into(), &certificate.labels);
+        if follows != stated {
+            let says = format!("vote {index} is {stated}, and the answer on record votes {follows}");
+            wrong.push(Wrong::new(format!("votes[{index}]"), clip(says)));
         }
     }
     wrong.truncate(MOST);
@@ -51,5 +73,5 @@ pub(super) fn check(certificate: &Certificate, seed: &[u8; 32], stored: &StoredP
         wrong.extend(Wrong::unless_equal("copies", &certificate.copies, &copies));
     }
     let holds = format!("each of the {} votes is what its answer on record says", certificate.votes.len());
-    Check::unless_wrong(NAME, holds, wrong)
+    Check::unless_wrong(NAME, holds, &wrong)
 }

@@ -26,7 +26,11 @@ const MOST_PIXELS: u64 = 1 << 28;
 /// Says what is too much, if anything is.
 pub(super) fn test(certificate: &Certificate) -> Result<(), String> {
     let over = |what: &str, value: usize, most: usize| {
-        if value <= most { Ok(()) } else { Err(format!("{what} is {value}, and {most} is the most that is checked here")) }
+        if value <= most {
+            Ok(())
+        } else {
+            Err(format!("{what} is {value}, and {most} is the most that is checked here"))
+        }
     };
     over("the number of votes", certificate.votes.len(), MOST_VOTES)?;
     let tallies = certificate.votes.len().saturating_mul(certificate.labels.len());
@@ -56,10 +60,14 @@ pub(super) fn test(certificate: &Certificate) -> Result<(), String> {
 /// The same for the sizes of the picture.
 pub(super) fn sizes(certificate: &Certificate) -> Result<(), String> {
     let picture = &certificate.picture;
-    for (what, (width, height)) in
-        [("working image", (picture.width, picture.height)), ("original picture", picture.preprocessing.original)]
-    {
-        if width.min(height) == 0 || width.max(height) > MOST_SIDE || u64::from(width) * u64::from(height) > MOST_PIXELS {
+    for (what, (width, height)) in [
+        ("working image", (picture.width, picture.height)),
+        ("original picture", picture.preprocessing.original),
+    ] {
+        if width.min(height) == 0
+            || width.max(height) > MOST_SIDE
+            || u64::from(width) * u64::from(height) > MOST_PIXELS
+        {
             return Err(format!("a {what} of {width}x{height} pixels is not checked here"));
         }
     }

@@ -46,7 +46,7 @@ impl Check {
     }
 
     /// Holds, or fails with all that is wrong.
-    pub(super) fn unless_wrong(name: &'static str, holds: impl Into<String>, wrong: Vec<Wrong>) -> Self {
+    pub(super) fn unless_wrong(name: &'static str, holds: impl Into<String>, wrong: &[Wrong]) -> Self {
         if wrong.is_empty() {
             return Self::holds(name, holds);
         }

@@ -37,17 +37,17 @@ fn claim(certificate: &Certificate, decision: &Decision) -> Check {
         (Some(label), false) => format!("the votes show that {label:?} is the most likely answer"),
         (None, _) => "the votes certify nothing, and nothing is claimed".to_owned(),
     };
-    Check::unless_wrong("claim", holds, wrong)
+    Check::unless_wrong("claim", holds, &wrong)
 }
 
 fn original(certificate: &Certificate) -> Check {
     let follows = round_down(certificate.picture.preprocessing.radius_original(certificate.radius));
     let wrong = Wrong::unless_equal("radius_original", &certificate.radius_original, &follows);
     let holds = format!("{follows} in the original picture follows from the radius and the resize");
-    Check::unless_wrong("radius_original", holds, wrong.into_iter().collect())
+    Check::unless_wrong("radius_original", holds, wrong.as_slice())
 }
 
 fn statement(certificate: &Certificate) -> Check {
     let wrong = Wrong::unless_equal("statement", &certificate.statement, &in_words(certificate));
-    Check::unless_wrong("statement", "the words say what the numbers say", wrong.into_iter().collect())
+    Check::unless_wrong("statement", "the words say what the numbers say", wrong.as_slice())
 }

@@ -24,7 +24,9 @@ pub(super) async fn check(certificate: &Certificate, file: &[u8], denoiser: &Den
     };
     let image = match picture::open(certificate, file) {
         Ok(image) => Arc::new(image),
-        Err(error) => return Check::fails(NAME, format!("the picture cannot be opened: {error}"), ["picture"]),
+        Err(error) => {
+            return Check::fails(NAME, format!("the picture cannot be opened: {error}"), ["picture"]);
+        }
     };
     let work = Redraw {
         picture: image,

@@ -27,7 +27,7 @@ pub(super) fn sizes(certificate: &Certificate) -> Check {
         "from {}x{} to {}x{}: the norm of the resize and the rounding are what the sizes imply",
         stated.original.0, stated.original.1, picture.width, picture.height
     );
-    Check::unless_wrong(NAME, holds, wrong)
+    Check::unless_wrong(NAME, holds, &wrong)
 }
 
 /// The working image of the file, made as the document says.
@@ -47,12 +47,20 @@ pub(super) fn file(certificate: &Certificate, file: &[u8]) -> Vec<Check> {
     const NAME: &str = "picture";
     let image = match open(certificate, file) {
         Ok(image) => image,
-        Err(error) => return vec![Check::fails(NAME, format!("the picture cannot be opened: {error}"), ["picture"])],
+        Err(error) => {
+            return vec![Check::fails(NAME, format!("the picture cannot be opened: {error}"), ["picture"])];
+        }
     };
     let mut wrong: Vec<Wrong> =
-        Wrong::unless_equal("picture.hash", &certificate.picture.hash, &image.hash().to_string()).into_iter().collect();
+        Wrong::unless_equal("picture.hash", &certificate.picture.hash, &image.hash().to_string())
+            .into_iter()
+            .collect();
     wrong.extend(unequal(&certificate.picture.preprocessing, image.preprocessing()));
-    vec![Check::unless_wrong(NAME, "the file is the picture, and was made ready as the document says", wrong)]
+    vec![Check::unless_wrong(
+        NAME,
+        "the file is the picture, and was made ready as the document says",
+        &wrong,
+    )]
 }
 
 fn unequal(stated: &Preprocessing, follows: &Preprocessing) -> Vec<Wrong> {

@@ -26,7 +26,7 @@ pub(super) fn build(certificate: &Certificate) -> Result<(Test, [Check; 2]), Che
         "`{}` was made anew from its parameters, and keeps its level; it fits the noise and the question",
         plan.method.name()
     );
-    let made = Check::unless_wrong(NAME, holds, wrong.into_iter().flatten().collect());
+    let made = Check::unless_wrong(NAME, holds, &wrong.into_iter().flatten().collect::<Vec<_>>());
     let level = level(certificate, &test);
     Ok((test, [made, level]))
 }
@@ -44,12 +44,18 @@ fn level(certificate: &Certificate, test: &Test) -> Check {
     match level_of_test(alpha, &law, values, test.max_votes()) {
         Some(level) if level.to_bits() == stated.to_bits() => Check::holds(
             NAME,
-            format!("alpha {alpha} covers the test ({stated}) and the noise sampler's error ({:.1e})", alpha - stated),
+            format!(
+                "alpha {alpha} covers the test ({stated}) and the noise sampler's error ({:.1e})",
+                alpha - stated
+            ),
         ),
         Some(level) => {
-            let says = format!("`test.alpha` is {stated}, but of alpha {alpha} the noise sampler leaves {level}");
+            let says =
+                format!("`test.alpha` is {stated}, but of alpha {alpha} the noise sampler leaves {level}");
             Check::fails(NAME, says, ["test.alpha"])
         }
-        None => Check::fails(NAME, format!("alpha {alpha} does not cover the noise sampler's error"), ["alpha"]),
+        None => {
+            Check::fails(NAME, format!("alpha {alpha} does not cover the noise sampler's error"), ["alpha"])
+        }
     }
 }

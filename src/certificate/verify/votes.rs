@@ -41,7 +41,7 @@ pub(super) fn replay(certificate: &Certificate, test: &Test) -> (Check, Decision
         wrong.push(Wrong::new("votes", says));
     }
     let holds = format!("{} votes in index order, decided by the last and not before", votes.len());
-    (Check::unless_wrong(NAME, holds, wrong), decision)
+    (Check::unless_wrong(NAME, holds, &wrong), decision)
 }
 
 /// The labels are those of the votes, numbered in order of first appearance.
@@ -57,7 +57,8 @@ fn labels(certificate: &Certificate) -> Vec<Wrong> {
         if let Question::Map(map) = question
             && !map.classes().contains(label)
         {
-            wrong.push(Wrong::new(&field, format!("`{field}`, {label:?}, is no class of the question's map")));
+            wrong
+                .push(Wrong::new(&field, format!("`{field}`, {label:?}, is no class of the question's map")));
         }
     }
     // A question that fixes its label numbers it before the first vote.
@@ -71,7 +72,8 @@ fn labels(certificate: &Certificate) -> Vec<Wrong> {
     for (index, vote) in certificate.votes.iter().enumerate() {
         match *vote {
             CastVote::For(label) if label > next || label >= labels.len() => {
-                let says = format!("vote {index} is for label number {label}, which no vote before it introduces");
+                let says =
+                    format!("vote {index} is for label number {label}, which no vote before it introduces");
                 wrong.push(Wrong::new(format!("votes[{index}]"), says));
                 return wrong;
             }
