@@ -16,6 +16,8 @@ pub enum Exit {
     Failure = 3,
     /// A budget was reached.
     Budget = 4,
+    /// Ctrl-C or SIGTERM, as shells count it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -32,5 +34,6 @@ Exit codes:
      not hold)
   2  wrong usage, configuration or input
   3  provider or I/O failure
-  4  budget reached
+  4  budget reached: `smoothgate resume` goes on once it is raised
+  130  interrupted: `smoothgate resume` goes on
 When several apply, the highest is returned.";

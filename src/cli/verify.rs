@@ -9,8 +9,11 @@ use serde::Serialize;
 use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
 
 use super::inputs::Input;
+use super::ledger::LedgerPath;
+use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure};
 use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
+use crate::ledger::Reader;
 use crate::picture::Limits;
 
 /// Options of `verify`.
@@ -34,6 +37,9 @@ pub(super) struct Args {
     /// Where that denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto", requires = "redraw")]
     device: Device,
+    /// Compare every vote with the answer on record: in the ledger that the configuration names, or in this file
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    ledger: Option<Option<PathBuf>>,
     /// Print one JSON object a certificate
     #[arg(long)]
     json: bool,
@@ -48,7 +54,7 @@ struct Line<'a> {
     checks: &'a [Check],
 }
 
-pub(super) fn run(args: &Args) -> Ended {
+pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let one = args.certificates.len() == 1;
     if args.picture.is_some() && !one {
         return Err(Failure::usage(anyhow::anyhow!("--picture is about one certificate: give one CERT")));
@@ -57,6 +63,7 @@ pub(super) fn run(args: &Args) -> Ended {
     let limits = Limits::default();
     let picture = args.picture.clone().map(|path| Input::File(path).read(&limits)).transpose();
     let picture = picture.map_err(Failure::usage)?;
+    let ledger = args.ledger.clone().map(|ledger| open_ledger(ledger, config)).transpose()?;
     let mut exit = Exit::Success;
     for path in &args.certificates {
         let bytes = read(path).map_err(Failure::usage)?;
@@ -69,6 +76,9 @@ pub(super) fn run(args: &Args) -> Ended {
             if args.redraw {
                 redraw(args, &mut verification, picture)?;
             }
+        }
+        if let Some(ledger) = &ledger {
+            answers(ledger, &mut verification)?;
         }
         if !verification.holds() {
             exit = exit.max(Exit::Abstained);
@@ -96,6 +106,36 @@ fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Resul
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
     runtime.block_on(verification.redraw(picture, &denoiser));
+    Ok(())
+}
+
+fn open_ledger(ledger: Option<PathBuf>, config: &ConfigOption) -> Result<Reader, Failure> {
+    let path = LedgerPath { ledger }.path(&config.load()?)?;
+    Reader::open(path).map_err(Failure::ledger)
+}
+
+/// Finds the picture by the seed of its draws, which no other has.
+fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failure> {
+    let Some(seed) = verification.certificate().map(|certificate| *certificate.noise.seed.as_bytes()) else {
+        return Ok(());
+    };
+    let Some(hash) = verification.certificate().map(|certificate| certificate.picture.hash.clone()) else {
+        return Ok(());
+    };
+    let mut found = None;
+    for run in ledger.runs().map_err(Failure::ledger)? {
+        let each = ledger.stored(run.id, |_, parameters, stored_seed, stored| {
+            // A seed that the user chose may belong to several pictures.
+            if *stored_seed == seed
+                && parameters.value()["hash"].as_str() == Some(&hash)
+                && !stored.draws.is_empty()
+            {
+                found = Some(stored);
+            }
+        });
+        each.map_err(Failure::ledger)?;
+    }
+    verification.answers(found.as_ref().map(|stored| (&seed, stored)));
     Ok(())
 }
 

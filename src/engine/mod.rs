@@ -19,6 +19,7 @@ mod memory;
 mod meter;
 mod redraw;
 mod settings;
+mod stop;
 
 pub use error::EngineError;
 pub(crate) use evidence::vote;
@@ -27,6 +28,7 @@ pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
 pub use redraw::{Redraw, redraw};
 pub use settings::Settings;
+pub use stop::Stop;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ pub struct Engine {
     denoiser: DenoiserHandle,
     settings: Arc<Settings>,
     levels: Arc<level::Levels>,
+    stop: Stop,
 }
 
 impl std::fmt::Debug for Engine {
@@ -72,7 +75,24 @@ pub struct Progress {
 impl Engine {
     /// Joins an endpoint, a denoiser and settings.
     pub fn new(endpoint: Arc<dyn Endpoint>, denoiser: DenoiserHandle, settings: Settings) -> Self {
-        Self { endpoint, denoiser, settings: Arc::new(settings), levels: Arc::default() }
+        Self {
+            endpoint,
+            denoiser,
+            settings: Arc::new(settings),
+            levels: Arc::default(),
+            stop: Stop::default(),
+        }
+    }
+
+    /// The same engine, ended early by `stop`.
+    #[must_use]
+    pub fn with_stop(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// What ends it early.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The settings.

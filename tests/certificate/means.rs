@@ -68,7 +68,7 @@ fn votes_are_what_the_answers_on_record_say() {
 
     let check = |seed: &[u8; 32], stored: &StoredPicture| {
         let mut verification = Verification::of(text.as_bytes());
-        verification.answers(seed, stored);
+        verification.answers(Some((seed, stored)));
         verification
     };
     let seed = *seed().as_bytes();
@@ -103,6 +103,9 @@ fn votes_are_what_the_answers_on_record_say() {
         fields(&["model_versions"])
     );
     assert_eq!(failed(&check(&[9; 32], &whole)), [("ledger", vec!["noise.seed".to_owned()])]);
+    let mut unknown = Verification::of(text.as_bytes());
+    unknown.answers(None);
+    assert!(!unknown.holds());
     let overwritten = check(&seed, &StoredPicture { redacted: true, ..StoredPicture::default() });
     assert!(overwritten.holds());
     assert_eq!(overwritten.checks().last().unwrap().verdict, Verdict::NotChecked);

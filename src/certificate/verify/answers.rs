@@ -24,8 +24,12 @@ fn named(vote: Vote, labels: &[String]) -> String {
 /// More differences than this are not listed.
 const MOST: usize = 20;
 
-pub(super) fn check(certificate: &Certificate, seed: &[u8; 32], stored: &StoredPicture) -> Check {
+pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &StoredPicture)>) -> Check {
     const NAME: &str = "ledger";
+    let Some((seed, stored)) = on_record else {
+        let says = "the ledger has no draws of this seed on this picture";
+        return Check::fails(NAME, says, ["noise.seed", "picture.hash"]);
+    };
     if stored.redacted {
         return Check::not_checked(
             NAME,

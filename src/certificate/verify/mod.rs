@@ -87,11 +87,11 @@ impl Verification {
         self.checks.push(copies::check(&document.certificate, file, denoiser).await);
     }
 
-    /// Checks that every vote is what the question makes of the outcome on record for its draw. `seed` is the one on
-    /// record.
-    pub fn answers(&mut self, seed: &[u8; 32], stored: &crate::ledger::StoredPicture) {
+    /// Checks that every vote is what the question makes of the outcome on record for its draw. `on_record` is the seed
+    /// of the picture's draws and what is stored of them; `None` where the ledger knows no such picture.
+    pub fn answers(&mut self, on_record: Option<(&[u8; 32], &crate::ledger::StoredPicture)>) {
         let Some(document) = &self.document else { return };
-        self.checks.push(answers::check(&document.certificate, seed, stored));
+        self.checks.push(answers::check(&document.certificate, on_record));
     }
 
     /// Whether nothing failed.
