@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stats`] | bounds, radii and tests: pure mathematics |
+//! | [`tables`] | built tables of sequential tests, kept on disk and checked before use |
 //! | [`noise`] | draw i of a seed, from the exact law on the pixel grid |
 //! | [`picture`] | from a file to the working image, and from planes to encoded copies |
 //! | [`question`] | what makes an answer a vote |
@@ -33,6 +34,7 @@ pub mod question;
 pub mod replay;
 pub mod report;
 pub mod stats;
+pub mod tables;
 pub mod units;
 
 pub use smoothgate_denoisers as denoisers;

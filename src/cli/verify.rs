@@ -39,7 +39,7 @@ pub(super) struct Args {
     device: Device,
     /// Compare every vote with the answer on record: in the ledger that the configuration names, or in this file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    ledger: Option<Option<PathBuf>>,
+    ledger: Option<Vec<PathBuf>>,
     /// Print one JSON object a certificate
     #[arg(long)]
     json: bool,
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let limits = Limits::default();
     let picture = args.picture.clone().map(|path| Input::File(path).read(&limits)).transpose();
     let picture = picture.map_err(Failure::usage)?;
-    let ledger = args.ledger.clone().map(|ledger| open_ledger(ledger, config)).transpose()?;
+    let ledger = args.ledger.as_deref().map(|file| open_ledger(file, config)).transpose()?;
     let mut exit = Exit::Success;
     for path in &args.certificates {
         let bytes = read(path).map_err(Failure::usage)?;
@@ -109,7 +109,9 @@ fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Resul
     Ok(())
 }
 
-fn open_ledger(ledger: Option<PathBuf>, config: &ConfigOption) -> Result<Reader, Failure> {
+/// The ledger in this file; without one the ledger that `certify` uses.
+fn open_ledger(file: &[PathBuf], config: &ConfigOption) -> Result<Reader, Failure> {
+    let ledger = file.first().cloned();
     let path = LedgerPath { ledger }.path(&config.load()?)?;
     Reader::open(path).map_err(Failure::ledger)
 }

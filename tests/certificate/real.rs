@@ -106,7 +106,7 @@ pub(crate) fn cases() -> &'static [Case] {
                     s.question = "present:A>=0.5".parse().unwrap();
                     s.method = Method::Table1(ladder(&[0.05, 0.1]));
                 },
-                small,
+                WorkingSize::Native,
                 None,
             ),
             make(

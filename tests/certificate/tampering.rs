@@ -68,21 +68,10 @@ fn others(value: &Value) -> Vec<Value> {
             let mut others =
                 vec![json!(format!("{text}x")), json!(format!("{cut}{last}")), json!(cut), json!("")];
             others.push(json!(text.to_uppercase()));
-            for word in [
-                "certified",
-                "abstained",
-                "crop",
-                "stretch",
-                "png",
-                "jpeg",
-                "jpeg:80",
-                "none",
-                "failed",
-                "leader",
-                "fixed",
-                "bilinear",
-            ] {
-                others.push(json!(word));
+            if text.len() < 12 {
+                let words =
+                    ["certified", "abstained", "crop", "stretch", "png", "jpeg", "jpeg:80", "none", "failed"];
+                others.extend(words.into_iter().chain(["leader", "fixed", "bilinear"]).map(Value::from));
             }
             others.push(json!(0));
             others
@@ -295,7 +284,7 @@ fn consistent_lies_about_the_level_and_the_bound_are_found() {
     value["test"]["alpha"] = value["alpha"].clone();
     assert!(failing(&value).contains(&"level"));
     // A norm of the resize that is too small, with the original radius that would follow from it.
-    let case = cases().iter().find(|case| case.name.contains("label fixed")).unwrap();
+    let case = &cases()[1];
     let mut certificate = case.certificate();
     certificate.picture.preprocessing.op_norm /= 2.0;
     let radius = certificate.picture.preprocessing.radius_original(certificate.radius);
