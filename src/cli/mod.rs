@@ -6,6 +6,7 @@ mod certificate;
 mod certify;
 mod config;
 mod denoise;
+mod emulate;
 mod exit;
 mod inputs;
 mod keys;
@@ -80,6 +81,8 @@ enum Command {
     /// The format of certificates
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
+    Emulate(emulate::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -127,6 +130,7 @@ impl Cli {
             Command::Verify(args) => verify::run(&args, config),
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
+            Command::Emulate(args) => emulate::run(&args),
             Command::Picture(command) => picture::run(&command),
         }
     }
