@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -17,6 +18,9 @@ use crate::stats::{Run, Test, Vote};
 
 type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
 type Asked = Result<(u64, Settled), EngineError>;
+
+/// How long an interrupted picture waits for calls that are out.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state of one picture between its first draw and its verdict. One task owns it, so nothing is locked.
 pub(super) struct Flight<'a> {
@@ -90,6 +94,9 @@ impl<'a> Flight<'a> {
                 Ok(true) => break Ok(()),
                 Err(error) => break Err(error),
             }
+            if engine.stop.is_stopped() {
+                break Err(EngineError::Interrupted);
+            }
             while calls.len() < engine.settings.concurrency.max(1)
                 && let Some((draw, copy)) = self.ready.pop_front()
             {
@@ -104,6 +111,10 @@ impl<'a> Flight<'a> {
                     continue;
                 }
             }
+            if calls.is_empty() && !busy {
+                let problem = "the test wants no further vote and gives no verdict";
+                break Err(EngineError::Worker(problem.into()));
+            }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
                     Ok((draw, settled)) => { self.ended.insert(draw, settled); }
@@ -117,12 +128,18 @@ impl<'a> Flight<'a> {
                         Err(error) => break Err(error),
                     }
                 }
-                else => break Err(EngineError::Worker("the test wants no further vote and gives no verdict".into())),
+                () = engine.stop.stopped() => break Err(EngineError::Interrupted),
             }
         };
         // What is out is paid for: its end is recorded, although it is no longer evidence. What waits is not sent.
         meter.shut();
-        while meter.in_flight() > 0 && calls.next().await.is_some() {}
+        let out = async { while meter.in_flight() > 0 && calls.next().await.is_some() {} };
+        if matches!(ended, Err(EngineError::Interrupted)) {
+            // Somebody waits for the process to end. What is not back by then stays on record as sent.
+            let _ = tokio::time::timeout(PATIENCE, out).await;
+        } else {
+            out.await;
+        }
         drop(calls);
         let calls = memory.attempts() + meter.sent();
         ended.map(|()| self.evidence(calls))
@@ -170,9 +187,10 @@ impl<'a> Flight<'a> {
     }
 
     /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
-    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing.
+    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
+    /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.needed() as u64;
+        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
         let mut draws = Vec::new();
         while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
             let draw = self.dispatched;
