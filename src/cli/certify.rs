@@ -17,12 +17,13 @@ use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::resume::Command;
+use super::signals::Signals;
 use super::test_options::{About, TestOptions};
-use super::{Ended, Exit, Failure, signals};
+use super::{Ended, Exit, Failure};
 use crate::certificate::{Certificate, Outcome};
 use crate::certifier::{self, Certifier, CertifyError};
-use crate::engine::{Engine, EngineError, Settings, Stop};
-use crate::ledger::{Cap, RunId};
+use crate::engine::{Engine, EngineError, Settings};
+use crate::ledger::{Begin, Cap, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
@@ -87,6 +88,9 @@ struct Shared {
     truth: Option<String>,
     #[command(flatten)]
     ledger: LedgerOptions,
+    /// Begin a new run with new noise, although one with the same parameters is on record
+    #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
+    new_run: bool,
     /// Print results only: no plan, no progress
     #[arg(long, short)]
     quiet: bool,
@@ -109,12 +113,11 @@ struct Shared {
 }
 
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
-    let Args { shared, test } = args;
-    start(shared, move |about| test.only_method(about), config, command)
+    start(args.shared, Votes::Test(args.test), config, command)
 }
 
 pub(super) fn run_predict(args: PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
-    start(args.shared, move |_| Ok(Method::Predict { n: args.n }), config, command)
+    start(args.shared, Votes::Predict(args.n), config, command)
 }
 
 impl Args {
@@ -131,26 +134,35 @@ impl PredictArgs {
     }
 }
 
-fn start(
-    args: Shared,
-    method: impl FnOnce(About) -> anyhow::Result<Method>,
-    config: &ConfigOption,
-    command: &Command,
-) -> Ended {
+/// What the votes are for.
+enum Votes {
+    Test(TestOptions),
+    /// This many at most.
+    Predict(usize),
+}
+
+fn start(args: Shared, votes: Votes, config: &ConfigOption, command: &Command) -> Ended {
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
-    runtime.block_on(certify(args, method, config, command))
+    let signals = Signals::default();
+    runtime.block_on(async {
+        tokio::select! {
+            ended = certify(args, votes, config, command, &signals) => ended,
+            () = signals.listen() => Ok(Exit::Interrupted),
+        }
+    })
 }
 
 async fn certify(
     args: Shared,
-    method: impl FnOnce(About) -> anyhow::Result<Method>,
+    votes: Votes,
     config: &ConfigOption,
     command: &Command,
+    signals: &Signals,
 ) -> Ended {
     let config = config.load()?;
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
@@ -162,12 +174,19 @@ async fn certify(
     let sigma = args.sigma.or(config.defaults.sigma);
     let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
     let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
-    let about = About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+    let method = match votes {
+        Votes::Predict(n) => Method::Predict { n },
+        Votes::Test(options) => {
+            let about =
+                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            options.only_method(about).map_err(Failure::usage)?
+        }
+    };
     let settings = Settings {
         sigma,
         alpha,
         question: args.question.clone(),
-        method: method(about).map_err(Failure::usage)?,
+        method,
         encoder: args.encode,
         batch: args.batch,
         concurrency: args.concurrency,
@@ -178,9 +197,8 @@ async fn certify(
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
     }
-    let stop = Stop::default();
     let engine = Engine::new(opened.endpoint, denoiser, settings)
-        .with_stop(stop.clone())
+        .with_stop(signals.stop.clone())
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     if !args.quiet {
@@ -193,7 +211,11 @@ async fn certify(
         price: described.price,
         budgets: opened.budgets,
         pictures: inputs.len() as u64,
-        resumed: command.resumed,
+        begin: match (command.resumed, args.new_run) {
+            (Some(run), _) => Begin::Continue(run),
+            (None, true) => Begin::New,
+            (None, false) => Begin::ContinueOrNew,
+        },
     };
     let certifier = match args.ledger.begin(&config, wanted).await? {
         None => Certifier::without_ledger(engine),
@@ -204,11 +226,13 @@ async fn certify(
             Certifier::with_ledger(engine, run)
         }
     };
-    signals::listen(stop);
-    let names = unique_names(&inputs);
+    let names = inputs::unique_names(&inputs);
     let progress = Progress::new(inputs.len(), args.quiet);
     let desk = Desk { certifier, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
-    let (exit, complete) = desk.work_off(&inputs, &names).await?;
+    let (mut exit, complete) = desk.work_off(&inputs, &names).await?;
+    if signals.came() && !complete {
+        exit = Exit::Interrupted;
+    }
     let Some(run) = desk.certifier.run().cloned() else { return Ok(exit) };
     drop(desk);
     let id = run.id();
@@ -228,18 +252,6 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
             "{known}; {n} calls were out when it was ended: they count as spent and are asked once more"
         ),
     }
-}
-
-/// A name for each picture that is its own: a picture given twice is certified twice.
-fn unique_names(inputs: &[Input]) -> Vec<String> {
-    let mut seen = std::collections::HashMap::new();
-    let unique = |input: &Input| {
-        let name = input.name();
-        let times = seen.entry(name.clone()).or_insert(0u32);
-        *times += 1;
-        if *times == 1 { name } else { format!("{name}#{times}") }
-    };
-    inputs.iter().map(unique).collect()
 }
 
 /// One line before the first call: what it takes and what it can give.
@@ -271,7 +283,7 @@ enum PictureEnd {
     /// With a row, which says so by its exit code.
     Row(Box<Row>, Exit),
     /// Without one: it was not begun, or given up in the middle, since the run ends early.
-    Left(Exit),
+    Left,
 }
 
 impl Desk<'_> {
@@ -298,17 +310,12 @@ impl Desk<'_> {
                         self.certifier.engine().stop().stop();
                     }
                 }
-                PictureEnd::Left(ended) => {
-                    exit = exit.max(ended);
-                    complete = false;
-                }
+                PictureEnd::Left => complete = false,
             }
         }
         self.progress.finish();
         if unused > 0 && !self.args.quiet {
-            eprintln!(
-                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
-            );
+            eprintln!("{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again");
         }
         printed.context("cannot write the results").map_err(Failure::internal)?;
         Ok((exit, complete))
@@ -317,7 +324,7 @@ impl Desk<'_> {
     async fn work(&self, index: usize, input: &Input, name: &str) -> PictureEnd {
         let started = Instant::now();
         if self.certifier.engine().stop().is_stopped() {
-            return PictureEnd::Left(Exit::Success);
+            return PictureEnd::Left;
         }
         let (result, exit) = match self.certificate(input, name).await {
             Ok(certificate) => {
@@ -333,7 +340,7 @@ impl Desk<'_> {
             }
             Err(PictureFailure::Input(error)) => (Err(format!("{error:#}")), Exit::Usage),
             Err(PictureFailure::Certify(error)) if error.is_interrupted() => {
-                return PictureEnd::Left(Exit::Interrupted);
+                return PictureEnd::Left;
             }
             Err(PictureFailure::Certify(error)) => {
                 let exit = match error.fault() {

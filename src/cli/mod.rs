@@ -3,15 +3,18 @@
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
 mod certify;
+mod config;
 mod denoise;
 mod exit;
 mod inputs;
+mod label;
 mod ledger;
 mod options;
 mod output;
 mod picture;
 mod progress;
 mod provider;
+mod providers;
 mod radius;
 mod replay;
 mod report;
@@ -46,6 +49,13 @@ enum Command {
     Resume(resume::Args),
     /// The runs on record: list, show, export, remove
     Runs(runs::Args),
+    /// What a provider says about pictures as they are: one plain call each, no noise, no certificate
+    Label(label::Args),
+    /// Whom one can ask, their limits and prices, and whether the credentials are complete
+    Providers(providers::Args),
+    /// The configuration: check, show, start one
+    #[command(subcommand)]
+    Config(config::Command),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
     /// Put recorded answers to another question or test, offline
@@ -96,6 +106,9 @@ impl Cli {
             Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
+            Command::Label(args) => label::run(&args, config),
+            Command::Providers(args) => providers::run(&args, config),
+            Command::Config(command) => config::run(&command, config),
             Command::Radius(args) => radius::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
@@ -159,6 +172,13 @@ impl Failure {
     fn is_broken_pipe(&self) -> bool {
         let kinds = self.error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         kinds.into_iter().any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Of results that could not be written.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(anyhow::Error::from(error).context("cannot write the results"))
     }
 }
 
