@@ -103,6 +103,10 @@ struct Shared {
     /// Calls in flight for one picture (speed only)
     #[arg(long, default_value_t = 32, help_heading = "Speed")]
     concurrency: usize,
+    /// Calls in flight for one picture beyond those that the test is sure to need: fewer rounds of waiting for money, since
+    /// some will be paid in vain
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speed")]
+    ahead: usize,
     /// Pictures worked on at once (speed only)
     #[arg(long, default_value_t = 2, help_heading = "Speed")]
     jobs: usize,
@@ -189,6 +193,7 @@ async fn certify(
         encoder: args.encode,
         batch: args.batch,
         concurrency: args.concurrency,
+        ahead: args.ahead,
     };
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     if let Some(folder) = &args.out {
@@ -295,11 +300,13 @@ impl Desk<'_> {
             .map(|(index, (input, name))| self.work(index, input, name))
             .buffered(self.args.jobs.max(1));
         let (mut exit, mut complete, mut printed) = (Exit::Success, true, Ok(()));
+        let mut unused = 0;
         while let Some(end) = done.next().await {
             match end {
                 PictureEnd::Row(row, ended) => {
                     exit = exit.max(ended);
                     complete &= row.result.is_ok();
+                    unused += row.unused_calls();
                     if printed.is_ok() {
                         printed = self.progress.done(|| printer.print(&row));
                     }
@@ -312,6 +319,11 @@ impl Desk<'_> {
             }
         }
         self.progress.finish();
+        if unused > 0 && !self.args.quiet {
+            eprintln!(
+                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
+            );
+        }
         printed.context("cannot write the results").map_err(Failure::internal)?;
         Ok((exit, complete))
     }

@@ -75,6 +75,7 @@ struct Line<'a> {
     working_size: Option<[u32; 2]>,
     error: Option<&'a str>,
     picture_hash: Option<&'a str>,
+    unused_calls: u64,
 }
 
 impl Row {
@@ -103,7 +104,13 @@ impl Row {
             working_size: certificate.map(|c| [c.picture.width, c.picture.height]),
             error: self.result.as_ref().err().map(String::as_str),
             picture_hash: certificate.map(|c| c.picture.hash.as_str()),
+            unused_calls: self.unused_calls(),
         }
+    }
+
+    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    pub(super) fn unused_calls(&self) -> u64 {
+        self.result.as_ref().map_or(0, |c| c.calls.saturating_sub(c.votes.len() as u64))
     }
 
     fn outcome(&self) -> &'static str {

@@ -27,6 +27,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    pub fn unused_calls(&self) -> u64 {
+        self.calls.saturating_sub(self.votes.len() as u64)
+    }
+
     /// How many votes are failures.
     pub fn failed_votes(&self) -> u64 {
         self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64

@@ -185,9 +185,10 @@ impl<'a> Flight<'a> {
     }
 
     /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
-    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing.
+    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
+    /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.needed() as u64;
+        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
         let mut draws = Vec::new();
         while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
             let draw = self.dispatched;
