@@ -110,7 +110,7 @@ impl Row {
 
     /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
     pub(super) fn unused_calls(&self) -> u64 {
-        self.result.as_ref().map_or(0, |c| c.calls.saturating_sub(c.votes.len() as u64))
+        self.result.as_ref().map_or(0, |c| self.calls.saturating_sub(c.votes.len() as u64))
     }
 
     fn outcome(&self) -> &'static str {
