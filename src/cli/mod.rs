@@ -7,6 +7,7 @@ mod certify;
 mod config;
 mod denoise;
 mod emulate;
+mod evaluate;
 mod exit;
 mod inputs;
 mod keys;
@@ -26,6 +27,7 @@ mod runs;
 mod signals;
 mod test_options;
 mod verify;
+mod work;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ enum Command {
     Certify(certify::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
+    /// Certify a labelled data set: certified accuracy against radius, with what it took
+    Evaluate(evaluate::Args),
     /// Go on with a run that was interrupted, stopped by its budget or killed
     Resume(resume::Args),
     /// The runs on record: list, show, export, remove
@@ -117,7 +121,8 @@ impl Cli {
         let config = &self.config;
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
-            Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
+            Command::Predict(args) => certify::run_predict(&args, config, &resume::Command::of_process()),
+            Command::Evaluate(args) => evaluate::run(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
             Command::Label(args) => label::run(&args, config),
@@ -149,7 +154,11 @@ impl Cli {
             }
             Command::Predict(mut args) => {
                 args.resume(budget, ledger);
-                certify::run_predict(args, &self.config, command)
+                certify::run_predict(&args, &self.config, command)
+            }
+            Command::Evaluate(mut args) => {
+                args.resume(budget, ledger);
+                evaluate::run(args, &self.config, command)
             }
             _ => Err(Failure::usage(anyhow::anyhow!("its command cannot be resumed"))),
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::certificate::{Certificate, Outcome};
 use crate::question::normalise;
+use crate::report::{Picture, Verdict};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -111,6 +112,26 @@ impl Row {
     /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
     pub(super) fn unused_calls(&self) -> u64 {
         self.result.as_ref().map_or(0, |c| self.calls.saturating_sub(c.votes.len() as u64))
+    }
+
+    /// The row as reports count it.
+    pub(super) fn picture(&self) -> Picture {
+        let certificate = self.result.as_ref().ok();
+        Picture {
+            name: self.image.clone(),
+            verdict: match certificate.map(|certificate| certificate.outcome) {
+                Some(Outcome::Certified) => Verdict::Certified,
+                Some(Outcome::Predicted) => Verdict::Predicted,
+                Some(Outcome::Abstained) => Verdict::Abstained,
+                None => Verdict::Failed,
+            },
+            label: certificate.and_then(|certificate| certificate.label.clone()),
+            radius: certificate.map_or(0.0, |certificate| certificate.radius),
+            correct: self.truth.is_some().then(|| self.correct()),
+            calls: certificate.is_some().then_some(self.calls),
+            votes: certificate.map(|certificate| certificate.votes.len() as u64),
+            cast: None,
+        }
     }
 
     fn outcome(&self) -> &'static str {
