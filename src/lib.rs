@@ -22,8 +22,10 @@
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
 
 pub mod certificate;
+pub mod certifier;
 #[doc(hidden)]
 pub mod cli;
+pub mod config;
 pub mod emulate;
 pub mod engine;
 pub mod front;

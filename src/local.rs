@@ -22,7 +22,8 @@ const LABELS: usize = 10;
 /// [`LocalError`] where the device cannot be used or no thread can be had.
 pub fn open(device: Device) -> Result<Local, LocalError> {
     let things = Things::open(device)?;
-    Ok(Local::new("local", things.size, Arc::new(things)))
+    let model = version(&things.classifier);
+    Ok(Local::new("local", things.size, &model, Arc::new(things)))
 }
 
 /// The classifier alone, for whatever stands in front of it.
@@ -70,9 +71,13 @@ impl Things {
             labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
         labels.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
         labels.truncate(LABELS);
-        let version = self.classifier.id().hash().to_hex()[..16].to_owned();
-        Ok(Answer { labels, model_version: Some(format!("things64-{version}")), ..Answer::default() })
+        Ok(Answer { labels, model_version: Some(version(&self.classifier)), ..Answer::default() })
     }
+}
+
+/// The model version that its answers carry.
+fn version(classifier: &ClassifierHandle) -> String {
+    format!("things64-{}", &classifier.id().hash().to_hex()[..16])
 }
 
 impl Backend for Things {

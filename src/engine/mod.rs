@@ -18,11 +18,13 @@ mod level;
 mod memory;
 mod meter;
 mod settings;
+mod stop;
 
 pub use error::EngineError;
 pub use evidence::{CastVote, Evidence};
 pub use memory::{Forgetful, Memory, Settled};
 pub use settings::Settings;
+pub use stop::Stop;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub struct Engine {
     denoiser: DenoiserHandle,
     settings: Arc<Settings>,
     levels: Arc<level::Levels>,
+    stop: Stop,
 }
 
 impl std::fmt::Debug for Engine {
@@ -68,7 +71,24 @@ pub struct Progress {
 impl Engine {
     /// Joins an endpoint, a denoiser and settings.
     pub fn new(endpoint: Arc<dyn Endpoint>, denoiser: DenoiserHandle, settings: Settings) -> Self {
-        Self { endpoint, denoiser, settings: Arc::new(settings), levels: Arc::default() }
+        Self {
+            endpoint,
+            denoiser,
+            settings: Arc::new(settings),
+            levels: Arc::default(),
+            stop: Stop::default(),
+        }
+    }
+
+    /// The same engine, ended early by `stop`.
+    #[must_use]
+    pub fn with_stop(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// What ends it early.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The settings.

@@ -130,7 +130,7 @@ pub(crate) fn endpoint_with(
     let own = ["openai", "huggingface", "kserve"].contains(&api).then(|| "env::KEY".parse().unwrap());
     let credentials = CredentialSettings { key: own, ..CredentialSettings::default() };
     let credential = registration.credential(&options, &credentials, &environment, network).unwrap();
-    let provider = registration.provider(&options, &environment).unwrap();
+    let provider = registration.adapter(&options, &environment).unwrap().provider;
     HttpEndpoint::new(provider, credential, network.clone(), settings).unwrap()
 }
 
@@ -183,11 +183,11 @@ pub(crate) type Closed = (OutcomeClass, Option<u16>, Billed, String);
 pub(crate) struct Records {
     next: AtomicI64,
     pub(crate) closed: Mutex<Vec<Closed>>,
-    pub(crate) settled: Mutex<Vec<(u64, Settled)>>,
+    pub(crate) settled: Mutex<Vec<(Option<u64>, Settled)>>,
 }
 
 impl Records {
-    pub(crate) fn attempts(&self) -> u64 {
+    pub(crate) fn opened(&self) -> u64 {
         self.next.load(Ordering::SeqCst) as u64
     }
 
@@ -211,15 +211,24 @@ impl Journal for Records {
 }
 
 impl Memory for Records {
-    fn recall(&self, _: u64) -> Option<Settled> {
+    fn recall(&self, _: Option<u64>) -> Option<Settled> {
         None
     }
 
-    fn settle<'a>(&'a self, draw: u64, settled: &'a Settled) -> BoxFuture<'a, Result<(), JournalError>> {
+    fn settle<'a>(
+        &'a self,
+        draw: Option<u64>,
+        settled: &'a Settled,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
             self.settled.lock().unwrap().push((draw, settled.clone()));
             Ok(())
         })
+    }
+
+    /// None from before.
+    fn attempts(&self) -> u64 {
+        0
     }
 
     fn as_journal(&self) -> &dyn Journal {
