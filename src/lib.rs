@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stats`] | bounds, radii and tests: pure mathematics |
+//! | [`tables`] | built tables of sequential tests, kept on disk and checked before use |
 //! | [`noise`] | draw i of a seed, from the exact law on the pixel grid |
 //! | [`picture`] | from a file to the working image, and from planes to encoded copies |
 //! | [`question`] | what makes an answer a vote |
@@ -14,7 +15,10 @@
 //! | [`certificate`] | the document |
 //! | [`replay`] | recorded answers put to any question and test, offline |
 //! | [`report`] | certified accuracy against radius, from logs |
-//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file (a library so far: no command uses it) |
+//! | [`certifier`] | one picture after another, with the ledger |
+//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file |
+//! | [`dataset`] | labelled pictures to evaluate on |
+//! | [`config`] | `smoothgate.toml`: provider instances, network, defaults |
 //! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
 //! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
@@ -26,6 +30,7 @@ pub mod certifier;
 #[doc(hidden)]
 pub mod cli;
 pub mod config;
+pub mod dataset;
 pub mod emulate;
 pub mod engine;
 pub mod front;
@@ -37,6 +42,7 @@ pub mod question;
 pub mod replay;
 pub mod report;
 pub mod stats;
+pub mod tables;
 pub mod units;
 
 pub use smoothgate_denoisers as denoisers;

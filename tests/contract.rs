@@ -20,7 +20,7 @@ use smoothgate::picture::{Encoder, noisy_planes, planes};
 use smoothgate::providers::{
     Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, OutcomeClass, Unrecorded,
 };
-use smoothgate::stats::{Decision, LabelRule, Method, Vote};
+use smoothgate::stats::{Decision, LabelRule, Ladder, Method, Vote};
 use support::*;
 
 /// A denoiser that does nothing and remembers what it was given.
@@ -387,6 +387,48 @@ fn contract_12_no_more_calls_than_the_test_can_need() {
     assert!(evidence.votes.len() < 120, "{} votes", evidence.votes.len());
     assert_eq!(endpoint.calls(), evidence.votes.len());
     assert_eq!(evidence.calls, evidence.votes.len() as u64);
+}
+
+/// Calls ahead cost what they cost and change nothing else.
+#[test]
+fn contract_12_calls_ahead_are_bounded_and_no_evidence() {
+    let dissent = |draw: u64, every: u64| draw % every == every - 1;
+    for every in [2, 9, 1000] {
+        let run = |ahead: usize, latency: u64| {
+            let endpoint = Scripted::new(move |draw| {
+                let slow = if dissent(draw, every) { 3 * latency } else { latency };
+                (label(if dissent(draw, every) { "b" } else { "a" }), Duration::from_millis(slow))
+            });
+            let mut settings = settings();
+            settings.method = Method::Table(Ladder::new(vec![0.1, 0.25], 120));
+            settings.ahead = ahead;
+            let evidence = gather(endpoint.clone(), settings).unwrap();
+            assert_eq!(endpoint.calls() as u64, evidence.calls);
+            assert!(evidence.unused_calls() <= ahead as u64, "{ahead}: {} unused", evidence.unused_calls());
+            evidence
+        };
+        let reference = run(0, 0);
+        assert_eq!(reference.unused_calls(), 0);
+        for (ahead, latency) in [(1, 1), (7, 2), (64, 1), (10_000, 1)] {
+            let evidence = run(ahead, latency);
+            assert_eq!(
+                (&evidence.votes, evidence.decision),
+                (&reference.votes, reference.decision),
+                "{ahead}"
+            );
+            assert_eq!(
+                (evidence.copies, evidence.plan),
+                (reference.copies, reference.plan.clone()),
+                "{ahead}"
+            );
+        }
+    }
+    // Half the answers dissent: the test is over after a few votes, and calls ahead of it are seen to be paid for.
+    let endpoint = Scripted::at_once(|draw| label(if draw % 2 == 0 { "a" } else { "b" }));
+    let mut settings = settings();
+    (settings.method, settings.ahead) = (Method::Table(Ladder::new(vec![0.25], 120)), 20);
+    let evidence = gather(endpoint, settings).unwrap();
+    assert!(evidence.unused_calls() > 5, "{} unused calls", evidence.unused_calls());
 }
 
 #[test]

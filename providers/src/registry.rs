@@ -193,7 +193,7 @@ pub struct CredentialSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// Its options are not what it takes.
-    #[error("options of provider `{provider}`{}: {problem}", option(at))]
+    #[error("options of provider `{provider}`{}: {problem}", option(at.as_ref()))]
     Options {
         /// The provider's name.
         provider: &'static str,
@@ -210,8 +210,8 @@ pub enum ProviderError {
     Credential(#[from] CredentialError),
 }
 
-fn option(at: &Option<String>) -> String {
-    at.as_ref().map_or_else(String::new, |at| format!(", `{at}`"))
+fn option(at: Option<&String>) -> String {
+    at.map_or_else(String::new, |at| format!(", `{at}`"))
 }
 
 impl Registration {

@@ -12,20 +12,23 @@ use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
-use super::options::{DenoiserOptions, SizeOptions, TestName};
+use super::options::{DenoiserOptions, SizeOptions};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::resume::Command;
-use super::{Ended, Exit, Failure, signals};
-use crate::certificate::{Certificate, Outcome};
-use crate::certifier::{self, Certifier, CertifyError};
-use crate::engine::{Engine, EngineError, Settings, Stop};
-use crate::ledger::{Cap, RunId};
+use super::signals::Signals;
+use super::test_options::{About, TestOptions};
+use super::{Ended, Exit, Failure};
+use crate::certificate::{Document, Outcome, SigningKey};
+use crate::certifier::{self, Certified, Certifier, CertifyError};
+use crate::engine::{Engine, EngineError, Settings};
+use crate::ledger::{Begin, Cap, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
 use crate::stats::Method;
+use crate::tables::TableCache;
 use crate::units::{Alpha, Sigma};
 
 /// Options of `certify`.
@@ -33,16 +36,8 @@ use crate::units::{Alpha, Sigma};
 pub(super) struct Args {
     #[command(flatten)]
     shared: Shared,
-    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
-    /// all N votes for both
-    #[arg(long, default_value = "cohen")]
-    test: TestName,
-    /// Selection votes of `cohen`
-    #[arg(long, default_value_t = 20)]
-    n0: usize,
-    /// Estimation votes
-    #[arg(long, default_value_t = 100)]
-    n: usize,
+    #[command(flatten)]
+    test: TestOptions,
 }
 
 /// Options of `predict`.
@@ -88,11 +83,17 @@ struct Shared {
     /// Write each certificate as a JSON document into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Sign the certificates with this key (from `smoothgate keys new`)
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// The true class, for the `correct` column of `tsv`: a label, or `@folder` for the name of each picture's folder
     #[arg(long, value_name = "LABEL|@folder")]
     truth: Option<String>,
     #[command(flatten)]
     ledger: LedgerOptions,
+    /// Begin a new run with new noise, although one with the same parameters is on record
+    #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
+    new_run: bool,
     /// Print results only: no plan, no progress
     #[arg(long, short)]
     quiet: bool,
@@ -102,6 +103,10 @@ struct Shared {
     /// Calls in flight for one picture (speed only)
     #[arg(long, default_value_t = 32, help_heading = "Speed")]
     concurrency: usize,
+    /// Calls in flight for one picture beyond those that the test is sure to need: fewer rounds of waiting for money, since
+    /// some will be paid in vain
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speed")]
+    ahead: usize,
     /// Pictures worked on at once (speed only)
     #[arg(long, default_value_t = 2, help_heading = "Speed")]
     jobs: usize,
@@ -111,12 +116,11 @@ struct Shared {
 }
 
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
-    let method = args.test.method(args.n0, args.n);
-    start(args.shared, method, config, command)
+    start(args.shared, Votes::Test(args.test), config, command)
 }
 
 pub(super) fn run_predict(args: PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
-    start(args.shared, Method::Predict { n: args.n }, config, command)
+    start(args.shared, Votes::Predict(args.n), config, command)
 }
 
 impl Args {
@@ -133,17 +137,36 @@ impl PredictArgs {
     }
 }
 
-fn start(args: Shared, method: Method, config: &ConfigOption, command: &Command) -> Ended {
+/// What the votes are for.
+enum Votes {
+    Test(TestOptions),
+    /// This many at most.
+    Predict(usize),
+}
+
+fn start(args: Shared, votes: Votes, config: &ConfigOption, command: &Command) -> Ended {
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
-    runtime.block_on(certify(args, method, config, command))
+    let signals = Signals::default();
+    runtime.block_on(async {
+        tokio::select! {
+            ended = certify(args, votes, config, command, &signals) => ended,
+            () = signals.listen() => Ok(Exit::Interrupted),
+        }
+    })
 }
 
-async fn certify(args: Shared, method: Method, config: &ConfigOption, command: &Command) -> Ended {
+async fn certify(
+    args: Shared,
+    votes: Votes,
+    config: &ConfigOption,
+    command: &Command,
+    signals: &Signals,
+) -> Ended {
     let config = config.load()?;
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
     let opened = args.provider.open(&config, args.denoiser.device)?;
@@ -152,22 +175,35 @@ async fn certify(args: Shared, method: Method, config: &ConfigOption, command: &
     let native = described.native_size.map_or(WorkingSize::Native, WorkingSize::Square);
     let picture = args.size.picture(native);
     let sigma = args.sigma.or(config.defaults.sigma);
+    let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
+    let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
+    let method = match votes {
+        Votes::Predict(n) => Method::Predict { n },
+        Votes::Test(options) => {
+            let about =
+                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            options.only_method(about).map_err(Failure::usage)?
+        }
+    };
     let settings = Settings {
-        sigma: sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?,
-        alpha: args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD),
+        sigma,
+        alpha,
         question: args.question.clone(),
         method,
         encoder: args.encode,
         batch: args.batch,
         concurrency: args.concurrency,
+        ahead: args.ahead,
     };
+    let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     if let Some(folder) = &args.out {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
     }
-    let stop = Stop::default();
-    let engine = Engine::new(opened.endpoint, denoiser, settings).with_stop(stop.clone());
+    let engine = Engine::new(opened.endpoint, denoiser, settings)
+        .with_stop(signals.stop.clone())
+        .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, inputs.len()));
@@ -179,7 +215,11 @@ async fn certify(args: Shared, method: Method, config: &ConfigOption, command: &
         price: described.price,
         budgets: opened.budgets,
         pictures: inputs.len() as u64,
-        resumed: command.resumed,
+        begin: match (command.resumed, args.new_run) {
+            (Some(run), _) => Begin::Continue(run),
+            (None, true) => Begin::New,
+            (None, false) => Begin::ContinueOrNew,
+        },
     };
     let certifier = match args.ledger.begin(&config, wanted).await? {
         None => Certifier::without_ledger(engine),
@@ -190,11 +230,14 @@ async fn certify(args: Shared, method: Method, config: &ConfigOption, command: &
             Certifier::with_ledger(engine, run)
         }
     };
-    signals::listen(stop);
-    let names = unique_names(&inputs);
+    let certifier = certifier.signing(key);
+    let names = inputs::unique_names(&inputs);
     let progress = Progress::new(inputs.len(), args.quiet);
     let desk = Desk { certifier, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
-    let (exit, complete) = desk.work_off(&inputs, &names).await?;
+    let (mut exit, complete) = desk.work_off(&inputs, &names).await?;
+    if signals.came() && !complete {
+        exit = Exit::Interrupted;
+    }
     let Some(run) = desk.certifier.run().cloned() else { return Ok(exit) };
     drop(desk);
     let id = run.id();
@@ -214,18 +257,6 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
             "{known}; {n} calls were out when it was ended: they count as spent and are asked once more"
         ),
     }
-}
-
-/// A name for each picture that is its own: a picture given twice is certified twice.
-fn unique_names(inputs: &[Input]) -> Vec<String> {
-    let mut seen = std::collections::HashMap::new();
-    let unique = |input: &Input| {
-        let name = input.name();
-        let times = seen.entry(name.clone()).or_insert(0u32);
-        *times += 1;
-        if *times == 1 { name } else { format!("{name}#{times}") }
-    };
-    inputs.iter().map(unique).collect()
 }
 
 /// One line before the first call: what it takes and what it can give.
@@ -257,7 +288,7 @@ enum PictureEnd {
     /// With a row, which says so by its exit code.
     Row(Box<Row>, Exit),
     /// Without one: it was not begun, or given up in the middle, since the run ends early.
-    Left(Exit),
+    Left,
 }
 
 impl Desk<'_> {
@@ -269,11 +300,13 @@ impl Desk<'_> {
             .map(|(index, (input, name))| self.work(index, input, name))
             .buffered(self.args.jobs.max(1));
         let (mut exit, mut complete, mut printed) = (Exit::Success, true, Ok(()));
+        let mut unused = 0;
         while let Some(end) = done.next().await {
             match end {
                 PictureEnd::Row(row, ended) => {
                     exit = exit.max(ended);
                     complete &= row.result.is_ok();
+                    unused += row.unused_calls();
                     if printed.is_ok() {
                         printed = self.progress.done(|| printer.print(&row));
                     }
@@ -282,13 +315,15 @@ impl Desk<'_> {
                         self.certifier.engine().stop().stop();
                     }
                 }
-                PictureEnd::Left(ended) => {
-                    exit = exit.max(ended);
-                    complete = false;
-                }
+                PictureEnd::Left => complete = false,
             }
         }
         self.progress.finish();
+        if unused > 0 && !self.args.quiet {
+            eprintln!(
+                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
+            );
+        }
         printed.context("cannot write the results").map_err(Failure::internal)?;
         Ok((exit, complete))
     }
@@ -296,14 +331,17 @@ impl Desk<'_> {
     async fn work(&self, index: usize, input: &Input, name: &str) -> PictureEnd {
         let started = Instant::now();
         if self.certifier.engine().stop().is_stopped() {
-            return PictureEnd::Left(Exit::Success);
+            return PictureEnd::Left;
         }
+        let mut calls = 0;
         let (result, exit) = match self.certificate(input, name).await {
-            Ok(certificate) => {
-                let exit =
-                    if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
-                match self.write(index, input, &certificate) {
-                    Ok(()) => (Ok(certificate), exit),
+            Ok(certified) => {
+                calls = certified.calls;
+                let document = certified.document;
+                let abstained = document.certificate.outcome == Outcome::Abstained;
+                let exit = if abstained { Exit::Abstained } else { Exit::Success };
+                match self.write(index, input, &document) {
+                    Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
                         self.certifier.engine().stop().stop();
                         (Err(format!("{error:#}")), Exit::Failure)
@@ -312,7 +350,7 @@ impl Desk<'_> {
             }
             Err(PictureFailure::Input(error)) => (Err(format!("{error:#}")), Exit::Usage),
             Err(PictureFailure::Certify(error)) if error.is_interrupted() => {
-                return PictureEnd::Left(Exit::Interrupted);
+                return PictureEnd::Left;
             }
             Err(PictureFailure::Certify(error)) => {
                 let exit = match error.fault() {
@@ -332,6 +370,7 @@ impl Desk<'_> {
             image: name.to_owned(),
             index,
             result,
+            calls,
             truth: self.truth(input),
             time: started.elapsed(),
             common: Common {
@@ -346,7 +385,7 @@ impl Desk<'_> {
         PictureEnd::Row(Box::new(row), exit)
     }
 
-    async fn certificate(&self, input: &Input, name: &str) -> Result<Certificate, PictureFailure> {
+    async fn certificate(&self, input: &Input, name: &str) -> Result<Certified, PictureFailure> {
         let image = self.read(input).await?;
         let watch = |at| self.progress.votes(name, at);
         Ok(self.certifier.certify(name, image, self.args.seed, &watch).await?)
@@ -370,15 +409,14 @@ impl Desk<'_> {
         }
     }
 
-    fn write(&self, index: usize, input: &Input, certificate: &Certificate) -> anyhow::Result<()> {
+    fn write(&self, index: usize, input: &Input, document: &Document) -> anyhow::Result<()> {
         let Some(folder) = &self.args.out else { return Ok(()) };
         let stem = match input {
             Input::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Input::Stdin => "stdin".to_owned(),
         };
         let path = folder.join(format!("{index:04}-{stem}.json"));
-        let text = serde_json::to_string_pretty(certificate)?;
-        write_whole(&path, &text)
+        write_whole(&path, &document.to_text()?)
             .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
 }
@@ -386,7 +424,7 @@ impl Desk<'_> {
 /// Writes beside the target and renames, so that a reader never sees half a document.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let partial = path.with_extension("json.partial");
-    std::fs::write(&partial, format!("{text}\n"))?;
+    std::fs::write(&partial, text)?;
     std::fs::rename(&partial, path)
 }
 

@@ -35,11 +35,8 @@ pub(super) struct LedgerOptions {
     pub place: LedgerPath,
     /// Keep no record: an interrupted run cannot be resumed and is paid for again, budgets cannot be kept, and nothing
     /// is left to check a certificate against
-    #[arg(long, conflicts_with_all = ["ledger", "max_calls", "max_cost", "new_run"])]
+    #[arg(long, conflicts_with_all = ["ledger", "max_calls", "max_cost"])]
     pub no_ledger: bool,
-    /// Begin a new run with new noise, although one with the same parameters is on record
-    #[arg(long)]
-    pub new_run: bool,
     /// Most calls of this run, retries and earlier sittings included
     #[arg(long, value_name = "N")]
     pub max_calls: Option<u64>,
@@ -56,15 +53,14 @@ pub(super) struct Wanted {
     pub price: Price,
     pub budgets: BudgetsOverTime,
     pub pictures: u64,
-    /// The run to continue, for `resume`.
-    pub resumed: Option<ledger::RunId>,
+    /// Which run to begin or to continue.
+    pub begin: Begin,
 }
 
 impl LedgerOptions {
     /// Takes the ledger of a run and, where given, other budgets.
     pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
         self.place.ledger = Some(ledger.to_owned());
-        self.new_run = false;
         self.max_calls = budget.calls.or(self.max_calls);
         self.max_cost = budget.cost.or(self.max_cost);
     }
@@ -95,11 +91,7 @@ impl LedgerOptions {
             budgets: Budgets { run, day: wanted.budgets.day, month: wanted.budgets.month },
             pictures: Some(wanted.pictures),
         };
-        let begin = match (wanted.resumed, self.new_run) {
-            (Some(run), _) => Begin::Continue(run),
-            (None, true) => Begin::New,
-            (None, false) => Begin::ContinueOrNew,
-        };
+        let begin = wanted.begin;
         match ledger.begin_run(spec.clone(), begin).await {
             // Nothing can be paid twice where nothing costs anything: two processes may work side by side.
             Err(LedgerError::AlreadyRunning { .. }) if free && begin == Begin::ContinueOrNew => {

@@ -2,23 +2,30 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod certificate;
 mod certify;
+mod config;
 mod denoise;
 mod emulate;
 mod exit;
 mod inputs;
+mod keys;
+mod label;
 mod ledger;
 mod options;
 mod output;
 mod picture;
 mod progress;
 mod provider;
+mod providers;
 mod radius;
 mod replay;
 mod report;
 mod resume;
 mod runs;
 mod signals;
+mod test_options;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -46,6 +53,13 @@ enum Command {
     Resume(resume::Args),
     /// The runs on record: list, show, export, remove
     Runs(runs::Args),
+    /// What a provider says about pictures as they are: one plain call each, no noise, no certificate
+    Label(label::Args),
+    /// Whom one can ask, their limits and prices, and whether the credentials are complete
+    Providers(providers::Args),
+    /// The configuration: check, show, start one
+    #[command(subcommand)]
+    Config(config::Command),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
     /// Put recorded answers to another question or test, offline
@@ -59,6 +73,14 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Check certificates: everything that follows from them is computed anew
+    Verify(verify::Args),
+    /// Keys that sign certificates
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// The format of certificates
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
     /// Facts about picture files
@@ -98,10 +120,16 @@ impl Cli {
             Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
+            Command::Label(args) => label::run(&args, config),
+            Command::Providers(args) => providers::run(&args, config),
+            Command::Config(command) => config::run(&command, config),
             Command::Radius(args) => radius::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
             Command::Report(args) => report::run(&args),
+            Command::Verify(args) => verify::run(&args, config),
+            Command::Keys(command) => keys::run(&command),
+            Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
             Command::Picture(command) => picture::run(&command),
         }
@@ -162,6 +190,13 @@ impl Failure {
     fn is_broken_pipe(&self) -> bool {
         let kinds = self.error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         kinds.into_iter().any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Of results that could not be written.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(anyhow::Error::from(error).context("cannot write the results"))
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Row {
     pub index: usize,
     /// The certificate, or why there is none.
     pub result: Result<Certificate, String>,
+    /// Calls sent, retries included.
+    pub calls: u64,
     /// The true class, where it was given.
     pub truth: Option<String>,
     /// From reading the file to the verdict.
@@ -73,6 +75,7 @@ struct Line<'a> {
     working_size: Option<[u32; 2]>,
     error: Option<&'a str>,
     picture_hash: Option<&'a str>,
+    unused_calls: u64,
 }
 
 impl Row {
@@ -91,7 +94,7 @@ impl Row {
             question: &common.question,
             test: &common.test,
             votes: certificate.map_or(0, |c| c.votes.len() as u64),
-            calls: certificate.map_or(0, |c| c.calls),
+            calls: self.calls,
             failed_votes: certificate.map_or(0, Certificate::failed_votes),
             counts: certificate.map(Certificate::counts_by_label).unwrap_or_default(),
             seed: certificate.map(|c| c.noise.seed.to_string()),
@@ -101,7 +104,13 @@ impl Row {
             working_size: certificate.map(|c| [c.picture.width, c.picture.height]),
             error: self.result.as_ref().err().map(String::as_str),
             picture_hash: certificate.map(|c| c.picture.hash.as_str()),
+            unused_calls: self.unused_calls(),
         }
+    }
+
+    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    pub(super) fn unused_calls(&self) -> u64 {
+        self.result.as_ref().map_or(0, |c| self.calls.saturating_sub(c.votes.len() as u64))
     }
 
     fn outcome(&self) -> &'static str {

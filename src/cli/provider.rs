@@ -81,7 +81,8 @@ impl ProviderOptions {
         Ok(Opened { endpoint: Arc::new(endpoint), budgets: instance.budgets })
     }
 
-    fn instance(&self, config: &Config, name: &str) -> Result<Instance, Failure> {
+    /// The instance of this name, with what the command line says over the configuration.
+    pub(super) fn instance(&self, config: &Config, name: &str) -> Result<Instance, Failure> {
         let mut instance = config.instance(name).map_err(Failure::usage)?;
         for option in &self.options {
             instance.set_option(option).map_err(Failure::usage)?;

@@ -1,6 +1,6 @@
 //! `smoothgate runs`: what is on record.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -83,18 +83,14 @@ struct RemoveArgs {
 
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let config = config.load()?;
-    let written = match &args.command {
-        None => list(&args.list, &config)?,
-        Some(Command::List(args)) => list(args, &config)?,
-        Some(Command::Show(args)) => show(args, &config)?,
-        Some(Command::Export(args)) => export(args, &config)?,
-        Some(Command::Rm(args)) => {
-            remove(args, &config)?;
-            return Ok(Exit::Success);
-        }
-    };
     let mut out = std::io::stdout().lock();
-    out.write_all(written.as_bytes()).context("cannot write").map_err(Failure::internal)?;
+    match &args.command {
+        None => list(&mut out, &args.list, &config)?,
+        Some(Command::List(args)) => list(&mut out, args, &config)?,
+        Some(Command::Show(args)) => show(&mut out, args, &config)?,
+        Some(Command::Export(args)) => export(&mut out, args, &config)?,
+        Some(Command::Rm(args)) => remove(args, &config)?,
+    }
     Ok(Exit::Success)
 }
 
@@ -102,11 +98,12 @@ fn reader(place: &LedgerPath, config: &Config) -> Result<Reader, Failure> {
     Reader::open(place.path(config)?).map_err(Failure::ledger)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    Ok(serde_json::to_string_pretty(value).map_err(Failure::internal)? + "\n")
+fn json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(), Failure> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out)?)
 }
 
-fn list(args: &ListArgs, config: &Config) -> Result<String, Failure> {
+fn list(out: &mut impl Write, args: &ListArgs, config: &Config) -> Result<(), Failure> {
     let path = args.place.path(config)?;
     // Whoever never certified anything has no ledger, and no runs.
     let runs = if path.exists() {
@@ -115,19 +112,21 @@ fn list(args: &ListArgs, config: &Config) -> Result<String, Failure> {
         Vec::new()
     };
     if args.json {
-        return json(&runs);
+        return json(out, &runs);
     }
     if runs.is_empty() {
-        return Ok(format!("no runs in {}\n", path.display()));
+        return Ok(writeln!(out, "no runs in {}", path.display())?);
     }
-    let mut text = format!(
-        "{:>5}  {:<20}  {:<16}  {:<11}  {:>9}  {:>8}  {}\n",
-        "run", "begun", "provider", "state", "pictures", "calls", "spent"
-    );
+    writeln!(
+        out,
+        "{:>5}  {:<20}  {:<16}  {:<11}  {:>9}  {:>8}  spent",
+        "run", "begun", "provider", "state", "pictures", "calls"
+    )?;
     for run in &runs {
         let of = run.expected.unwrap_or(run.pictures).max(run.pictures);
-        text += &format!(
-            "{:>5}  {:<20}  {:<16}  {:<11}  {:>9}  {:>8}  {}\n",
+        writeln!(
+            out,
+            "{:>5}  {:<20}  {:<16}  {:<11}  {:>9}  {:>8}  {}",
             run.id.to_string(),
             run.begun.split('.').next().unwrap_or(&run.begun),
             run.instance,
@@ -135,9 +134,9 @@ fn list(args: &ListArgs, config: &Config) -> Result<String, Failure> {
             format!("{}/{of}", run.certified),
             run.spend.calls,
             spent(&run.spend),
-        );
+        )?;
     }
-    Ok(text)
+    Ok(())
 }
 
 fn state(run: &RunSummary) -> &'static str {
@@ -150,43 +149,39 @@ fn state(run: &RunSummary) -> &'static str {
 
 /// What was spent, and what of it nobody knows.
 fn spent(spend: &Spend) -> String {
-    let sure = spend.billed;
-    let unsure = spend.unknown.checked_add(spend.reserved);
-    let mut text = sure.to_string();
-    match unsure {
-        Some(unsure) if unsure > smoothgate_providers::Money::ZERO => {
-            text += &format!(" (and {unsure} perhaps)")
-        }
-        Some(_) => {}
-        None => text += " (and more than can be counted perhaps)",
-    }
-    if spend.unpriced > 0 {
-        text += &format!(", and {} calls at an unknown price", spend.unpriced);
-    }
-    text
+    let unsure = match spend.unknown.checked_add(spend.reserved) {
+        Some(unsure) if unsure == smoothgate_providers::Money::ZERO => String::new(),
+        Some(unsure) => format!(" (and {unsure} perhaps)"),
+        None => " (and more than can be counted perhaps)".to_owned(),
+    };
+    let unpriced = match spend.unpriced {
+        0 => String::new(),
+        n => format!(", and {n} calls at an unknown price"),
+    };
+    format!("{}{unsure}{unpriced}", spend.billed)
 }
 
-fn show(args: &ShowArgs, config: &Config) -> Result<String, Failure> {
+fn show(out: &mut impl Write, args: &ShowArgs, config: &Config) -> Result<(), Failure> {
     let report = reader(&args.place, config)?.run(RunId(args.run)).map_err(Failure::ledger)?;
     if args.json {
-        return json(&report);
+        return json(out, &report);
     }
-    Ok(described(&report))
+    Ok(describe(out, &report)?)
 }
 
-fn described(report: &RunReport) -> String {
+fn describe(out: &mut impl Write, report: &RunReport) -> std::io::Result<()> {
     let run = &report.summary;
-    let mut text = format!("run {} on {}: {}\n", run.id, run.instance, state(run));
-    text += &format!("begun     {}\n", run.begun);
+    writeln!(out, "run {} on {}: {}", run.id, run.instance, state(run))?;
+    writeln!(out, "begun     {}", run.begun)?;
     if let Some(finished) = &run.finished {
-        text += &format!("finished  {finished}\n");
+        writeln!(out, "finished  {finished}")?;
     }
-    text += &format!("spent     {} in {} calls", spent(&run.spend), run.spend.calls);
+    write!(out, "spent     {} in {} calls", spent(&run.spend), run.spend.calls)?;
     if let Some(calls) = run.budget.calls {
-        text += &format!(", of at most {calls} calls");
+        write!(out, ", of at most {calls} calls")?;
     }
     if let Some(cost) = run.budget.cost {
-        text += &format!(", of at most {cost}");
+        write!(out, ", of at most {cost}")?;
     }
     let mut ends: Vec<String> = report.attempts.iter().map(|(class, n)| format!("{n} {class}")).collect();
     if report.unknown > 0 {
@@ -195,25 +190,26 @@ fn described(report: &RunReport) -> String {
     if report.in_flight > 0 {
         ends.push(format!("{} out", report.in_flight));
     }
-    text += &format!("\nattempts  {}\nparameters\n", ends.join(", "));
+    writeln!(out, "\nattempts  {}\nparameters", ends.join(", "))?;
     if let Some(fields) = report.parameters.as_object() {
         for (name, value) in fields {
-            text += &format!("  {name} = {value}\n");
+            writeln!(out, "  {name} = {value}")?;
         }
     }
-    text += "pictures\n";
+    writeln!(out, "pictures")?;
     let width = report.pictures.iter().map(|p| p.name.chars().count()).max().unwrap_or(0).min(60);
     for picture in &report.pictures {
         let state = if picture.certified { "certificate" } else { "open" };
-        text += &format!(
-            "  {:width$}  {state:<11}  {} draws settled ({} given up), {} attempts\n",
+        writeln!(
+            out,
+            "  {:width$}  {state:<11}  {} draws settled ({} given up), {} attempts",
             picture.name, picture.settled, picture.given_up, picture.attempts
-        );
+        )?;
     }
-    text
+    Ok(())
 }
 
-fn export(args: &ExportArgs, config: &Config) -> Result<String, Failure> {
+fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<(), Failure> {
     let reader = reader(&args.place, config)?;
     let run = RunId(args.run);
     let report = reader.run(run).map_err(Failure::ledger)?;
@@ -226,36 +222,34 @@ fn export(args: &ExportArgs, config: &Config) -> Result<String, Failure> {
         n0: parameters["test"]["n0"].as_u64().unwrap_or_default(),
         logged: None,
     };
-    let (mut text, mut overwritten) = (String::new(), 0u64);
+    let mut overwritten = 0u64;
     let mut failed = None;
     let each = reader.stored(run, |_, _, _, stored| {
         let line = match args.format {
-            ExportFormat::Certificates => stored.certificate.map(Ok),
-            ExportFormat::Jsonl => match LogLine::of(&head, &stored) {
-                Ok(line) => Some(serde_json::to_string(&line)),
-                Err(_) => {
-                    overwritten += 1;
-                    None
-                }
-            },
+            ExportFormat::Certificates => stored.certificate.map(|text| Ok(text.trim_end().to_owned())),
+            ExportFormat::Jsonl => {
+                let line = LogLine::of(&head, &stored).ok();
+                overwritten += u64::from(line.is_none());
+                line.map(|line| serde_json::to_string(&line))
+            }
         };
         head.idx += 1;
         match line {
-            Some(Ok(line)) => text += &(line + "\n"),
-            Some(Err(error)) => failed = Some(error),
-            None => {}
+            Some(Ok(line)) if failed.is_none() => failed = writeln!(out, "{line}").err(),
+            Some(Err(error)) => failed = Some(error.into()),
+            Some(Ok(_)) | None => {}
         }
     });
     each.map_err(Failure::ledger)?;
     if let Some(error) = failed {
-        return Err(Failure::internal(error));
+        return Err(error.into());
     }
     if overwritten > 0 {
         eprintln!(
             "{overwritten} pictures are left out: their answers were overwritten once they were certified"
         );
     }
-    Ok(text)
+    Ok(())
 }
 
 fn remove(args: &RemoveArgs, config: &Config) -> Result<(), Failure> {

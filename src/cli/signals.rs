@@ -1,22 +1,33 @@
 //! Ctrl-C and SIGTERM: first in order, then at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::engine::Stop;
 
-use super::Exit;
+/// What the first signal turns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signals {
+    /// Ends the work in order.
+    pub stop: Stop,
+    came: Arc<AtomicBool>,
+}
 
-/// Turns `stop` at the first signal; leaves the process at the second. What is on record by then stays on record.
-pub(super) fn listen(stop: Stop) {
-    tokio::spawn(async move {
+impl Signals {
+    /// Did one come?
+    pub(super) fn came(&self) -> bool {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Turns `stop` at the first signal and returns at the second: whoever awaits it beside the work then drops the
+    /// work. What is on record by then stays on record.
+    pub(super) async fn listen(&self) {
         signal().await;
-        stop.stop();
+        self.came.store(true, Ordering::Relaxed);
+        self.stop.stop();
         eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
         signal().await;
-        #[expect(
-            clippy::exit,
-            reason = "the second signal means now; the ledger survives any end of the process"
-        )]
-        std::process::exit(Exit::Interrupted as i32);
-    });
+    }
 }
 
 #[cfg(unix)]
@@ -30,17 +41,17 @@ async fn signal() {
         }
     };
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => {
-            if interrupted.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        () = interrupted() => {}
         () = terminated => {}
     }
 }
 
 #[cfg(not(unix))]
 async fn signal() {
+    interrupted().await;
+}
+
+async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

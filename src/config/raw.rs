@@ -155,8 +155,8 @@ pub struct RawRetry {
 }
 
 /// A duration as it is written.
-fn written(duration: Duration) -> Option<String> {
-    Some(humantime::format_duration(duration).to_string().replace(' ', ""))
+fn written(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
 impl RawConfig {
@@ -176,9 +176,9 @@ impl RawConfig {
 impl RawNetwork {
     fn written_out(self, settings: &NetworkSettings) -> Self {
         Self {
-            connect_timeout: written(settings.connect_timeout),
-            first_byte_timeout: written(settings.first_byte_timeout),
-            call_timeout: written(settings.call_timeout),
+            connect_timeout: Some(written(settings.connect_timeout)),
+            first_byte_timeout: Some(written(settings.first_byte_timeout)),
+            call_timeout: Some(written(settings.call_timeout)),
             max_reply_bytes: Some(settings.max_reply_bytes),
             ca_file: settings.ca_file.clone(),
             proxy: Some(self.proxy.unwrap_or_else(|| "environment".to_owned())),
@@ -211,12 +211,12 @@ impl RawInstance {
             pictures_per_minute: quota.and_then(|quota| quota.pictures_per_minute),
             burst: transport.burst,
             pictures_per_call: transport.pictures_per_call,
-            linger: written(transport.linger),
+            linger: Some(written(transport.linger)),
             retry: RawRetry {
                 attempts: Some(attempts),
-                base: written(base),
-                longest: written(longest),
-                retry_after_longest: written(retry_after_longest),
+                base: Some(written(base)),
+                longest: Some(written(longest)),
+                retry_after_longest: Some(written(retry_after_longest)),
             },
             budget: self.budget,
             credentials: self.credentials,

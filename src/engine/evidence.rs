@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::question::Classes;
+use smoothgate_providers::Outcome;
+
+use crate::question::{Classes, Question};
 use crate::stats::{Decision, Plan, Vote};
 
 /// The votes of one picture, the test's decision on them and what they took.
@@ -25,6 +27,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    pub fn unused_calls(&self) -> u64 {
+        self.calls.saturating_sub(self.votes.len() as u64)
+    }
+
     /// How many votes are failures.
     pub fn failed_votes(&self) -> u64 {
         self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64
@@ -45,6 +52,18 @@ impl Evidence {
         }
         counts.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
         counts
+    }
+}
+
+/// What the outcome of a draw votes for. Everything but an answer votes against all labels, and a reply from a cache is
+/// no answer to this draw (design contracts 3 and 9).
+pub(crate) fn vote(question: &Question, classes: &mut Classes, outcome: &Outcome) -> Vote {
+    match outcome {
+        Outcome::Answered(answer) if !answer.from_cache => match question.vote(answer) {
+            Some(label) => Vote::For(classes.class(label)),
+            None => Vote::NoLabel,
+        },
+        _ => Vote::Failed,
     }
 }
 

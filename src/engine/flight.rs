@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestError};
 
 use super::copies::Copies;
+use super::evidence;
 use super::meter::Meter;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
@@ -159,17 +160,14 @@ impl<'a> Flight<'a> {
         Ok(true)
     }
 
-    /// What an outcome votes for. Everything but an answer votes against all labels.
+    /// What an outcome votes for.
     fn vote(&mut self, index: u64, outcome: &Outcome) -> Result<Vote, EngineError> {
-        let Outcome::Answered(answer) = outcome else { return Ok(Vote::Failed) };
-        if answer.from_cache {
-            return Ok(Vote::Failed);
+        if let Outcome::Answered(answer) = outcome
+            && !answer.from_cache
+        {
+            self.check_version(index, answer)?;
         }
-        self.check_version(index, answer)?;
-        Ok(match self.engine.settings.question.vote(answer) {
-            Some(label) => Vote::For(self.classes.class(label)),
-            None => Vote::NoLabel,
-        })
+        Ok(evidence::vote(&self.engine.settings.question, &mut self.classes, outcome))
     }
 
     fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {
@@ -187,9 +185,10 @@ impl<'a> Flight<'a> {
     }
 
     /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
-    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing.
+    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
+    /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.needed() as u64;
+        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
         let mut draws = Vec::new();
         while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
             let draw = self.dispatched;

@@ -17,12 +17,16 @@ mod flight;
 mod level;
 mod memory;
 mod meter;
+mod redraw;
 mod settings;
 mod stop;
 
 pub use error::EngineError;
-pub use evidence::{CastVote, Evidence};
+pub(crate) use evidence::vote;
+pub use evidence::{Against, CastVote, Evidence};
+pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
+pub use redraw::{Redraw, redraw};
 pub use settings::Settings;
 pub use stop::Stop;
 
@@ -34,6 +38,7 @@ use smoothgate_providers::Endpoint;
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
 use crate::stats::Test;
+use crate::tables::TableCache;
 
 /// A smoothed classifier: an endpoint behind noise and a denoiser, and the settings of its certificates.
 ///
@@ -91,6 +96,13 @@ impl Engine {
         &self.stop
     }
 
+    /// Keeps the tables of tests in this cache, and takes them from it; without this call every process builds its own.
+    #[must_use]
+    pub fn with_table_cache(mut self, tables: TableCache) -> Self {
+        self.levels = Arc::new(level::Levels::new(tables));
+        self
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -106,13 +118,13 @@ impl Engine {
         &self.denoiser
     }
 
-    /// The test before any picture is known: what it takes at most and the largest radius it can give. What can never
-    /// certify is refused here.
+    /// The test before any picture is known, at the level that is left for all but the largest pictures: what it takes
+    /// at most and the largest radius it can give. What can never certify is refused here.
     ///
     /// # Errors
     /// [`EngineError::Stats`] for a test that cannot work.
     pub fn plan(&self) -> Result<Test, EngineError> {
-        Ok(Test::new(self.settings.plan(self.settings.alpha.get()))?)
+        self.levels.usual_test(&self.settings)
     }
 
     /// The test for pictures like this one: the settings' test at the level that is left after the noise sampler's own
