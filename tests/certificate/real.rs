@@ -91,7 +91,7 @@ pub(crate) fn cases() -> &'static [Case] {
                 small,
                 Some(&key),
             ),
-            make("abstained", |i| answer(["a", "b", "c"][i as usize % 3]), |_| {}, WorkingSize::Native, None),
+            make("abstained", |i| answer(["a", "b", "c"][i as usize % 3]), |_| {}, small, None),
             make(
                 "predicted",
                 answers,
