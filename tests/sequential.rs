@@ -29,8 +29,19 @@ fn certify_by_radius_stops_where_the_votes_show_it_and_keeps_its_tables() {
     let cache = tempfile::tempdir().unwrap();
     let out = cache.path().join("certificates");
     let certify = |more: &[&str]| {
-        let fixed =
-            ["certify", PICTURE, "--sigma", "0.12", "--alpha", "0.05", "--seed", "5", "--format", "jsonl", "--no-ledger"];
+        let fixed = [
+            "certify",
+            PICTURE,
+            "--sigma",
+            "0.12",
+            "--alpha",
+            "0.05",
+            "--seed",
+            "5",
+            "--format",
+            "jsonl",
+            "--no-ledger",
+        ];
         smoothgate(cache.path(), &[&fixed, more].concat())
     };
     let first = certify(&["--radius", "0.02,0.05", "--out", out.to_str().unwrap()]);

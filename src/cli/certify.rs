@@ -66,7 +66,8 @@ struct Shared {
     #[arg(long)]
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
-    /// `level:CATEGORY>=LIKELIHOOD` or `map:FILE` (your classes from the API's labels)
+    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call) or
+    /// `map:FILE` (your classes from the API's labels)
     #[arg(long, default_value = "top1", value_parser = Question::load)]
     question: Question,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
@@ -257,10 +258,11 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
 /// One line before the first call: what it takes and what it can give.
 fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> String {
     let votes = plan.max_votes();
+    let calls = votes + usize::from(engine.settings().question.asks_clean());
     let cost = match engine.endpoint().describe().price {
         Price::Free => "free".to_owned(),
         price @ (Price::PerPicture(_) | Price::Unknown) => {
-            price.of((votes * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
+            price.of((calls * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
         }
     };
     let radius = plan.largest_radius();
@@ -315,7 +317,9 @@ impl Desk<'_> {
         }
         self.progress.finish();
         if unused > 0 && !self.args.quiet {
-            eprintln!("{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again");
+            eprintln!(
+                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
+            );
         }
         printed.context("cannot write the results").map_err(Failure::internal)?;
         Ok((exit, complete))

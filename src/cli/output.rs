@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::certificate::{Certificate, Outcome};
-use crate::question::normalise;
+use crate::question::{Question, normalise};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -106,9 +106,12 @@ impl Row {
         }
     }
 
-    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
     pub(super) fn unused_calls(&self) -> u64 {
-        self.result.as_ref().map_or(0, |c| c.calls.saturating_sub(c.votes.len() as u64))
+        self.result.as_ref().map_or(0, |certificate| {
+            let clean = u64::from(matches!(certificate.question, Question::CleanTop(_)));
+            certificate.calls.saturating_sub(certificate.votes.len() as u64 + clean)
+        })
     }
 
     fn outcome(&self) -> &'static str {
