@@ -19,6 +19,8 @@
 //! | [`ledger`] | attempts, answers and budgets in a `SQLite` file |
 //! | [`dataset`] | labelled pictures to evaluate on |
 //! | [`config`] | `smoothgate.toml`: provider instances, network, defaults |
+//! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
+//! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -29,7 +31,9 @@ pub mod certifier;
 pub mod cli;
 pub mod config;
 pub mod dataset;
+pub mod emulate;
 pub mod engine;
+pub mod front;
 pub mod ledger;
 pub mod local;
 pub mod noise;

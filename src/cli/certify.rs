@@ -20,8 +20,8 @@ use super::resume::Command;
 use super::signals::Signals;
 use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
-use crate::certificate::{Certificate, Outcome};
-use crate::certifier::{self, Certifier, CertifyError};
+use crate::certificate::{Document, Outcome, SigningKey};
+use crate::certifier::{self, Certified, Certifier, CertifyError};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::ledger::{Begin, Cap, RunId};
 use crate::noise::Seed;
@@ -84,6 +84,9 @@ struct Shared {
     /// Write each certificate as a JSON document into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Sign the certificates with this key (from `smoothgate keys new`)
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// The true class, for the `correct` column of `tsv`: a label, or `@folder` for the name of each picture's folder
     #[arg(long, value_name = "LABEL|@folder")]
     truth: Option<String>,
@@ -193,6 +196,7 @@ async fn certify(
         concurrency: args.concurrency,
         ahead: args.ahead,
     };
+    let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     if let Some(folder) = &args.out {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
@@ -227,6 +231,7 @@ async fn certify(
             Certifier::with_ledger(engine, run)
         }
     };
+    let certifier = certifier.signing(key);
     let names = inputs::unique_names(&inputs);
     let progress = Progress::new(inputs.len(), args.quiet);
     let desk = Desk { certifier, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
@@ -330,12 +335,15 @@ impl Desk<'_> {
         if self.certifier.engine().stop().is_stopped() {
             return PictureEnd::Left;
         }
+        let mut calls = 0;
         let (result, exit) = match self.certificate(input, name).await {
-            Ok(certificate) => {
-                let exit =
-                    if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
-                match self.write(index, input, &certificate) {
-                    Ok(()) => (Ok(certificate), exit),
+            Ok(certified) => {
+                calls = certified.calls;
+                let document = certified.document;
+                let abstained = document.certificate.outcome == Outcome::Abstained;
+                let exit = if abstained { Exit::Abstained } else { Exit::Success };
+                match self.write(index, input, &document) {
+                    Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
                         self.certifier.engine().stop().stop();
                         (Err(format!("{error:#}")), Exit::Failure)
@@ -364,6 +372,7 @@ impl Desk<'_> {
             image: name.to_owned(),
             index,
             result,
+            calls,
             truth: self.truth(input),
             time: started.elapsed(),
             common: Common {
@@ -378,7 +387,7 @@ impl Desk<'_> {
         PictureEnd::Row(Box::new(row), exit)
     }
 
-    async fn certificate(&self, input: &Input, name: &str) -> Result<Certificate, PictureFailure> {
+    async fn certificate(&self, input: &Input, name: &str) -> Result<Certified, PictureFailure> {
         let image = self.read(input).await?;
         let watch = |at| self.progress.votes(name, at);
         Ok(self.certifier.certify(name, image, self.args.seed, &watch).await?)
@@ -402,15 +411,14 @@ impl Desk<'_> {
         }
     }
 
-    fn write(&self, index: usize, input: &Input, certificate: &Certificate) -> anyhow::Result<()> {
+    fn write(&self, index: usize, input: &Input, document: &Document) -> anyhow::Result<()> {
         let Some(folder) = &self.args.out else { return Ok(()) };
         let stem = match input {
             Input::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Input::Stdin => "stdin".to_owned(),
         };
         let path = folder.join(format!("{index:04}-{stem}.json"));
-        let text = serde_json::to_string_pretty(certificate)?;
-        write_whole(&path, &text)
+        write_whole(&path, &document.to_text()?)
             .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
 }
@@ -418,7 +426,7 @@ impl Desk<'_> {
 /// Writes beside the target and renames, so that a reader never sees half a document.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let partial = path.with_extension("json.partial");
-    std::fs::write(&partial, format!("{text}\n"))?;
+    std::fs::write(&partial, text)?;
     std::fs::rename(&partial, path)
 }
 

@@ -2,11 +2,14 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod certificate;
 mod certify;
 mod config;
 mod denoise;
+mod emulate;
 mod exit;
 mod inputs;
+mod keys;
 mod label;
 mod ledger;
 mod options;
@@ -22,6 +25,7 @@ mod resume;
 mod runs;
 mod signals;
 mod test_options;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -69,6 +73,16 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Check certificates: everything that follows from them is computed anew
+    Verify(verify::Args),
+    /// Keys that sign certificates
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// The format of certificates
+    #[command(subcommand)]
+    Certificate(certificate::Command),
+    /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
+    Emulate(emulate::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -113,6 +127,10 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
             Command::Report(args) => report::run(&args),
+            Command::Verify(args) => verify::run(&args, config),
+            Command::Keys(command) => keys::run(&command),
+            Command::Certificate(command) => certificate::run(command),
+            Command::Emulate(args) => emulate::run(&args),
             Command::Picture(command) => picture::run(&command),
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Row {
     pub index: usize,
     /// The certificate, or why there is none.
     pub result: Result<Certificate, String>,
+    /// Calls sent, retries included.
+    pub calls: u64,
     /// The true class, where it was given.
     pub truth: Option<String>,
     /// From reading the file to the verdict.
@@ -92,7 +94,7 @@ impl Row {
             question: &common.question,
             test: &common.test,
             votes: certificate.map_or(0, |c| c.votes.len() as u64),
-            calls: certificate.map_or(0, |c| c.calls),
+            calls: self.calls,
             failed_votes: certificate.map_or(0, Certificate::failed_votes),
             counts: certificate.map(Certificate::counts_by_label).unwrap_or_default(),
             seed: certificate.map(|c| c.noise.seed.to_string()),
@@ -110,7 +112,7 @@ impl Row {
     pub(super) fn unused_calls(&self) -> u64 {
         self.result.as_ref().map_or(0, |certificate| {
             let clean = u64::from(matches!(certificate.question, Question::CleanTop(_)));
-            certificate.calls.saturating_sub(certificate.votes.len() as u64 + clean)
+            self.calls.saturating_sub(certificate.votes.len() as u64 + clean)
         })
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use smoothgate_providers::Outcome;
+
 use crate::question::{Classes, Question};
 use crate::stats::{Decision, Plan, Vote};
 
@@ -53,6 +55,18 @@ impl Evidence {
         }
         counts.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
         counts
+    }
+}
+
+/// What the outcome of a draw votes for. Everything but an answer votes against all labels, and a reply from a cache is
+/// no answer to this draw (design contracts 3 and 9).
+pub(crate) fn vote(question: &Question, classes: &mut Classes, outcome: &Outcome) -> Vote {
+    match outcome {
+        Outcome::Answered(answer) if !answer.from_cache => match question.vote(answer) {
+            Some(label) => Vote::For(classes.class(label)),
+            None => Vote::NoLabel,
+        },
+        _ => Vote::Failed,
     }
 }
 

@@ -10,6 +10,7 @@ use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestErr
 
 use super::clean::Clean;
 use super::copies::Copies;
+use super::evidence;
 use super::meter::Meter;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
@@ -169,17 +170,14 @@ impl<'a> Flight<'a> {
         Ok(true)
     }
 
-    /// What an outcome votes for. Everything but an answer votes against all labels.
+    /// What an outcome votes for.
     fn vote(&mut self, index: u64, outcome: &Outcome) -> Result<Vote, EngineError> {
-        let Outcome::Answered(answer) = outcome else { return Ok(Vote::Failed) };
-        if answer.from_cache {
-            return Ok(Vote::Failed);
+        if let Outcome::Answered(answer) = outcome
+            && !answer.from_cache
+        {
+            self.check_version(index, answer)?;
         }
-        self.check_version(index, answer)?;
-        Ok(match self.question.vote(answer) {
-            Some(label) => Vote::For(self.classes.class(label)),
-            None => Vote::NoLabel,
-        })
+        Ok(evidence::vote(&self.question, &mut self.classes, outcome))
     }
 
     fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {

@@ -18,12 +18,16 @@ mod flight;
 mod level;
 mod memory;
 mod meter;
+mod redraw;
 mod settings;
 mod stop;
 
 pub use error::EngineError;
-pub use evidence::{CastVote, Evidence};
+pub(crate) use evidence::vote;
+pub use evidence::{Against, CastVote, Evidence};
+pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
+pub use redraw::{Redraw, redraw};
 pub use settings::Settings;
 pub use stop::Stop;
 
