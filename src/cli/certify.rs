@@ -90,7 +90,8 @@ pub(super) struct Shared {
     #[arg(long)]
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
-    /// `level:CATEGORY>=LIKELIHOOD` or `map:FILE` (your classes from the API's labels)
+    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call) or
+    /// `map:FILE` (your classes from the API's labels)
     #[arg(long, default_value = "top1", value_parser = Question::load)]
     question: Question,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
@@ -298,10 +299,11 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
 /// One line before the first call: what it takes and what it can give.
 fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> String {
     let votes = plan.max_votes();
+    let calls = votes + usize::from(engine.settings().question.asks_clean());
     let cost = match engine.endpoint().describe().price {
         Price::Free => "free".to_owned(),
         price @ (Price::PerPicture(_) | Price::Unknown) => {
-            price.of((votes * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
+            price.of((calls * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
         }
     };
     let radius = plan.largest_radius();

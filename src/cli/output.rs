@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::certificate::{Certificate, Outcome};
-use crate::question::normalise;
+use crate::question::{Question, normalise};
 use crate::report::{Picture, Verdict};
 
 /// How results are printed.
@@ -109,9 +109,12 @@ impl Row {
         }
     }
 
-    /// Calls that are behind no vote of their own: sent ahead of the decision, or sent again.
+    /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
     pub(super) fn unused_calls(&self) -> u64 {
-        self.result.as_ref().map_or(0, |c| self.calls.saturating_sub(c.votes.len() as u64))
+        self.result.as_ref().map_or(0, |certificate| {
+            let clean = u64::from(matches!(certificate.question, Question::CleanTop(_)));
+            self.calls.saturating_sub(certificate.votes.len() as u64 + clean)
+        })
     }
 
     /// The row as reports count it.
