@@ -59,14 +59,14 @@ impl Case {
     /// Multiplications and additions of direct convolution for one picture, in units of 1e9.
     fn gflop(&self) -> f64 {
         let pixels = (self.shape[1] * self.shape[2]) as f64;
-        let multiplications = if self.network != "unet" {
-            let passes = if self.network == "train" { 3 } else { 1 };
-            f64::from(passes * 9 * (3 * 64 + 15 * 64 * 64 + 64 * 3))
-        } else {
+        let multiplications = if self.network == "unet" {
             let fine = f64::from(9 * (13 * 48 + 8 * 48 * 48 + 48 * 12) + 2 * 48 * 96);
             let middle = f64::from(9 * 8 * 96 * 96 + 2 * 96 * 128);
             let coarse = f64::from(9 * 8 * 128 * 128);
             fine / 4.0 + middle / 16.0 + coarse / 64.0
+        } else {
+            let passes = if self.network == "train" { 3 } else { 1 };
+            f64::from(passes * 9 * (3 * 64 + 15 * 64 * 64 + 64 * 3))
         };
         2e-9 * multiplications * pixels
     }

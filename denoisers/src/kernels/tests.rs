@@ -211,6 +211,20 @@ fn every_convolution_is_what_its_definition_says() {
     }
 }
 
+/// The bits of a result are part of what a certificate can be checked by: they are the same on every machine, and a change of the kernels
+/// that changes them must change the text in `Weights::finish`, so that the model gets another name.
+#[test]
+fn bits_are_those_of_every_machine() {
+    let mut numbers = Numbers(5);
+    let graph = graph(&mut numbers, PHOTO, [48, 64]);
+    let result = Kernels::new(&graph).run(&graph, numbers.take(3 * 20 * 36), (1, 20, 36), 0.25);
+    let bytes: Vec<u8> = result.iter().flat_map(|v| v.to_le_bytes()).collect();
+    assert_eq!(
+        blake3::hash(&bytes).to_hex().as_str(),
+        "a3f9c5344d2ebafdd00ea6b83b10812950c90d415020389df1437260cff5be84"
+    );
+}
+
 /// Sizes alternate, so that memory and plans of one call are left for the next.
 #[test]
 fn nothing_of_a_call_is_left_for_the_next() {
