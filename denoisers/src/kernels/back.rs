@@ -70,6 +70,7 @@ impl Back<'_> {
             residual: std::ptr::null(),
             mask: std::ptr::null(),
             relu: false,
+            ahead: 0,
             pictures: self.pictures(),
         }
     }
@@ -82,6 +83,7 @@ impl Back<'_> {
             None => self.gradient(conv + 1),
         };
         let (to, to_layout) = self.gradient(input);
+        let block = plan::block(&self.transposed[conv], &to_layout, self.plan.key.threads);
         let mask = if mask { self.values[input].as_ptr() } else { std::ptr::null_mut() };
         Job {
             from,
@@ -91,6 +93,7 @@ impl Back<'_> {
             residual: if add { to } else { std::ptr::null() },
             mask,
             relu: false,
+            ahead: (block * self.plan.key.threads) as isize,
             pictures: self.pictures(),
         }
     }

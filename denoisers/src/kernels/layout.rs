@@ -133,6 +133,8 @@ pub(super) struct Job {
     /// Null, or of `to_layout`: the result becomes zero where this is not greater than zero. The gradient of a rectifier.
     pub(super) mask: *const f32,
     pub(super) relu: bool,
+    /// How many tiles further the same thread will probably work next; fetched ahead.
+    pub(super) ahead: isize,
     /// How many of the pictures are there; the others' memory is not touched.
     pub(super) pictures: usize,
 }

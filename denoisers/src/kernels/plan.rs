@@ -138,8 +138,9 @@ pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
         Layer::Winograd(_) => {
             let (rows, columns) = to.tiles();
             let tiles = to.pictures * rows * columns;
-            // Few blocks are dealt out evenly.
-            tiles.div_ceil(tiles.div_ceil(TILES).next_multiple_of(threads))
+            // Few blocks are dealt out evenly; of many the last may be short, so that the others suit the inner kernel.
+            let blocks = tiles.div_ceil(TILES);
+            if blocks < 4 * threads { tiles.div_ceil(blocks.next_multiple_of(threads)) } else { TILES }
         }
         Layer::Direct(_) => (128 / to.width).max(1),
     }
