@@ -154,7 +154,7 @@ impl Certificate {
             provider,
             model_versions: evidence.model_versions.clone(),
             question: settings.question.clone(),
-            tie_rule: Question::TIE_RULE.to_owned(),
+            tie_rule: settings.question.tie_rule().to_owned(),
             test: evidence.plan.clone(),
             alpha: settings.alpha,
             labels: evidence.classes.spellings().to_vec(),

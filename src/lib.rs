@@ -12,6 +12,9 @@
 //! | [`question`] | what makes an answer a vote |
 //! | [`engine`] | the pipeline from picture to decision |
 //! | [`certificate`] | the document |
+//! | [`replay`] | recorded answers put to any question and test, offline |
+//! | [`report`] | certified accuracy against radius, from logs |
+//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file (a library so far: no command uses it) |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -20,10 +23,13 @@ pub mod certificate;
 #[doc(hidden)]
 pub mod cli;
 pub mod engine;
+pub mod ledger;
 pub mod local;
 pub mod noise;
 pub mod picture;
 pub mod question;
+pub mod replay;
+pub mod report;
 pub mod stats;
 pub mod units;
 

@@ -321,6 +321,123 @@ fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
 }
 
 #[test]
+fn a_question_about_a_fixed_label_needs_no_selection_votes() {
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let ask = |question: &str| {
+        let out = smoothgate(&[
+            "certify",
+            &coffee,
+            "--seed",
+            "1",
+            "--quiet",
+            "--format",
+            "jsonl",
+            "--question",
+            question,
+        ]);
+        (code(&out), rows(&out).remove(0))
+    };
+    let (exit, present) = ask("present:Espresso");
+    assert_eq!(
+        (exit, &present["label"], &present["votes"]),
+        (0, &"Espresso".into(), &100.into()),
+        "{present}"
+    );
+    assert_eq!(present["question"], "present:Espresso");
+    assert!(present["radius"].as_f64().unwrap() > 0.37);
+    let (exit, absent) = ask("absent:banana");
+    assert_eq!((exit, &absent["label"]), (0, &"absent:banana".into()), "{absent}");
+    let (exit, wrong) = ask("present:banana");
+    assert_eq!((exit, &wrong["label"]), (1, &Value::Null), "{wrong}");
+}
+
+#[test]
+fn a_class_map_is_recorded_whole_in_the_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let map = dir.path().join("drinks.tsv");
+    fs::write(&map, "espresso\thot drink\nteapot\thot drink\nbeer bottle\tcold drink\n").unwrap();
+    let (coffee, question) = (format!("{PICTURES}/coffee.jpg"), format!("map:{}", map.display()));
+    let folder = dir.path().join("out");
+    let out = smoothgate(&[
+        "certify",
+        &coffee,
+        "--seed",
+        "1",
+        "--quiet",
+        "--question",
+        &question,
+        "--out",
+        folder.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let document: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(document["label"], "hot drink");
+    assert_eq!(
+        document["question"]["map"]["classes"]["hot drink"],
+        serde_json::json!(["espresso", "teapot"])
+    );
+}
+
+const LOG: &str = "tests/data/replay/small.jsonl";
+
+#[test]
+fn replay_prints_a_row_a_record_in_the_logs_order() {
+    let out = smoothgate(&["replay", LOG, LOG, "--alpha", "0.05", "--format", "jsonl"]);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let first = text(&out.stdout).lines().next().unwrap().to_owned();
+    assert_eq!(
+        first,
+        r#"{"api":"demo","denoiser":"none","sigma":0.25,"idx":0,"outcome":"certified","label":"dog","radius":0.19227,"votes":15,"question":"top1","test":"cohen"}"#
+    );
+    let order: Vec<u64> = rows(&out).iter().map(|row| row["idx"].as_u64().unwrap()).collect();
+    assert_eq!(order, (0..8).chain(0..8).collect::<Vec<_>>());
+    let summary = text(&out.stderr);
+    assert!(summary.contains("16 rows, 50.0 % certified"), "{summary}");
+    assert!(summary.contains("2 rows abstain only because their record has fewer votes"), "{summary}");
+
+    let tsv =
+        smoothgate(&["replay", LOG, "--alpha", "0.05", "--format", "tsv", "--test", "fixed", "--quiet"]);
+    assert!(tsv.stderr.is_empty(), "{}", text(&tsv.stderr));
+    let tsv = text(&tsv.stdout);
+    assert!(tsv.starts_with("api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest\n"));
+    assert!(tsv.lines().all(|line| line.split('\t').count() == 10), "{tsv}");
+    let table = smoothgate(&["replay", LOG, "--alpha", "0.05", "--question", "clean-top"]);
+    assert!(text(&table.stdout).contains("clean-top"));
+}
+
+#[test]
+fn replay_reports_what_differs_from_the_log() {
+    let same = smoothgate(&["replay", LOG, "--against", "logged", "--quiet"]);
+    assert_eq!((code(&same), text(&same.stderr)), (0, String::new()));
+    let other = smoothgate(&["replay", LOG, "--against", "logged", "--alpha", "0.05"]);
+    assert_eq!(code(&other), 1);
+    let report = text(&other.stderr);
+    assert!(
+        report
+            .contains("small.jsonl:1: demo, none, sigma 0.25, idx 0: radius 0.192270 replayed, 0.039 logged"),
+        "{report}"
+    );
+    assert!(report.contains("1 of 1 rows with a logged result differ"), "{report}");
+}
+
+#[test]
+fn replay_refuses_what_it_cannot_use() {
+    for bad in [
+        vec!["replay"],
+        vec!["replay", "no-such-log.jsonl"],
+        vec!["replay", "README.md"],
+        vec!["replay", LOG, "--n", "3"],
+        vec!["replay", LOG, "--question", "present:dog", "--paper-rules"],
+        vec!["replay", LOG, "--question", "map:no-such-map.toml"],
+    ] {
+        let out = smoothgate(&bad);
+        assert_eq!(code(&out), 2, "{bad:?}: {}", text(&out.stderr));
+        assert!(!out.stderr.is_empty() && out.stdout.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     use std::process::Stdio;
     let mut child = Command::new(env!("CARGO_BIN_EXE_smoothgate"))

@@ -1,6 +1,6 @@
 //! The soundness contract of docs/design.md, line by line, at the level of the pipeline.
 //!
-//! Lines 5 and 7 are properties of the statistics and are tested beside them, line 10 with `verify`.
+//! Line 7 is a property of the statistics and is tested beside them, as is most of line 5; line 10 is tested with `verify`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
 
@@ -14,13 +14,13 @@ use futures::future::BoxFuture;
 use proptest::prelude::*;
 use smoothgate::certificate::{Certificate, Outcome as End};
 use smoothgate::denoisers::{Batch, DenoiseError, Denoiser, DenoiserHandle, Id};
-use smoothgate::engine::{Engine, EngineError, Forgetful, Memory, Settled};
+use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Memory, Settled};
 use smoothgate::noise::{Grid, NoiseLaw, draw};
 use smoothgate::picture::{Encoder, noisy_planes, planes};
 use smoothgate::providers::{
     Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, OutcomeClass, Unrecorded,
 };
-use smoothgate::stats::{Decision, Method, Vote};
+use smoothgate::stats::{Decision, LabelRule, Method, Vote};
 use support::*;
 
 /// A denoiser that does nothing and remembers what it was given.
@@ -111,6 +111,7 @@ fn failures() -> Vec<Outcome> {
         Outcome::Throttled { retry_after: None, reason: reason() },
         Outcome::Transient { reason: reason() },
         Outcome::Malformed { reason: reason() },
+        Outcome::Unusable { reason: reason() },
     ]
 }
 
@@ -178,6 +179,43 @@ fn contract_04_votes_count_in_index_order_whatever_order_answers_come_in() {
 }
 
 #[test]
+fn contract_05_a_label_chosen_from_the_votes_is_paid_for_and_a_fixed_one_is_not() {
+    // 70 of 100 answers hold nothing but "a". Asked which label is first, the test pays for having chosen it; asked
+    // whether "a" is present, it has nothing to pay for.
+    let script = |draw: u64| if draw % 10 < 7 { label("A") } else { label("b") };
+    let ask = |question: &str| {
+        let mut settings = settings();
+        settings.method = Method::Fixed { n: 100, rival_share: None };
+        settings.question = question.parse().unwrap();
+        gather(Scripted::at_once(script), settings).unwrap()
+    };
+    let (chosen, fixed, absent) = (ask("top1"), ask("present:a"), ask("absent:b"));
+    assert_eq!(chosen.plan.label, LabelRule::Leader);
+    let p_lower = |evidence: &Evidence| evidence.decision.certified().unwrap().p_lower.unwrap();
+    for (evidence, name) in [(&fixed, "a"), (&absent, "absent:b")] {
+        assert_eq!(evidence.plan.label, LabelRule::Fixed, "{name}");
+        assert_eq!(evidence.classes.spellings(), [name]);
+        let bound = smoothgate::stats::cp_lower(70, 100, evidence.plan.alpha).unwrap();
+        assert!((p_lower(evidence) - bound).abs() < 1e-9, "{name}: {} {bound}", p_lower(evidence));
+        assert!(p_lower(&chosen) < p_lower(evidence) - 1e-6, "{name}");
+    }
+}
+
+#[test]
+fn contract_05_a_fixed_label_is_not_exchanged_for_the_one_that_leads() {
+    // "b" is in three answers of ten. The label was fixed: that it is absent must not be certified in its place.
+    let script = |draw: u64| if draw % 10 < 7 { label("a") } else { label("b") };
+    for method in [Method::Cohen { n0: 20, n: 100 }, Method::Fixed { n: 100, rival_share: None }] {
+        let mut settings = settings();
+        settings.question = "present:b".parse().unwrap();
+        settings.method = method;
+        let evidence = gather(Scripted::at_once(script), settings).unwrap();
+        assert!(matches!(evidence.decision, Decision::Abstained(_)), "{:?}", evidence.decision);
+        assert_eq!(evidence.classes.spellings(), ["b"]);
+    }
+}
+
+#[test]
 fn contract_06_alpha_covers_the_sampler_too() {
     let image = picture(64, 64);
     let engine = Engine::new(Scripted::at_once(|_| label("a")), denoiser("none"), settings());
@@ -226,14 +264,18 @@ fn contract_08_another_model_version_stops_the_certificate() {
 
 #[test]
 fn contract_08_credentials_or_quota_stop_the_run_without_a_vote() {
-    for outcome in [Outcome::Auth { reason: "no".into() }, Outcome::QuotaSpent { reason: "spent".into() }] {
+    for outcome in [
+        Outcome::Auth { reason: "no".into() },
+        Outcome::QuotaSpent { reason: "spent".into() },
+        Outcome::Misconfigured { reason: "no such model".into() },
+    ] {
         let class = outcome.class();
         let endpoint = Scripted::at_once(move |draw| if draw == 5 { outcome.clone() } else { label("a") });
         match gather(endpoint, settings()).unwrap_err() {
             EngineError::Stopped { class: stopped, .. } => assert_eq!(stopped, class),
             other => panic!("{other}"),
         }
-        assert!(matches!(class, OutcomeClass::Auth | OutcomeClass::QuotaSpent));
+        assert!(matches!(class, OutcomeClass::Auth | OutcomeClass::QuotaSpent | OutcomeClass::Misconfigured));
     }
 }
 

@@ -2,7 +2,10 @@
 
 use futures::future::BoxFuture;
 
-use crate::{EncodedPicture, Journal, JournalError, Limits, Outcome, Price, Quota, RequestError};
+use crate::credentials::CredentialError;
+use crate::{
+    EncodedPicture, Journal, JournalError, Limits, Outcome, OutcomeClass, Price, Quota, RequestError,
+};
 
 /// Something that answers about pictures, one call at a time, as often as it is asked.
 ///
@@ -45,6 +48,19 @@ pub enum AskError {
     /// The request could not be built for this picture; nothing was sent.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The request could not be authorized; nothing was sent.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// An earlier call was rejected in a way that no further call can mend; nothing was sent.
+    #[error("no more calls are sent to `{name}`: {class}: {reason}")]
+    Stopped {
+        /// The endpoint's name.
+        name: String,
+        /// [`OutcomeClass::Auth`] or [`OutcomeClass::QuotaSpent`].
+        class: OutcomeClass,
+        /// The API's words.
+        reason: String,
+    },
     /// The endpoint itself broke: a defect of ours.
     #[error("the provider `{name}` stopped working inside this process (please report it): {problem}")]
     Broken {

@@ -46,9 +46,22 @@ pub enum Outcome {
         /// The API's words.
         reason: String,
     },
+    /// The request asks for something that this account, endpoint or model does not offer: a wrong path, an unknown
+    /// model, a feature that the region lacks. No call can succeed until the user changes the configuration.
+    Misconfigured {
+        /// The API's words.
+        reason: String,
+    },
     /// A reply that is not what the API documents: cut JSON, an HTML page, missing fields.
     Malformed {
         /// What was expected and what came, shortened.
+        reason: String,
+    },
+    /// A whole, well-formed answer that is no vote: a label outside the set that was asked for, a score off its
+    /// scale, an answer that ran into the token limit. Unlike [`Malformed`](Self::Malformed) it is never asked
+    /// again: that would be a retry because of what the answer said, and the votes would no longer be draws.
+    Unusable {
+        /// What was said, shortened, and why it cannot count.
         reason: String,
     },
 }
@@ -64,7 +77,9 @@ impl Outcome {
             Self::Transient { .. } => OutcomeClass::Transient,
             Self::Auth { .. } => OutcomeClass::Auth,
             Self::QuotaSpent { .. } => OutcomeClass::QuotaSpent,
+            Self::Misconfigured { .. } => OutcomeClass::Misconfigured,
             Self::Malformed { .. } => OutcomeClass::Malformed,
+            Self::Unusable { .. } => OutcomeClass::Unusable,
         }
     }
 
@@ -78,7 +93,9 @@ impl Outcome {
             | Self::Transient { reason }
             | Self::Auth { reason }
             | Self::QuotaSpent { reason }
-            | Self::Malformed { reason } => Some(reason),
+            | Self::Misconfigured { reason }
+            | Self::Malformed { reason }
+            | Self::Unusable { reason } => Some(reason),
         }
     }
 }
@@ -101,8 +118,12 @@ pub enum OutcomeClass {
     Auth,
     /// See [`Outcome::QuotaSpent`].
     QuotaSpent,
+    /// See [`Outcome::Misconfigured`].
+    Misconfigured,
     /// See [`Outcome::Malformed`].
     Malformed,
+    /// See [`Outcome::Unusable`].
+    Unusable,
 }
 
 impl OutcomeClass {
@@ -113,15 +134,17 @@ impl OutcomeClass {
 
     /// Does it end the whole run, since no further call can succeed? (The circuit breaker's question.)
     pub fn stops_run(self) -> bool {
-        matches!(self, Self::Auth | Self::QuotaSpent)
+        matches!(self, Self::Auth | Self::QuotaSpent | Self::Misconfigured)
     }
 
     /// Whose fault it is.
     pub fn fault(self) -> Option<Fault> {
         match self {
             Self::Answered => None,
-            Self::Auth | Self::QuotaSpent | Self::BadPicture => Some(Fault::User),
-            Self::Refused | Self::Throttled | Self::Transient | Self::Malformed => Some(Fault::Provider),
+            Self::Auth | Self::QuotaSpent | Self::BadPicture | Self::Misconfigured => Some(Fault::User),
+            Self::Refused | Self::Throttled | Self::Transient | Self::Malformed | Self::Unusable => {
+                Some(Fault::Provider)
+            }
         }
     }
 }
@@ -136,7 +159,9 @@ impl std::fmt::Display for OutcomeClass {
             Self::Transient => "transient failure",
             Self::Auth => "credentials rejected",
             Self::QuotaSpent => "quota spent",
+            Self::Misconfigured => "not offered as configured",
             Self::Malformed => "malformed reply",
+            Self::Unusable => "unusable answer",
         })
     }
 }

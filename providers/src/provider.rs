@@ -35,6 +35,22 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// Total: whatever the bytes are, it returns exactly `pictures` outcomes and never panics.
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome>;
+
+    /// Whether this reply failed pictures only because they shared a call, so that each picture without an answer
+    /// deserves one call of its own.
+    ///
+    /// The transport then sends the same bytes again, one picture a call, and takes that outcome instead. It asks
+    /// only where the request held several pictures; a reply to a single picture speaks for that picture.
+    fn ask_singly(&self, pictures: usize, reply: &Reply) -> bool {
+        let _ = (pictures, reply);
+        false
+    }
+
+    /// How many of the first pictures of `pictures` fit into one call, by count and by bytes. At least 1 where
+    /// there is a picture.
+    fn fit(&self, pictures: &[EncodedPicture]) -> usize {
+        pictures.len().min(self.limits().pictures_per_call)
+    }
 }
 
 /// A whole reply to one request.

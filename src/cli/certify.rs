@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use futures::StreamExt;
 use smoothgate_providers::{Fault, Price};
 use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
-use super::options::{DenoiserOptions, ProviderName, SizeOptions};
+use super::options::{DenoiserOptions, ProviderName, SizeOptions, TestName};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::{Ended, Exit, Failure};
@@ -50,12 +50,6 @@ pub(super) struct PredictArgs {
     n: usize,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TestName {
-    Cohen,
-    Fixed,
-}
-
 #[derive(Debug, ClapArgs)]
 struct Shared {
     /// Pictures, folders, quoted patterns, or `-` for standard input
@@ -72,8 +66,9 @@ struct Shared {
     /// Probability with which a certificate may be wrong
     #[arg(long, default_value_t = Alpha::FIELD)]
     alpha: Alpha,
-    /// What is asked of each answer
-    #[arg(long, default_value = "top1")]
+    /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
+    /// `level:CATEGORY>=LIKELIHOOD` or `map:FILE` (your classes from the API's labels)
+    #[arg(long, default_value = "top1", value_parser = Question::load)]
     question: Question,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
     #[arg(long, value_name = "HEX|N")]
@@ -110,10 +105,7 @@ struct Shared {
 }
 
 pub(super) fn run(args: Args) -> Ended {
-    let method = match args.test {
-        TestName::Cohen => Method::Cohen { n0: args.n0, n: args.n },
-        TestName::Fixed => Method::Fixed { n: args.n, rival_share: None },
-    };
+    let method = args.test.method(args.n0, args.n);
     start(args.shared, method)
 }
 

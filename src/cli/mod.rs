@@ -11,6 +11,8 @@ mod output;
 mod picture;
 mod progress;
 mod radius;
+mod replay;
+mod report;
 
 use std::process::ExitCode;
 
@@ -34,8 +36,17 @@ enum Command {
     Predict(certify::PredictArgs),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
+    /// Put recorded answers to another question or test, offline
+    ///
+    /// A log holds one JSON object a line, one picture each: `api`, `denoiser`, `sigma`, `idx` (the picture's number), `n0`
+    /// and `n` (selection and estimation votes), `names` (of labels), `clean` (the answer about the picture without noise)
+    /// and `votes` (those about its noisy copies). An answer is a list of `[position in names, score]`, `[]` without a
+    /// label, `null` for a call that failed. `logged`, if there, holds `predict` (a label or -1) and `radius`.
+    Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
+    /// Certified accuracy against radius from logs: table, curve, HTML page
+    Report(report::Args),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -58,7 +69,9 @@ pub fn main() -> ExitCode {
         Command::Certify(args) => certify::run(args),
         Command::Predict(args) => certify::run_predict(args),
         Command::Radius(args) => radius::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {

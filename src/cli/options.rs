@@ -9,6 +9,7 @@ use smoothgate_providers::Endpoint;
 
 use super::Failure;
 use crate::picture::{Fit, PictureOptions, WorkingSize};
+use crate::stats::Method;
 
 /// Which denoiser, and where it runs.
 #[derive(Debug, Args)]
@@ -59,6 +60,28 @@ impl SizeOptions {
 pub(super) enum FitName {
     Crop,
     Stretch,
+}
+
+/// The tests that this command line knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TestName {
+    Cohen,
+    Fixed,
+}
+
+impl TestName {
+    /// Does it spend votes on choosing the label?
+    pub(super) fn selects(self) -> bool {
+        self == Self::Cohen
+    }
+
+    /// The test with these numbers of selection and estimation votes.
+    pub(super) fn method(self, n0: usize, n: usize) -> Method {
+        match self {
+            Self::Cohen => Method::Cohen { n0, n },
+            Self::Fixed => Method::Fixed { n, rival_share: None },
+        }
+    }
 }
 
 /// The providers that this command line knows.

@@ -44,12 +44,12 @@ pub enum EngineError {
         /// The limit, the copy's value and what to change.
         problem: String,
     },
-    /// The endpoint cannot answer any more: credentials or quota.
+    /// The endpoint cannot answer any more: credentials, quota or configuration.
     #[error("provider {provider} stopped the run ({class}): {reason}")]
     Stopped {
         /// The endpoint's name.
         provider: String,
-        /// `Auth` or `QuotaSpent`.
+        /// `Auth`, `QuotaSpent` or `Misconfigured`.
         class: OutcomeClass,
         /// The provider's words.
         reason: String,

@@ -58,13 +58,14 @@ impl<'a> Flight<'a> {
             denoiser: engine.denoiser.clone(),
             encoder: settings.encoder,
         };
+        let (classes, fixed) = settings.question.classes();
         Ok(Self {
             engine,
             memory,
             copies,
-            run: test.start(None)?,
+            run: test.start(fixed)?,
             test,
-            classes: Classes::default(),
+            classes,
             votes: Vec::new(),
             copies_hash: blake3::Hasher::new(),
             model: None,

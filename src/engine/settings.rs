@@ -2,7 +2,7 @@
 
 use crate::picture::Encoder;
 use crate::question::Question;
-use crate::stats::{LabelRule, Method, Plan};
+use crate::stats::{Method, Plan};
 use crate::units::{Alpha, Sigma};
 
 /// Everything about a certificate but the picture, the seed, the denoiser and the endpoint.
@@ -40,6 +40,7 @@ impl Settings {
 
     /// The test's plan at level `alpha`.
     pub(super) fn plan(&self, alpha: f64) -> Plan {
-        Plan { sigma: self.sigma.get(), alpha, label: LabelRule::Leader, method: self.method.clone() }
+        let label = self.question.label_rule();
+        Plan { sigma: self.sigma.get(), alpha, label, method: self.method.clone() }
     }
 }

@@ -1,0 +1,3 @@
+//! Fuzz targets of the wire formats. What they do is in [`drive`], which the ordinary tests run too.
+
+pub mod drive;

@@ -1,0 +1,214 @@
+//! `smoothgate replay`.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+
+use anyhow::Context;
+use clap::{Args as ClapArgs, ValueEnum};
+
+use super::options::TestName;
+use super::output::Format;
+use super::{Ended, Exit, Failure};
+use crate::replay::{Asked, Outcome, Replay, ReplayError, Row, Summary};
+use crate::stats::Method;
+use crate::units::Alpha;
+
+/// Labels that a class map does not know, as many as the summary names.
+const UNMAPPED_SHOWN: usize = 20;
+
+/// Options of `replay`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Logs with one JSON record a line, plain or gzip, or `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    logs: Vec<String>,
+    /// What is asked of each answer: a question of `certify`, or `clean-top` (is the top label of the recorded clean
+    /// answer still present?)
+    #[arg(long, default_value = "top1")]
+    question: Asked,
+    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
+    /// all N votes for both
+    #[arg(long, default_value = "cohen")]
+    test: TestName,
+    /// Selection votes of `cohen`; default: as recorded
+    #[arg(long)]
+    n0: Option<usize>,
+    /// Estimation votes; default: as recorded (`fixed`: all that are recorded)
+    #[arg(long)]
+    n: Option<usize>,
+    /// Probability with which a certificate may be wrong
+    #[arg(long, default_value_t = Alpha::FIELD)]
+    alpha: Alpha,
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Compare each row with the result in the log and report every difference
+    #[arg(long, value_enum)]
+    against: Option<Against>,
+    /// Vote as in the paper's experiment on vision APIs (`top1` only): for the label that stands first, whatever its
+    /// score, and for a class `None` where an answer is empty
+    #[arg(long)]
+    paper_rules: bool,
+    /// Print rows only: no summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// What rows are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Against {
+    /// The results that the logs hold
+    Logged,
+}
+
+pub(super) fn run(args: &Args) -> Ended {
+    let (test, n0, n) = (args.test, args.n0, args.n);
+    let method = move |recorded_n0: usize, recorded_n: usize| -> Method {
+        // A test without selection votes uses those of the record too.
+        let all = if test.selects() { recorded_n } else { recorded_n0.saturating_add(recorded_n) };
+        test.method(n0.unwrap_or(recorded_n0), n.unwrap_or(all))
+    };
+    let mut replay = Replay::new(args.question.clone(), args.alpha, method);
+    if args.paper_rules {
+        replay = replay.with_paper_rules().map_err(Failure::usage)?;
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut printer = Printer { format: args.format, started: false };
+    let mut summary = Summary::default();
+    for log in &args.logs {
+        let source: Box<dyn Read + Send> = if log == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(File::open(log).with_context(|| format!("cannot open `{log}`")).map_err(Failure::usage)?)
+        };
+        let replayed = replay.log(log, source, |row| {
+            if args.against.is_some() {
+                report(log, &row);
+            }
+            printer.print(&mut out, &row)
+        });
+        let flushed = out.flush().context("cannot write the rows").map_err(Failure::internal);
+        summary.add(replayed.map_err(|error| match error {
+            ReplayError::Line { .. } => Failure::usage(error),
+            other => Failure::internal(other),
+        })?);
+        flushed?;
+    }
+    if !args.quiet {
+        summarise(&summary, args.against.is_some());
+    }
+    let different = args.against.is_some() && summary.different > 0;
+    Ok(if different { Exit::Abstained } else { Exit::Success })
+}
+
+/// Names every difference from the logged result.
+fn report(log: &str, row: &Row) {
+    for difference in row.against_logged.iter().flatten() {
+        let Row { api, denoiser, sigma, idx, line, .. } = row;
+        eprintln!("{log}:{line}: {api}, {denoiser}, sigma {sigma}, idx {idx}: {difference}");
+    }
+}
+
+fn summarise(summary: &Summary, compared: bool) {
+    eprintln!(
+        "{} rows, {:.1} % certified, {:.1} votes a row, mean radius {:.4}",
+        summary.rows,
+        100.0 * summary.certified_share(),
+        summary.mean_votes(),
+        summary.mean_radius()
+    );
+    if summary.cut_short > 0 {
+        eprintln!(
+            "{} rows abstain only because their record has fewer votes than the test wants",
+            summary.cut_short
+        );
+    }
+    if compared {
+        eprintln!("{} of {} rows with a logged result differ from it", summary.different, summary.compared);
+    }
+    if !summary.unmapped.is_empty() {
+        let mut unmapped: Vec<_> = summary.unmapped.iter().collect();
+        unmapped.sort_by_key(|&(_, rows)| std::cmp::Reverse(rows));
+        let most: Vec<_> =
+            unmapped.iter().take(UNMAPPED_SHOWN).map(|(l, rows)| format!("{l} ({rows})")).collect();
+        eprintln!(
+            "{} labels are not in the class map (with the rows that hold them): {}{}",
+            unmapped.len(),
+            most.join(", "),
+            if unmapped.len() > most.len() { ", ..." } else { "" }
+        );
+    }
+}
+
+/// Writes rows.
+struct Printer {
+    format: Format,
+    started: bool,
+}
+
+impl Printer {
+    fn print(&mut self, out: &mut impl Write, row: &Row) -> std::io::Result<()> {
+        let first = !std::mem::replace(&mut self.started, true);
+        match self.format {
+            Format::Jsonl => {
+                serde_json::to_writer(&mut *out, row)?;
+                writeln!(out)
+            }
+            Format::Tsv => tsv(out, row, first),
+            Format::Table => table(out, row, first),
+        }
+    }
+}
+
+fn outcome(row: &Row) -> &'static str {
+    match row.outcome {
+        Outcome::Certified => "certified",
+        Outcome::Abstained => "abstained",
+    }
+}
+
+fn tsv(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
+    if first {
+        writeln!(out, "api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest")?;
+    }
+    let clean = |text: &str| text.replace(['\t', '\n', '\r'], " ");
+    writeln!(
+        out,
+        "{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{}\t{}\t{}",
+        clean(&row.api),
+        clean(&row.denoiser),
+        row.sigma,
+        row.idx,
+        outcome(row),
+        row.label.as_deref().map(clean).unwrap_or_default(),
+        row.radius,
+        row.votes,
+        clean(&row.question),
+        row.test
+    )
+}
+
+fn table(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
+    if first {
+        writeln!(
+            out,
+            "{:<10}  {:<14}  {:>5}  {:>5}  {:<9}  {:<24}  {:>8}  {:>5}  {:<12}  test",
+            "api", "denoiser", "sigma", "idx", "outcome", "label", "radius", "votes", "question"
+        )?;
+    }
+    let radius =
+        if row.radius > 0.0 { format!("{:.4}", (row.radius * 1e4).floor() / 1e4) } else { "-".to_owned() };
+    writeln!(
+        out,
+        "{:<10}  {:<14}  {:>5}  {:>5}  {:<9}  {:<24}  {radius:>8}  {:>5}  {:<12}  {}",
+        row.api,
+        row.denoiser,
+        row.sigma,
+        row.idx,
+        outcome(row),
+        row.label.as_deref().unwrap_or("-"),
+        row.votes,
+        row.question,
+        row.test
+    )
+}

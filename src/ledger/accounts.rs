@@ -1,0 +1,243 @@
+//! The accounts that calls are charged to, as one transaction sees them.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use smoothgate_providers::{Money, Price};
+
+use super::LedgerError;
+use super::budget::{Budgets, Spend, Standing};
+use super::clock::Day;
+use super::row::RowError;
+
+/// What a call is charged to: its run, and its provider instance on the day it was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Charge<'a> {
+    pub(super) run: i64,
+    pub(super) instance: &'a str,
+    pub(super) day: Day,
+}
+
+impl<'a> Charge<'a> {
+    /// The accounts of this charge, in the order of the caps of [`Budgets`].
+    pub(super) fn scopes(&self) -> [Scope<'a>; 3] {
+        [
+            Scope::run(self.run),
+            Scope { kind: Kind::Day, instance: self.instance, number: self.day.0 },
+            Scope { kind: Kind::Month, instance: self.instance, number: self.day.month_number() },
+        ]
+    }
+}
+
+/// One account: a run, or a provider instance for a day or a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Scope<'a> {
+    kind: Kind,
+    instance: &'a str,
+    /// The run, the day since 1970-01-01 or the month since year 0.
+    number: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Run,
+    Day,
+    Month,
+}
+
+impl Scope<'static> {
+    /// The account of a run.
+    pub(super) fn run(run: i64) -> Self {
+        Self { kind: Kind::Run, instance: "", number: run }
+    }
+}
+
+impl Scope<'_> {
+    /// The setting that raises this scope's cap on `what`, "calls" or "cost".
+    pub(super) fn option(&self, what: &str) -> String {
+        match self.kind {
+            Kind::Run => format!("--max-{what}"),
+            Kind::Day => format!("the daily {what} budget of `{}` in the configuration", self.instance),
+            Kind::Month => format!("the monthly {what} budget of `{}` in the configuration", self.instance),
+        }
+    }
+
+    /// `12`, `2026-01-31` or `2026-01`: how the period is stored and shown.
+    fn period(&self) -> String {
+        match self.kind {
+            Kind::Run => self.number.to_string(),
+            Kind::Day => Day(self.number).name(),
+            Kind::Month => format!("{:04}-{:02}", self.number.div_euclid(12), self.number.rem_euclid(12) + 1),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.kind {
+            Kind::Run => "run",
+            Kind::Day => "day",
+            Kind::Month => "month",
+        }
+    }
+
+    /// What this account holds; nothing where it has no row yet.
+    pub(super) fn load(&self, db: &Connection) -> Result<Spend, RowError> {
+        let mut select = db.prepare_cached(
+            "SELECT calls, billed, unknown, reserved, unpriced FROM account
+             WHERE kind = ?1 AND instance = ?2 AND period = ?3",
+        )?;
+        let row = select.query_row(params![self.kind(), self.instance, self.period()], |row| Ok(spend(row)));
+        row.optional()?.unwrap_or_else(|| Ok(Spend::default()))
+    }
+
+    fn store(&self, db: &Connection, spend: &Spend) -> rusqlite::Result<()> {
+        let mut upsert = db.prepare_cached(
+            "INSERT INTO account (kind, instance, period, calls, billed, unknown, reserved, unpriced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO UPDATE SET calls = ?4, billed = ?5, unknown = ?6, reserved = ?7, unpriced = ?8",
+        )?;
+        upsert.execute(params![
+            self.kind(),
+            self.instance,
+            self.period(),
+            spend.calls.cast_signed(),
+            text(spend.billed),
+            text(spend.unknown),
+            text(spend.reserved),
+            spend.unpriced.cast_signed(),
+        ])?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            Kind::Run => write!(f, "of run {}", self.number),
+            Kind::Day | Kind::Month => write!(f, "of `{}` for {} (UTC)", self.instance, self.period()),
+        }
+    }
+}
+
+/// The amount as the ledger stores it: a plain decimal, every digit kept.
+pub(super) fn text(amount: Money) -> String {
+    amount.dollars().normalize().to_string()
+}
+
+fn spend(row: &Row<'_>) -> Result<Spend, RowError> {
+    let count = |column| -> Result<u64, RowError> {
+        u64::try_from(row.get::<_, i64>(column)?)
+            .map_err(|_| RowError::damaged("an account counts below zero"))
+    };
+    let amount = |column| -> Result<Money, RowError> {
+        let text: String = row.get(column)?;
+        text.parse().map_err(|_| RowError::damaged(format!("an account holds `{text}`")))
+    };
+    Ok(Spend {
+        calls: count(0)?,
+        billed: amount(1)?,
+        unknown: amount(2)?,
+        reserved: amount(3)?,
+        unpriced: count(4)?,
+    })
+}
+
+/// The accounts touched by one transaction: each read once and written once, however many calls it records.
+#[derive(Default)]
+pub(super) struct Accounts {
+    open: Vec<OpenAccount>,
+}
+
+struct OpenAccount {
+    kind: Kind,
+    instance: String,
+    number: i64,
+    spend: Spend,
+    changed: bool,
+}
+
+impl OpenAccount {
+    fn scope(&self) -> Scope<'_> {
+        Scope { kind: self.kind, instance: &self.instance, number: self.number }
+    }
+}
+
+impl Accounts {
+    /// Admits one more call under `budgets` and reserves its price. A refusal changes nothing.
+    pub(super) fn reserve(
+        &mut self,
+        db: &Connection,
+        charge: &Charge<'_>,
+        budgets: &Budgets,
+        price: Price,
+    ) -> Result<(), RowError> {
+        let scopes = charge.scopes();
+        let caps = [&budgets.run, &budgets.day, &budgets.month];
+        for (scope, cap) in scopes.iter().zip(caps) {
+            self.spend(db, scope)?.admits(cap, price, scope, charge.instance)?;
+        }
+        self.change(db, &scopes, |spend| spend.reserve(price))
+    }
+
+    /// Moves a call that is charged to `charge` from one standing to another.
+    pub(super) fn settle(
+        &mut self,
+        db: &Connection,
+        charge: &Charge<'_>,
+        price: Option<Money>,
+        from: Standing,
+        to: Standing,
+    ) -> Result<(), RowError> {
+        self.change(db, &charge.scopes(), |spend| spend.settle(price, from, to))
+    }
+
+    /// Writes what changed. Call once, before the commit.
+    pub(super) fn store(&self, db: &Connection) -> rusqlite::Result<()> {
+        self.open.iter().filter(|a| a.changed).try_for_each(|a| a.scope().store(db, &a.spend))
+    }
+
+    /// What the account holds within this transaction.
+    pub(super) fn spend(&mut self, db: &Connection, scope: &Scope<'_>) -> Result<Spend, RowError> {
+        let at = self.index(db, scope)?;
+        Ok(self.open[at].spend)
+    }
+
+    /// Deletes an account, also one that was read or changed before in this transaction.
+    pub(super) fn delete(&mut self, db: &Connection, scope: &Scope<'_>) -> rusqlite::Result<()> {
+        self.open.retain(|a| a.scope() != *scope);
+        let mut delete =
+            db.prepare_cached("DELETE FROM account WHERE kind = ?1 AND instance = ?2 AND period = ?3")?;
+        delete.execute(params![scope.kind(), scope.instance, scope.period()])?;
+        Ok(())
+    }
+
+    /// All accounts change, or none.
+    fn change(
+        &mut self,
+        db: &Connection,
+        scopes: &[Scope<'_>; 3],
+        by: impl Fn(&mut Spend) -> Option<()>,
+    ) -> Result<(), RowError> {
+        let mut after = [(0, Spend::default()); 3];
+        for (slot, scope) in after.iter_mut().zip(scopes) {
+            let at = self.index(db, scope)?;
+            let mut spend = self.open[at].spend;
+            by(&mut spend).ok_or_else(|| {
+                LedgerError::Misuse(format!("the account {scope} cannot take this amount: {spend:?}"))
+            })?;
+            *slot = (at, spend);
+        }
+        for (at, spend) in after {
+            self.open[at].spend = spend;
+            self.open[at].changed = true;
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, db: &Connection, scope: &Scope<'_>) -> Result<usize, RowError> {
+        if let Some(at) = self.open.iter().position(|a| a.scope() == *scope) {
+            return Ok(at);
+        }
+        let spend = scope.load(db)?;
+        let (kind, instance, number) = (scope.kind, scope.instance.to_owned(), scope.number);
+        self.open.push(OpenAccount { kind, instance, number, spend, changed: false });
+        Ok(self.open.len() - 1)
+    }
+}

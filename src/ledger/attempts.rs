@@ -1,0 +1,337 @@
+//! The records around a call, as SQL: open, close, withdraw, settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use smoothgate_providers::{Attempt, AttemptEnd, Money, Outcome, OutcomeClass, Price};
+
+use super::accounts::{Charge, text};
+use super::budget::{Budgets, Standing};
+use super::clock::Day;
+use super::row::RowError;
+use super::run::Lease;
+use super::writer::Batch;
+use super::{LedgerError, answers};
+
+/// What a picture's records are charged to and filed under.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Held as long as a record is on its way: the run stays ours until its last record is in.
+    pub(super) lease: Arc<Lease>,
+    pub(super) budgets: Budgets,
+    pub(super) picture: i64,
+    /// The picture's name, for messages.
+    pub(super) name: String,
+}
+
+/// The stored number of a draw; -1 for the clean answer.
+pub(super) fn number(draw: Option<u64>) -> Result<i64, LedgerError> {
+    draw.map_or(Ok(-1), |i| {
+        i64::try_from(i)
+            .map_err(|_| LedgerError::Invalid(format!("draw {i} is beyond what a ledger can number")))
+    })
+}
+
+fn words(draw: i64) -> String {
+    if draw < 0 { "the clean answer".to_owned() } else { format!("draw {draw}") }
+}
+
+/// Admits the call, reserves its price and records the intent.
+///
+/// Refused for a draw that is settled (it would be paid twice) and for other bytes than were sent for it before (it
+/// would be another draw). An attempt at the same draw that is still open was abandoned by its caller: its billing is
+/// unknown from here on, so a draw has at most one open attempt and at most one answer.
+pub(super) fn open(
+    batch: &mut Batch<'_>,
+    place: &Place,
+    attempt: &Attempt,
+    draw: i64,
+) -> Result<i64, RowError> {
+    let before = seen(batch.db, place, draw)?;
+    if let Some(before) = &before {
+        if before.settled {
+            let (what, picture) = (words(draw), &place.name);
+            return Err(LedgerError::Misuse(format!(
+                "{what} of {picture} is settled: asking again would pay for it twice"
+            ))
+            .into());
+        }
+        if before.bytes.as_ref().is_some_and(|bytes| *bytes != attempt.picture) {
+            return Err(LedgerError::Changed {
+                what: format!("{} of {}", words(draw), place.name),
+                changes: vec![super::Change {
+                    field: "bytes sent (BLAKE3)".to_owned(),
+                    before: before.bytes.as_ref().map(hex),
+                    after: Some(hex(&attempt.picture)),
+                }],
+            }
+            .into());
+        }
+    }
+    let charge = place.lease.charge(batch.day);
+    let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price);
+    admitted.map_err(|refusal| batch.explain(refusal))?;
+    if before.is_none() {
+        batch
+            .db
+            .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3)")?
+            .execute(params![place.picture, draw, attempt.picture])?;
+    } else {
+        abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+    }
+    let mut insert = batch.db.prepare_cached(
+        "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+    )?;
+    let price = attempt.price.of(1).map(text);
+    Ok(insert.insert(params![place.picture, draw, attempt.number, batch.now, batch.day.0, price])?)
+}
+
+/// What [`close`] records, taken out of the borrowed [`AttemptEnd`].
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    standing: Standing,
+    class: OutcomeClass,
+    status: Option<u16>,
+    latency: Duration,
+    reason: Option<String>,
+    /// The encoded answer.
+    answer: Option<Vec<u8>>,
+}
+
+impl End {
+    /// Did it bring an answer?
+    pub(super) fn is_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    pub(super) fn of(id: i64, end: &AttemptEnd<'_>) -> Result<Self, LedgerError> {
+        let answer = match end.outcome {
+            Outcome::Answered(answer) => Some(answers::encode(id, answer).map_err(LedgerError::Misuse)?),
+            _ => None,
+        };
+        Ok(Self {
+            standing: Standing::of_end(end.billed, end.status.is_some() || answer.is_some()),
+            class: end.outcome.class(),
+            status: end.status,
+            latency: end.latency,
+            reason: end.outcome.reason().map(str::to_owned),
+            answer,
+        })
+    }
+}
+
+/// Records how an open attempt ended and settles its reserve. An answer settles its draw in the same transaction: no
+/// instant exists at which an answer is on record and its draw could be asked again.
+///
+/// Returns the draw.
+pub(super) fn close(batch: &mut Batch<'_>, place: &Place, id: i64, end: &End) -> Result<i64, RowError> {
+    let open = OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| {
+        LedgerError::Misuse(format!("attempt {id} of {} is not open and cannot be closed", place.name))
+    })?;
+    open.settle(batch, &place.lease.charge(open.day), end.standing)?;
+    batch
+        .db
+        .prepare_cached(
+            "UPDATE attempt SET standing = ?2, class = ?3, status = ?4, latency = ?5, reason = ?6 WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            end.standing.code(),
+            class_name(end.class),
+            end.status,
+            i64::try_from(end.latency.as_micros()).unwrap_or(i64::MAX),
+            end.reason
+        ])?;
+    if let Some(answer) = &end.answer {
+        batch
+            .db
+            .prepare_cached("INSERT INTO answer (attempt, body) VALUES (?1, ?2)")?
+            .execute(params![id, answer])?;
+        batch
+            .db
+            .prepare_cached("UPDATE draw SET attempt = ?3 WHERE picture = ?1 AND draw = ?2")?
+            .execute(params![place.picture, open.draw, id])?;
+    }
+    Ok(open.draw)
+}
+
+/// Takes back an intent whose caller has gone before it could send anything.
+pub(super) fn withdraw(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<(), RowError> {
+    if let Some(open) = OpenAttempt::find(batch.db, place.picture, id)? {
+        open.settle(batch, &place.lease.charge(open.day), Standing::NeverLeft)?;
+        batch.db.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Marks a draw's open attempt as one whose end nobody knows.
+fn abandon(batch: &mut Batch<'_>, owner: &Charge<'_>, picture: i64, draw: i64) -> Result<(), RowError> {
+    let open: Vec<i64> = batch
+        .db
+        .prepare_cached("SELECT id FROM attempt WHERE picture = ?1 AND draw = ?2 AND standing = 0")?
+        .query_map(params![picture, draw], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in open {
+        if let Some(open) = OpenAttempt::find(batch.db, picture, id)? {
+            open.settle(batch, owner, Standing::Unknown)?;
+            batch
+                .db
+                .prepare_cached("UPDATE attempt SET standing = ?2 WHERE id = ?1")?
+                .execute(params![id, Standing::Unknown.code()])?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks every open attempt of the run so: for a run that is taken over or ended. Returns how many there were.
+pub(super) fn abandon_all(batch: &mut Batch<'_>, run: i64, instance: &str) -> Result<u64, RowError> {
+    let open: Vec<(i64, i64)> = batch
+        .db
+        .prepare_cached(
+            "SELECT picture, draw FROM attempt
+             WHERE standing = 0 AND picture IN (SELECT id FROM picture WHERE run = ?1)",
+        )?
+        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let owner = Charge { run, instance, day: batch.day };
+    for (picture, draw) in &open {
+        abandon(batch, &owner, *picture, *draw)?;
+    }
+    Ok(open.len() as u64)
+}
+
+/// Records that the engine has given up on a draw: this failure is its vote.
+pub(super) fn give_up(
+    batch: &mut Batch<'_>,
+    place: &Place,
+    draw: i64,
+    failure: &Outcome,
+) -> Result<(), RowError> {
+    let before = seen(batch.db, place, draw)?;
+    if let Some(before) = before.filter(|b| b.settled) {
+        let same = before.class.as_deref() == Some(class_name(failure.class()));
+        let (what, picture) = (words(draw), &place.name);
+        return if same {
+            Ok(())
+        } else {
+            Err(LedgerError::Misuse(format!("{what} of {picture} is settled and cannot be given up")).into())
+        };
+    }
+    abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+    let retry_after = match failure {
+        Outcome::Throttled { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    batch
+        .db
+        .prepare_cached(
+            "INSERT INTO draw (picture, draw, class, reason, retry_after) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET class = ?3, reason = ?4, retry_after = ?5",
+        )?
+        .execute(params![
+            place.picture,
+            draw,
+            class_name(failure.class()),
+            failure.reason(),
+            retry_after.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+        ])?;
+    Ok(())
+}
+
+/// What is on record of a draw.
+struct Seen {
+    bytes: Option<[u8; 32]>,
+    settled: bool,
+    class: Option<String>,
+}
+
+fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {
+    let mut select =
+        db.prepare_cached("SELECT bytes, attempt, class FROM draw WHERE picture = ?1 AND draw = ?2")?;
+    let row = select.query_row(params![place.picture, draw], |row| {
+        let (attempt, class): (Option<i64>, Option<String>) = (row.get(1)?, row.get(2)?);
+        Ok(Seen { bytes: row.get(0)?, settled: attempt.is_some() || class.is_some(), class })
+    });
+    Ok(row.optional()?)
+}
+
+/// An attempt that was opened and not closed.
+struct OpenAttempt {
+    draw: i64,
+    day: Day,
+    price: Option<Money>,
+}
+
+impl OpenAttempt {
+    fn find(db: &Connection, picture: i64, id: i64) -> Result<Option<Self>, RowError> {
+        let mut select = db.prepare_cached(
+            "SELECT draw, day, price FROM attempt WHERE id = ?1 AND picture = ?2 AND standing = 0",
+        )?;
+        let row = select.query_row(params![id, picture], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+        });
+        let Some((draw, day, price)) = row.optional()? else { return Ok(None) };
+        let price =
+            price.map(|p| p.parse().map_err(|_| RowError::damaged(format!("attempt {id} costs `{p}`"))));
+        Ok(Some(Self { draw, day: Day(day), price: price.transpose()? }))
+    }
+
+    /// Moves its price from the reserve to where it ended, in the accounts of `owner` for the day it was opened.
+    fn settle(&self, batch: &mut Batch<'_>, owner: &Charge<'_>, to: Standing) -> Result<(), RowError> {
+        let charge = Charge { day: self.day, ..*owner };
+        batch.accounts.settle(batch.db, &charge, self.price, Standing::Reserved, to)
+    }
+}
+
+/// The stored name of a class: as its serialised form, without the cost of serialising.
+pub(super) fn class_name(class: OutcomeClass) -> &'static str {
+    match class {
+        OutcomeClass::Answered => "answered",
+        OutcomeClass::Refused => "refused",
+        OutcomeClass::BadPicture => "bad_picture",
+        OutcomeClass::Throttled => "throttled",
+        OutcomeClass::Transient => "transient",
+        OutcomeClass::Auth => "auth",
+        OutcomeClass::QuotaSpent => "quota_spent",
+        OutcomeClass::Misconfigured => "misconfigured",
+        OutcomeClass::Malformed => "malformed",
+        OutcomeClass::Unusable => "unusable",
+    }
+}
+
+/// The class of a stored name.
+pub(super) fn class_of(name: &str) -> Result<OutcomeClass, RowError> {
+    use OutcomeClass::{
+        Answered, Auth, BadPicture, Malformed, Misconfigured, QuotaSpent, Refused, Throttled, Transient,
+        Unusable,
+    };
+    [
+        Answered,
+        Refused,
+        BadPicture,
+        Throttled,
+        Transient,
+        Auth,
+        QuotaSpent,
+        Misconfigured,
+        Malformed,
+        Unusable,
+    ]
+    .into_iter()
+    .find(|class| class_name(*class) == name)
+    .ok_or_else(|| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+/// Is a price known where a budget needs it?
+pub(super) fn price_is_enough(instance: &str, price: Price, budgets: &Budgets) -> Result<(), LedgerError> {
+    if budgets.limit_cost() && price.of(1).is_none() {
+        return Err(LedgerError::UnknownPrice { instance: instance.to_owned() });
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! How a ledger is kept.
+
+use std::time::Duration;
+
+use super::Clock;
+
+/// How a ledger is kept. The defaults are for paid calls on a usual disk.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long an acknowledged record may be in the operating system's hands before it is forced to the disk. Zero
+    /// forces every group before it is acknowledged. See the module's documentation for what each survives.
+    pub sync_within: Duration,
+    /// Least time between two commits. A record that comes alone is committed at once; under load, records that
+    /// come within this time share a commit.
+    pub commit_every: Duration,
+    /// What is kept of raw answers.
+    pub answers: Retention,
+    /// How long to wait while another process writes.
+    pub busy: Duration,
+    /// Bytes kept back on the disk so that answers in flight can be recorded when it fills up. Zero keeps none.
+    pub reserve: u64,
+    /// A ledger up to this size in bytes is checked wholly for damage when it is opened.
+    pub check_up_to: u64,
+    /// Most records that wait for the writer; more wait in their callers.
+    pub queue: usize,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync_within: Duration::from_millis(100),
+            commit_every: Duration::from_millis(2),
+            answers: Retention::Keep,
+            busy: Duration::from_secs(30),
+            reserve: 4 << 20,
+            check_up_to: 64 << 20,
+            queue: 1024,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// What is kept of raw answers and of the words of failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retention {
+    /// Everything.
+    #[default]
+    Keep,
+    /// They are overwritten in the same transaction that stores a picture's certificate. Before that they are needed
+    /// to resume. Classes, times and prices stay; an export of the run has no votes.
+    UntilCertified,
+}

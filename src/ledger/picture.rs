@@ -1,0 +1,186 @@
+//! A picture of a run: the journal of its calls, and what is settled about it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome};
+use tokio::sync::oneshot;
+
+use super::attempts::{self, End, Place};
+use super::run::RunInner;
+use super::runs;
+use super::stored::StoredPicture;
+use super::writer::{Batch, Job, Kind, Writer, unattended};
+use super::{LedgerError, RunId};
+
+/// A picture of a run, as the engine and the transport see it.
+///
+/// The transport records every attempt through [`Journal`]. Which outcome of a draw counts is the engine's to say, since
+/// only it knows when no further retry follows: it calls [`settle`](Self::settle) with what the endpoint returned for
+/// the draw. Until then a failure on record is one of several attempts, and a resume asks the draw again, with the same
+/// bytes. An answer needs no such decision, for nothing is asked after it: recording it settles its draw in the same
+/// transaction, so that no instant exists at which it is paid for, on record, and could be asked again.
+pub struct Picture {
+    run: Arc<RunInner>,
+    place: Arc<Place>,
+    seed: [u8; 32],
+    stored: StoredPicture,
+    /// Draws with an answer on record, -1 for the clean answer: lets [`settle`](Self::settle) of an answer return at
+    /// once.
+    answered: Mutex<HashSet<i64>>,
+}
+
+impl Picture {
+    pub(super) fn new(run: Arc<RunInner>, place: Place, seed: [u8; 32], stored: StoredPicture) -> Self {
+        let is_answer = |outcome: &Outcome| matches!(outcome, Outcome::Answered(_));
+        let mut answered: HashSet<i64> = stored
+            .draws
+            .iter()
+            .filter(|(_, outcome)| is_answer(outcome))
+            .filter_map(|(draw, _)| i64::try_from(*draw).ok())
+            .collect();
+        answered.extend(stored.clean.as_ref().filter(|o| is_answer(o)).map(|_| -1));
+        Self { run, place: Arc::new(place), seed, stored, answered: Mutex::new(answered) }
+    }
+
+    /// The run it belongs to.
+    pub fn run(&self) -> RunId {
+        self.run.lease.id
+    }
+
+    /// Its name in the run.
+    pub fn name(&self) -> &str {
+        &self.place.name
+    }
+
+    /// The seed of its draws: as given when the picture was first added.
+    pub fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// What was settled before this process took the picture up. None of it may be asked again, and asking is refused.
+    pub fn stored(&self) -> &StoredPicture {
+        &self.stored
+    }
+
+    /// Records which outcome of a draw counts, `None` for the clean answer. Durable when it returns.
+    ///
+    /// Call it once for every draw that the endpoint is done with, whatever the outcome, before the vote counts. For an
+    /// answer it only checks that the answer is on record. Settling again with a failure of the same class does nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Misuse`] for an answer that was not journaled and for a draw settled otherwise. Failures of the
+    /// storage: the vote must not count.
+    pub async fn settle(&self, draw: Option<u64>, outcome: &Outcome) -> Result<(), LedgerError> {
+        let draw = attempts::number(draw)?;
+        if matches!(outcome, Outcome::Answered(_)) {
+            if self.answered().contains(&draw) {
+                return Ok(());
+            }
+            let name = &self.place.name;
+            return Err(LedgerError::Misuse(format!("the answer to draw {draw} of {name} is not on record")));
+        }
+        let (place, failure) = (Arc::clone(&self.place), outcome.clone());
+        let given_up = move |batch: &mut Batch<'_>| attempts::give_up(batch, &place, draw, &failure);
+        self.run.writer.submit(Kind::Records, given_up).await
+    }
+
+    /// Stores the picture's certificate, as the text given. On the disk when it returns: with it, every answer that it
+    /// rests on. Storing the same text again does nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Misuse`] where another text is stored already. Failures of the storage.
+    pub async fn store_certificate(&self, text: &str) -> Result<(), LedgerError> {
+        let (answers, place, text) = (self.run.answers, Arc::clone(&self.place), text.to_owned());
+        let certified = move |batch: &mut Batch<'_>| runs::certify(batch, &place, &text, answers);
+        self.run.writer.submit(Kind::Publishes, certified).await
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashSet<i64>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open_attempt(&self, attempt: &Attempt) -> Result<AttemptId, LedgerError> {
+        let draw = attempts::number(attempt.draw)?;
+        let (place, attempt) = (Arc::clone(&self.place), attempt.clone());
+        let opened = move |batch: &mut Batch<'_>| {
+            let id = attempts::open(batch, &place, &attempt, draw)?;
+            Ok(Intent { place: Arc::clone(&place), id })
+        };
+        let writer = &self.run.writer;
+        let answer = writer.enqueue(Kind::Spends, Some(Intent::taken_back), opened).await?;
+        Unheard { answer: Some(answer), writer }.wait().await
+    }
+
+    async fn close_attempt(&self, id: i64, end: End) -> Result<(), LedgerError> {
+        let answered = end.is_answer();
+        let place = Arc::clone(&self.place);
+        let closed = move |batch: &mut Batch<'_>| attempts::close(batch, &place, id, &end);
+        let draw = self.run.writer.submit(Kind::Records, closed).await?;
+        if answered {
+            self.answered().insert(draw);
+        }
+        Ok(())
+    }
+}
+
+impl Journal for Picture {
+    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
+        Box::pin(async move { Ok(self.open_attempt(attempt).await?) })
+    }
+
+    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { Ok(self.close_attempt(id.0, End::of(id.0, &end)?).await?) })
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Picture")
+            .field("run", &self.run.lease.id)
+            .field("name", &self.place.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An intent on record whose caller has not heard of it yet.
+struct Intent {
+    place: Arc<Place>,
+    id: i64,
+}
+
+impl Intent {
+    /// The record that takes it back.
+    fn taken_back(self) -> Box<dyn Job> {
+        unattended(move |batch| attempts::withdraw(batch, &self.place, self.id))
+    }
+}
+
+/// Waits for an intent. Dropped while it waits, it takes back what was recorded: the caller was cancelled before it
+/// could send anything, and nothing may be charged for that.
+struct Unheard<'w> {
+    answer: Option<oneshot::Receiver<Result<Intent, LedgerError>>>,
+    writer: &'w Writer,
+}
+
+impl Unheard<'_> {
+    async fn wait(mut self) -> Result<AttemptId, LedgerError> {
+        let Some(answer) = self.answer.as_mut() else { return Err(LedgerError::Closed) };
+        let intent = answer.await;
+        self.answer = None;
+        Ok(AttemptId(intent.map_err(|_| LedgerError::Closed)??.id))
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        let Some(mut answer) = self.answer.take() else { return };
+        // From here on the writer sees that nobody listens; what it sent before lies in the channel.
+        answer.close();
+        if let Ok(Ok(intent)) = answer.try_recv() {
+            // Where the writer has ended the intent stays open and counts as spent: safe.
+            let _ = self.writer.post(intent.taken_back());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A run: one set of parameters over many pictures.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use smoothgate_providers::Price;
+
+use super::accounts::Charge;
+use super::attempts::Place;
+use super::clock::Day;
+use super::lock::RunLock;
+use super::writer::{Kind, Writer};
+use super::{Budgets, LedgerError, Picture, Retention, Spec, Spend, runs};
+
+/// The number of a run in its ledger. Never used again, also after the run was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a run is, and what it may spend.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// Every parameter that changes a certificate. Two runs with the same are the same run.
+    pub parameters: Spec,
+    /// What the command needs to start again besides: inputs, outputs, configuration. Taken anew at each start.
+    pub arguments: Value,
+    /// The provider instance that is charged, by its name in the configuration.
+    pub instance: String,
+    /// What one call costs.
+    pub price: Price,
+    /// What may be spent. Taken anew at each start, so a resume can raise it.
+    pub budgets: Budgets,
+    /// How many pictures are expected, for progress.
+    pub pictures: Option<u64>,
+}
+
+impl RunSpec {
+    /// The parameters in which `other` differs: what keeps it from continuing this run. Field by field, by name.
+    pub fn difference(&self, other: &Self) -> Vec<super::Change> {
+        self.parameters.difference(&other.parameters)
+    }
+}
+
+/// Which run to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Continue the latest run with the same parameters, or begin one.
+    ContinueOrNew,
+    /// Begin a new run, whatever is on record: new seeds, new draws, paid anew.
+    New,
+    /// Continue this run; refused where a parameter changed.
+    Continue(RunId),
+}
+
+/// One picture of a run.
+#[derive(Clone, Debug)]
+pub struct PictureSpec {
+    /// Its name, unique in the run: how it is found again on a resume.
+    pub name: String,
+    /// Every parameter of this picture that changes its certificate: hash of the working image, working size, ...
+    pub parameters: Spec,
+    /// The seed of its draws if the picture is new to the run. On a resume the stored one stands.
+    pub seed: [u8; 32],
+}
+
+/// A run that this process continues. No other process can while this, a picture of it or a record on its way exists.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Run {
+    pub(super) inner: Arc<RunInner>,
+}
+
+pub(super) struct RunInner {
+    pub(super) lease: Arc<Lease>,
+    pub(super) resumed: bool,
+    pub(super) in_flight: u64,
+    pub(super) budgets: Budgets,
+    pub(super) answers: Retention,
+    pub(super) writer: Arc<Writer>,
+}
+
+/// The right to write records of a run. Records on their way share it. They must not share the writer: the thread that
+/// drops the last of them would wait for itself.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) id: RunId,
+    pub(super) instance: String,
+    /// Never read: it holds until it is dropped.
+    pub(super) _lock: RunLock,
+}
+
+impl Lease {
+    /// What a call of this run on `day` is charged to.
+    pub(super) fn charge(&self, day: Day) -> Charge<'_> {
+        Charge { run: self.id.0, instance: &self.instance, day }
+    }
+}
+
+impl Run {
+    /// The run's number.
+    pub fn id(&self) -> RunId {
+        self.inner.lease.id
+    }
+
+    /// Was it on record before?
+    pub fn resumed(&self) -> bool {
+        self.inner.resumed
+    }
+
+    /// How many attempts were in flight when the run's last process ended. They count as spent.
+    pub fn in_flight_before(&self) -> u64 {
+        self.inner.in_flight
+    }
+
+    /// Finds a picture in the run, or adds it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Changed`] where the run has a picture of that name with other parameters: the file changed.
+    /// Failures of the storage.
+    pub async fn picture(&self, spec: PictureSpec) -> Result<Picture, LedgerError> {
+        let name = spec.name.clone();
+        let lease = Arc::clone(&self.inner.lease);
+        let found =
+            self.inner.writer.submit(Kind::Records, move |batch| runs::picture(batch, lease.id, &spec));
+        let (id, seed, stored) = found.await?;
+        let place =
+            Place { lease: Arc::clone(&self.inner.lease), budgets: self.inner.budgets, picture: id, name };
+        Ok(Picture::new(Arc::clone(&self.inner), place, seed, stored))
+    }
+
+    /// What the run has spent so far, earlier processes included.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn spend(&self) -> Result<Spend, LedgerError> {
+        let run = self.inner.lease.id;
+        self.inner.writer.submit(Kind::Records, move |batch| runs::spend(batch, run)).await
+    }
+
+    /// Ends this process's work on the run: what is still in flight is recorded as unknown. `complete` marks the run as
+    /// finished: every picture has its certificate. On the disk when this returns. Calls that are still to be closed
+    /// must be closed before: later it is refused.
+    ///
+    /// A process that is killed before this loses nothing by it.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn finish(self, complete: bool) -> Result<(), LedgerError> {
+        let lease = Arc::clone(&self.inner.lease);
+        let done = self
+            .inner
+            .writer
+            .submit(Kind::Publishes, move |batch| runs::finish(batch, lease.id, &lease.instance, complete));
+        done.await.map(drop)
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("lease", &self.inner.lease).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! Runs and pictures as SQL: begin, take over, find, finish, remove.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::accounts::{Scope, text};
+use super::attempts::{Place, abandon_all};
+use super::row::RowError;
+use super::run::{Begin, PictureSpec, RunSpec};
+use super::stored::{self, StoredPicture};
+use super::writer::Batch;
+use super::{LedgerError, Retention, RunId, Spec, Spend};
+
+/// Finds the run that `spec` continues, or creates one. Returns its number and whether it is new.
+pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Result<(RunId, bool), RowError> {
+    match begin {
+        Begin::New => {}
+        Begin::ContinueOrNew => {
+            let latest = batch
+                .db
+                .prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?
+                .query_row(params![spec.parameters.key(), spec.parameters.canonical()], |row| {
+                    row.get::<_, Option<i64>>(0)
+                })?;
+            if let Some(id) = latest {
+                return Ok((RunId(id), false));
+            }
+        }
+        Begin::Continue(run) => {
+            let before = batch
+                .db
+                .prepare_cached("SELECT spec FROM run WHERE id = ?1")?
+                .query_row([run.0], |row| row.get(0))
+                .optional()?
+                .ok_or(LedgerError::NoSuchRun { run })?;
+            let changes = Spec::stored(before).difference(&spec.parameters);
+            if !changes.is_empty() {
+                return Err(LedgerError::Changed { what: format!("run {run}"), changes }.into());
+            }
+            return Ok((run, false));
+        }
+    }
+    let id = batch
+        .db
+        .prepare_cached(
+            "INSERT INTO run (key, spec, arguments, instance, begun) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .insert(params![
+            spec.parameters.key(),
+            spec.parameters.canonical(),
+            spec.arguments.to_string(),
+            spec.instance,
+            batch.now
+        ])?;
+    Ok((RunId(id), true))
+}
+
+/// Takes a run over, with its lock held: what was in flight when its last process ended is unknown now, and the
+/// arguments that do not change a certificate are those of this time. Returns how many attempts were in flight.
+pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Result<u64, RowError> {
+    let before: Option<String> = batch
+        .db
+        .prepare_cached("SELECT instance FROM run WHERE id = ?1")?
+        .query_row([run.0], |row| row.get(0))
+        .optional()?;
+    let instance = before.ok_or(LedgerError::NoSuchRun { run })?;
+    let in_flight = abandon_all(batch, run.0, &instance)?;
+    batch
+        .db
+        .prepare_cached(
+            "UPDATE run SET arguments = ?2, instance = ?3, max_calls = ?4, max_cost = ?5, pictures = ?6,
+                 finished = NULL WHERE id = ?1",
+        )?
+        .execute(params![
+            run.0,
+            spec.arguments.to_string(),
+            spec.instance,
+            spec.budgets.run.calls.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+            spec.budgets.run.cost.map(text),
+            spec.pictures.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+        ])?;
+    Ok(in_flight)
+}
+
+/// Finds the picture in the run, or adds it. Returns its number, its seed and what is stored of it.
+pub(super) fn picture(
+    batch: &mut Batch<'_>,
+    run: RunId,
+    spec: &PictureSpec,
+) -> Result<(i64, [u8; 32], StoredPicture), RowError> {
+    let before = batch
+        .db
+        .prepare_cached("SELECT id, spec, seed FROM picture WHERE run = ?1 AND name = ?2")?
+        .query_row(params![run.0, spec.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    if let Some((id, parameters, seed)) = before {
+        let changes = Spec::stored(parameters).difference(&spec.parameters);
+        if !changes.is_empty() {
+            let what = format!("{} in run {run}", spec.name);
+            return Err(LedgerError::Changed { what, changes }.into());
+        }
+        return Ok((id, seed, stored::load(batch.db, id)?));
+    }
+    let id = batch
+        .db
+        .prepare_cached("INSERT INTO picture (run, name, spec, seed) VALUES (?1, ?2, ?3, ?4)")?
+        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed])?;
+    Ok((id, spec.seed, StoredPicture::default()))
+}
+
+/// Stores the certificate of a picture; overwrites its answers where that was asked for.
+pub(super) fn certify(
+    batch: &mut Batch<'_>,
+    place: &Place,
+    certificate: &str,
+    answers: Retention,
+) -> Result<(), RowError> {
+    let (picture, name) = (place.picture, &place.name);
+    if let Some(before) = stored::certificate(batch.db, picture)? {
+        if before == certificate {
+            return Ok(());
+        }
+        return Err(LedgerError::Misuse(format!("{name} has another certificate already")).into());
+    }
+    batch
+        .db
+        .prepare_cached("INSERT INTO certificate (picture, text, stored, digest) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![picture, certificate, batch.now, blake3::hash(certificate.as_bytes()).as_bytes()])?;
+    if answers == Retention::UntilCertified {
+        for sql in [
+            "DELETE FROM answer WHERE attempt IN (SELECT id FROM attempt WHERE picture = ?1)",
+            "UPDATE attempt SET reason = NULL WHERE picture = ?1",
+            "UPDATE draw SET reason = NULL WHERE picture = ?1",
+        ] {
+            batch.db.prepare_cached(sql)?.execute([picture])?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks the run as finished. What is still in flight is abandoned. Returns how many attempts that were.
+pub(super) fn finish(batch: &mut Batch<'_>, run: RunId, instance: &str, all: bool) -> Result<u64, RowError> {
+    let in_flight = abandon_all(batch, run.0, instance)?;
+    if all {
+        batch
+            .db
+            .prepare_cached("UPDATE run SET finished = ?2 WHERE id = ?1")?
+            .execute(params![run.0, batch.now])?;
+    }
+    Ok(in_flight)
+}
+
+/// Removes a run with everything filed under it. The accounts of days and months keep what it spent.
+pub(super) fn remove(batch: &mut Batch<'_>, run: RunId) -> Result<(), RowError> {
+    let instance = |row: &Row<'_>| row.get::<_, String>(0);
+    let found = batch
+        .db
+        .prepare_cached("SELECT instance FROM run WHERE id = ?1")?
+        .query_row([run.0], instance)
+        .optional()?;
+    let instance = found.ok_or(LedgerError::NoSuchRun { run })?;
+    // Before they are gone: what was in flight stays counted as possibly billed.
+    abandon_all(batch, run.0, &instance)?;
+    batch.db.prepare_cached("DELETE FROM run WHERE id = ?1")?.execute([run.0])?;
+    Ok(batch.accounts.delete(batch.db, &Scope::run(run.0))?)
+}
+
+/// What the run has spent so far.
+pub(super) fn spend(batch: &mut Batch<'_>, run: RunId) -> Result<Spend, RowError> {
+    batch.accounts.spend(batch.db, &Scope::run(run.0))
+}

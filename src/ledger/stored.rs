@@ -1,0 +1,98 @@
+//! What a ledger already holds about a picture: where a resume starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use smoothgate_providers::{Outcome, OutcomeClass};
+
+use super::answers;
+use super::attempts::class_of;
+use super::row::RowError;
+
+/// Everything that is settled about a picture. None of it may be asked again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredPicture {
+    /// The clean answer, where it was asked for.
+    pub clean: Option<Outcome>,
+    /// For each settled draw the outcome that counts: its answer, or the failure it was given up with.
+    pub draws: BTreeMap<u64, Outcome>,
+    /// Draws that are not settled and have attempts whose end nobody knows. They may have been billed; they are asked
+    /// once more.
+    pub unknown: BTreeSet<u64>,
+    /// Attempts made so far, of whatever end.
+    pub attempts: u64,
+    /// The certificate, for a picture that is finished.
+    pub certificate: Option<String>,
+    /// The answers were overwritten when the certificate was stored: `draws` holds only failures.
+    pub redacted: bool,
+}
+
+/// Reads what is stored of a picture.
+pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowError> {
+    let mut stored = StoredPicture { certificate: certificate(db, picture)?, ..StoredPicture::default() };
+    let mut select = db.prepare_cached(
+        "SELECT d.draw, d.attempt, d.class, d.reason, d.retry_after, a.body
+         FROM draw d LEFT JOIN answer a ON a.attempt = d.attempt
+         WHERE d.picture = ?1 AND (d.attempt IS NOT NULL OR d.class IS NOT NULL) ORDER BY d.draw",
+    )?;
+    let mut rows = select.query([picture])?;
+    while let Some(row) = rows.next()? {
+        let Some(outcome) = outcome(row)? else {
+            stored.redacted = true;
+            continue;
+        };
+        match u64::try_from(row.get::<_, i64>(0)?) {
+            Ok(draw) => drop(stored.draws.insert(draw, outcome)),
+            Err(_) => stored.clean = Some(outcome),
+        }
+    }
+    let mut select = db.prepare_cached(
+        "SELECT DISTINCT a.draw FROM attempt a JOIN draw d ON d.picture = a.picture AND d.draw = a.draw
+         WHERE a.picture = ?1 AND a.standing IN (0, 2) AND d.attempt IS NULL AND d.class IS NULL",
+    )?;
+    for draw in select.query_map([picture], |row| row.get::<_, i64>(0))? {
+        stored.unknown.extend(u64::try_from(draw?).ok());
+    }
+    stored.attempts = db
+        .prepare_cached("SELECT count(*) FROM attempt WHERE picture = ?1")?
+        .query_row([picture], |row| row.get::<_, i64>(0))?
+        .unsigned_abs();
+    Ok(stored)
+}
+
+/// The certificate of a picture, where it has one.
+pub(super) fn certificate(db: &Connection, picture: i64) -> Result<Option<String>, RowError> {
+    let mut select = db.prepare_cached("SELECT text, digest FROM certificate WHERE picture = ?1")?;
+    let row = select.query_row([picture], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((text, digest)) = row.optional()? else { return Ok(None) };
+    let (text, digest): (String, Option<[u8; 32]>) = (text, digest);
+    if digest != Some(*blake3::hash(text.as_bytes()).as_bytes()) {
+        return Err(RowError::damaged(format!(
+            "the certificate of picture {picture} does not match its digest"
+        )));
+    }
+    Ok(Some(text))
+}
+
+/// The outcome of a settled draw; `None` where its answer was overwritten.
+fn outcome(row: &Row<'_>) -> Result<Option<Outcome>, RowError> {
+    let reason = row.get::<_, Option<String>>(3)?.unwrap_or_default();
+    if let Some(attempt) = row.get::<_, Option<i64>>(1)? {
+        let Some(body) = row.get::<_, Option<Vec<u8>>>(5)? else { return Ok(None) };
+        return Ok(Some(Outcome::Answered(answers::decode(attempt, &body).map_err(RowError::Damaged)?)));
+    }
+    let retry_after = row.get::<_, Option<i64>>(4)?.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+    Ok(Some(match class_of(&row.get::<_, String>(2)?)? {
+        OutcomeClass::Answered => return Err(RowError::damaged("a draw was given up as answered")),
+        OutcomeClass::Refused => Outcome::Refused { reason },
+        OutcomeClass::BadPicture => Outcome::BadPicture { reason },
+        OutcomeClass::Throttled => Outcome::Throttled { retry_after, reason },
+        OutcomeClass::Transient => Outcome::Transient { reason },
+        OutcomeClass::Auth => Outcome::Auth { reason },
+        OutcomeClass::QuotaSpent => Outcome::QuotaSpent { reason },
+        OutcomeClass::Misconfigured => Outcome::Misconfigured { reason },
+        OutcomeClass::Malformed => Outcome::Malformed { reason },
+        OutcomeClass::Unusable => Outcome::Unusable { reason },
+    }))
+}

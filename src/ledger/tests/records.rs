@@ -1,0 +1,138 @@
+//! What is recorded, what is refused.
+
+use smoothgate_providers::{Billed, Journal as _, OutcomeClass};
+
+use super::*;
+
+#[tokio::test]
+async fn an_answer_is_on_record_when_its_close_returns() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    call(&picture, 0, &answered("cat"), Billed::Yes).await;
+    picture.settle(Some(0), &answered("cat")).await.unwrap();
+
+    // Another handle sees it at once, without the first being closed.
+    let other = run.picture(picture_spec("a.png")).await.unwrap();
+    assert_eq!(other.stored().draws[&0], answered("cat"));
+    assert_eq!(other.stored().attempts, 1);
+    let spend = run.spend().await.unwrap();
+    assert_eq!((spend.calls, spend.billed, spend.reserved), (1, money("0.001"), Money::ZERO));
+}
+
+#[tokio::test]
+async fn a_settled_draw_is_never_asked_again() {
+    let (folder, options) = folder();
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    call(&picture, 0, &answered("cat"), Billed::Yes).await;
+    call(&picture, 1, &transient(), Billed::No).await;
+    picture.settle(Some(1), &transient()).await.unwrap();
+    for draw in [0, 1] {
+        let refusal = cause(picture.open(&attempt(draw)).await.unwrap_err());
+        assert!(
+            matches!(&refusal, LedgerError::Misuse(text) if text.contains("pay for it twice")),
+            "{refusal}"
+        );
+    }
+    assert_eq!(run.spend().await.unwrap().calls, 2);
+}
+
+#[tokio::test]
+async fn a_draw_is_sent_with_the_same_bytes_each_time() {
+    let (folder, options) = folder();
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    call(&picture, 3, &transient(), Billed::No).await;
+    let other = Attempt { picture: [9; 32], ..attempt(3) };
+    let refusal = cause(picture.open(&other).await.unwrap_err());
+    assert!(matches!(&refusal, LedgerError::Changed { what, .. } if what.contains("draw 3")), "{refusal}");
+    call(&picture, 3, &answered("cat"), Billed::Yes).await;
+}
+
+#[tokio::test]
+async fn an_answer_settles_its_draw_and_a_failure_does_not() {
+    let (folder, options) = folder();
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    let refused = Outcome::Refused { reason: "moderation".to_owned() };
+    let throttled =
+        Outcome::Throttled { retry_after: Some(Duration::from_millis(1500)), reason: "slow".to_owned() };
+    call(&picture, 0, &answered("cat"), Billed::Yes).await;
+    call(&picture, 1, &transient(), Billed::Unknown).await;
+    call(&picture, 2, &refused, Billed::Yes).await;
+    call(&picture, 3, &throttled, Billed::No).await;
+    picture.settle(Some(2), &refused).await.unwrap();
+    picture.settle(Some(2), &refused).await.unwrap();
+    picture.settle(Some(3), &throttled).await.unwrap();
+
+    let stored = run.picture(picture_spec("a.png")).await.unwrap();
+    let stored = stored.stored();
+    assert_eq!(stored.draws.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!((&stored.draws[&2], &stored.draws[&3]), (&refused, &throttled));
+    assert_eq!(stored.unknown.iter().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(stored.draws[&2].class(), OutcomeClass::Refused);
+}
+
+#[tokio::test]
+async fn contradictions_are_refused() {
+    let (folder, options) = folder();
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    let id = picture.open(&attempt(0)).await.unwrap();
+    close(&picture, id, &answered("cat"), Some(200), Billed::Yes).await.unwrap();
+    // Closed twice; given up although answered; answered without a record; a score that cannot be kept.
+    assert!(matches!(
+        cause(close(&picture, id, &answered("dog"), Some(200), Billed::Yes).await.unwrap_err()),
+        LedgerError::Misuse(_)
+    ));
+    assert!(matches!(picture.settle(Some(0), &transient()).await, Err(LedgerError::Misuse(_))));
+    assert!(matches!(picture.settle(Some(1), &answered("cat")).await, Err(LedgerError::Misuse(_))));
+    let id = picture.open(&attempt(2)).await.unwrap();
+    let nan = Outcome::Answered(Answer::of([("cat", f64::NAN)]));
+    assert!(matches!(
+        cause(close(&picture, id, &nan, Some(200), Billed::Yes).await.unwrap_err()),
+        LedgerError::Misuse(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_certificate_is_stored_once() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    picture.store_certificate("{\"radius\":0.5}").await.unwrap();
+    picture.store_certificate("{\"radius\":0.5}").await.unwrap();
+    let error = picture.store_certificate("{\"radius\":0.6}").await.unwrap_err();
+    assert!(error.to_string().contains("another certificate"), "{error}");
+    let again = run.picture(picture_spec("a.png")).await.unwrap();
+    assert_eq!(again.stored().certificate.as_deref(), Some("{\"radius\":0.5}"));
+}
+
+#[tokio::test]
+async fn answers_are_overwritten_once_certified_where_that_is_asked_for() {
+    let (folder, options) = folder();
+    let options = Options { answers: super::super::Retention::UntilCertified, ..options };
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    call(&picture, 0, &answered("a very private label"), Billed::Yes).await;
+    let refused = Outcome::Refused { reason: "a very private reason".to_owned() };
+    call(&picture, 1, &refused, Billed::Yes).await;
+    picture.settle(Some(1), &refused).await.unwrap();
+    assert_eq!(run.picture(picture_spec("a.png")).await.unwrap().stored().draws.len(), 2);
+    picture.store_certificate("{}").await.unwrap();
+    let stored = run.picture(picture_spec("a.png")).await.unwrap().stored().clone();
+    assert!(stored.redacted && stored.draws.len() == 1 && stored.draws[&1].reason() == Some(""));
+    drop((picture, run));
+    // Closed: the write-ahead log is folded in and gone.
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+            assert!(!found(b"very private"), "{}", path.display());
+        }
+    }
+}
