@@ -182,6 +182,27 @@ impl Weights {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// The class names that the metadata lists as `classes`, separated by `|`.
+    pub(crate) fn classes(&self) -> Option<Vec<String>> {
+        self.metadata("classes").map(|text| text.split('|').map(str::to_owned).collect())
+    }
+
+    /// Three comma-separated numbers, one a colour.
+    pub(crate) fn colours(&self, key: &str) -> Result<Option<[f32; 3]>, WeightsError> {
+        let Some(text) = self.metadata(key) else { return Ok(None) };
+        let numbers: Option<Vec<f32>> =
+            text.split(',').map(|n| n.trim().parse().ok().filter(|n: &f32| n.is_finite())).collect();
+        numbers
+            .and_then(|n| n.try_into().ok())
+            .map(Some)
+            .ok_or_else(|| self.misfit(format!("metadata `{key}` is `{text}`, but three numbers are needed")))
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|weight| weight.shape.as_slice())
+    }
+
     /// All of it.
     pub(crate) fn all_metadata(&self) -> &HashMap<String, String> {
         &self.metadata

@@ -51,7 +51,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
     let layers = layers(weights, prefix);
     let last = layers.iter().rposition(|l| matches!(l, Layer::Conv { .. }));
 
-    let entry = Entry { shift: 0.0, scale: 1.0, unshuffle: 1, sigma_map: false };
+    let entry = Entry { shift: [0.0; 3], scale: [1.0; 3], unshuffle: 1, sigma_map: false };
     let mut graph = Graph::new(entry, 1);
     let (mut value, mut channels) = (Value(0), entry.channels());
     for (i, layer) in layers.iter().enumerate() {
@@ -63,8 +63,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
         if let Some(Layer::Norm { index }) = layers.get(i + 1) {
             conv = conv.fold(weights, &BatchNorm { name: &format!("{prefix}.{index}"), eps })?;
         }
-        conv.relu = Some(i) != last;
-        value = graph.push(value, conv);
+        value = graph.push(value, if Some(i) == last { conv } else { conv.relu() });
         channels = out_channels;
     }
     graph.exit = Exit::Subtract { value, shuffle: 1 };

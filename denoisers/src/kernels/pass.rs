@@ -99,7 +99,8 @@ impl Pass<'_> {
             to_layout: layouts[conv + 1],
             residual: spec.residual.map_or(std::ptr::null(), |r| self.slots[slots[r.0]].as_ptr()),
             mask: std::ptr::null(),
-            relu: spec.relu,
+            mask_ceiling: 0.0,
+            activation: spec.activation,
             ahead: if conv.is_multiple_of(2) { -ahead } else { ahead },
             pictures: self.pictures,
         }

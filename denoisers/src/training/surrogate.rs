@@ -3,7 +3,7 @@
 use super::TrainError;
 use crate::{
     Batch, OpenError,
-    classifiers::softmax,
+    classifiers::{Loaded, softmax},
     graph::Graph,
     kernels::{Tape, Want},
     network, registry,
@@ -22,7 +22,7 @@ impl Surrogate {
     /// # Errors
     /// [`OpenError`] as from [`crate::open_classifier`].
     pub fn open(name: &str) -> Result<Self, OpenError> {
-        let (model, labels) = registry::load_classifier(name)?;
+        let Loaded { model, labels, .. } = registry::load_classifier(name)?;
         let tape = Tape::new(&model.graph, Want::Pictures);
         Ok(Self { graph: model.graph, tape, labels })
     }
