@@ -16,7 +16,7 @@ pub struct Evidence {
     pub votes: Vec<Vote>,
     /// The labels behind the class numbers of the votes.
     pub classes: Classes,
-    /// Calls sent, retries and unneeded ones included.
+    /// Calls sent, retries, unneeded ones and those of interrupted runs included.
     pub calls: u64,
     /// Model versions in the answers that count: none where the API gives none, else one.
     pub model_versions: Vec<String>,

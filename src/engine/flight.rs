@@ -124,7 +124,8 @@ impl<'a> Flight<'a> {
         meter.shut();
         while meter.in_flight() > 0 && calls.next().await.is_some() {}
         drop(calls);
-        ended.map(|()| self.evidence(meter.sent()))
+        let calls = memory.attempts() + meter.sent();
+        ended.map(|()| self.evidence(calls))
     }
 
     /// Counts ended draws in index order for as long as there is no gap. True once the test has decided.
@@ -176,7 +177,7 @@ impl<'a> Flight<'a> {
         while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
             let draw = self.dispatched;
             self.dispatched += 1;
-            match self.memory.recall(draw) {
+            match self.memory.recall(Some(draw)) {
                 Some(settled) => _ = self.ended.insert(draw, settled),
                 None => draws.push(draw),
             }
@@ -248,6 +249,6 @@ async fn ask(
         });
     }
     let settled = Settled { outcome, copy: hash };
-    memory.settle(draw, &settled).await.map_err(AskError::from)?;
+    memory.settle(Some(draw), &settled).await.map_err(AskError::from)?;
     Ok((draw, settled))
 }

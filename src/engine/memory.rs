@@ -8,15 +8,22 @@ use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError
 /// The engine asks it before a draw is made, and tells it the outcome that counts before that outcome becomes a vote.
 /// A stored outcome is the same draw again, never a second one.
 pub trait Memory: Journal {
-    /// What is settled about this draw.
-    fn recall(&self, draw: u64) -> Option<Settled>;
+    /// What is settled about this draw, `None` for the clean answer.
+    fn recall(&self, draw: Option<u64>) -> Option<Settled>;
 
     /// Keeps the outcome that counts for this draw. Called once a draw, after its last attempt, and awaited before
     /// the draw votes.
     ///
     /// # Errors
     /// [`JournalError::Storage`]: the outcome is not safe, so it must not count.
-    fn settle<'a>(&'a self, draw: u64, settled: &'a Settled) -> BoxFuture<'a, Result<(), JournalError>>;
+    fn settle<'a>(
+        &'a self,
+        draw: Option<u64>,
+        settled: &'a Settled,
+    ) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// Attempts that were made before this memory was taken up.
+    fn attempts(&self) -> u64;
 
     /// This memory as the journal that transports write to.
     fn as_journal(&self) -> &dyn Journal;
@@ -46,12 +53,16 @@ impl Journal for Forgetful {
 }
 
 impl Memory for Forgetful {
-    fn recall(&self, _: u64) -> Option<Settled> {
+    fn recall(&self, _: Option<u64>) -> Option<Settled> {
         None
     }
 
-    fn settle<'a>(&'a self, _: u64, _: &'a Settled) -> BoxFuture<'a, Result<(), JournalError>> {
+    fn settle<'a>(&'a self, _: Option<u64>, _: &'a Settled) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn attempts(&self) -> u64 {
+        0
     }
 
     fn as_journal(&self) -> &dyn Journal {

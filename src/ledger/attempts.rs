@@ -13,6 +13,7 @@ use super::row::RowError;
 use super::run::Lease;
 use super::writer::Batch;
 use super::{LedgerError, answers};
+use crate::engine::Settled;
 
 /// What a picture's records are charged to and filed under.
 #[derive(Debug)]
@@ -57,17 +58,7 @@ pub(super) fn open(
             ))
             .into());
         }
-        if before.bytes.as_ref().is_some_and(|bytes| *bytes != attempt.picture) {
-            return Err(LedgerError::Changed {
-                what: format!("{} of {}", words(draw), place.name),
-                changes: vec![super::Change {
-                    field: "bytes sent (BLAKE3)".to_owned(),
-                    before: before.bytes.as_ref().map(hex),
-                    after: Some(hex(&attempt.picture)),
-                }],
-            }
-            .into());
-        }
+        before.same_bytes(place, draw, &attempt.picture)?;
     }
     let charge = place.lease.charge(batch.day);
     let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price);
@@ -207,9 +198,13 @@ pub(super) fn give_up(
     batch: &mut Batch<'_>,
     place: &Place,
     draw: i64,
-    failure: &Outcome,
+    settled: &Settled,
 ) -> Result<(), RowError> {
+    let Settled { outcome: failure, copy } = settled;
     let before = seen(batch.db, place, draw)?;
+    if let Some(before) = &before {
+        before.same_bytes(place, draw, copy)?;
+    }
     if let Some(before) = before.filter(|b| b.settled) {
         let same = before.class.as_deref() == Some(class_name(failure.class()));
         let (what, picture) = (words(draw), &place.name);
@@ -227,15 +222,16 @@ pub(super) fn give_up(
     batch
         .db
         .prepare_cached(
-            "INSERT INTO draw (picture, draw, class, reason, retry_after) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET class = ?3, reason = ?4, retry_after = ?5",
+            "INSERT INTO draw (picture, draw, class, reason, retry_after, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET class = ?3, reason = ?4, retry_after = ?5, bytes = ?6",
         )?
         .execute(params![
             place.picture,
             draw,
             class_name(failure.class()),
             failure.reason(),
-            retry_after.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+            retry_after.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            copy
         ])?;
     Ok(())
 }
@@ -245,6 +241,23 @@ struct Seen {
     bytes: Option<[u8; 32]>,
     settled: bool,
     class: Option<String>,
+}
+
+impl Seen {
+    /// Refuses other bytes than those on record: they would be another draw.
+    fn same_bytes(&self, place: &Place, draw: i64, now: &[u8; 32]) -> Result<(), LedgerError> {
+        match &self.bytes {
+            Some(before) if before != now => Err(LedgerError::Changed {
+                what: format!("{} of {}", words(draw), place.name),
+                changes: vec![super::Change {
+                    field: "bytes sent (BLAKE3)".to_owned(),
+                    before: Some(hex(before)),
+                    after: Some(hex(now)),
+                }],
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {

@@ -73,8 +73,8 @@ impl LogLine {
         }
         let mut names = Names::default();
         let settled = stored.draws.iter().zip(0_u64..).take_while(|((draw, _), i)| *draw == i);
-        let votes: Vec<_> = settled.map(|((_, outcome), _)| names.logged(outcome)).collect();
-        let clean = stored.clean.as_ref().and_then(|outcome| names.logged(outcome));
+        let votes: Vec<_> = settled.map(|((_, settled), _)| names.logged(&settled.outcome)).collect();
+        let clean = stored.clean.as_ref().and_then(|settled| names.logged(&settled.outcome));
         Ok(Self {
             api: head.api.clone(),
             denoiser: head.denoiser.clone(),

@@ -13,6 +13,7 @@ use super::runs;
 use super::stored::StoredPicture;
 use super::writer::{Batch, Job, Kind, Writer, unattended};
 use super::{LedgerError, RunId};
+use crate::engine::{Memory, Settled};
 
 /// A picture of a run, as the engine and the transport see it.
 ///
@@ -33,14 +34,14 @@ pub struct Picture {
 
 impl Picture {
     pub(super) fn new(run: Arc<RunInner>, place: Place, seed: [u8; 32], stored: StoredPicture) -> Self {
-        let is_answer = |outcome: &Outcome| matches!(outcome, Outcome::Answered(_));
+        let is_answer = |settled: &Settled| matches!(settled.outcome, Outcome::Answered(_));
         let mut answered: HashSet<i64> = stored
             .draws
             .iter()
-            .filter(|(_, outcome)| is_answer(outcome))
+            .filter(|(_, settled)| is_answer(settled))
             .filter_map(|(draw, _)| i64::try_from(*draw).ok())
             .collect();
-        answered.extend(stored.clean.as_ref().filter(|o| is_answer(o)).map(|_| -1));
+        answered.extend(stored.clean.as_ref().filter(|settled| is_answer(settled)).map(|_| -1));
         Self { run, place: Arc::new(place), seed, stored, answered: Mutex::new(answered) }
     }
 
@@ -70,18 +71,19 @@ impl Picture {
     /// answer it only checks that the answer is on record. Settling again with a failure of the same class does nothing.
     ///
     /// # Errors
-    /// [`LedgerError::Misuse`] for an answer that was not journaled and for a draw settled otherwise. Failures of the
-    /// storage: the vote must not count.
-    pub async fn settle(&self, draw: Option<u64>, outcome: &Outcome) -> Result<(), LedgerError> {
+    /// [`LedgerError::Misuse`] for an answer that was not journaled and for a draw settled otherwise,
+    /// [`LedgerError::Changed`] for other bytes than were sent for the draw. Failures of the storage: the vote must not
+    /// count.
+    pub async fn settle(&self, draw: Option<u64>, settled: &Settled) -> Result<(), LedgerError> {
         let draw = attempts::number(draw)?;
-        if matches!(outcome, Outcome::Answered(_)) {
+        if matches!(settled.outcome, Outcome::Answered(_)) {
             if self.answered().contains(&draw) {
                 return Ok(());
             }
             let name = &self.place.name;
             return Err(LedgerError::Misuse(format!("the answer to draw {draw} of {name} is not on record")));
         }
-        let (place, failure) = (Arc::clone(&self.place), outcome.clone());
+        let (place, failure) = (Arc::clone(&self.place), settled.clone());
         let given_up = move |batch: &mut Batch<'_>| attempts::give_up(batch, &place, draw, &failure);
         self.run.writer.submit(Kind::Records, given_up).await
     }
@@ -132,6 +134,31 @@ impl Journal for Picture {
 
     fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move { Ok(self.close_attempt(id.0, End::of(id.0, &end)?).await?) })
+    }
+}
+
+impl Memory for Picture {
+    fn recall(&self, draw: Option<u64>) -> Option<Settled> {
+        match draw {
+            Some(draw) => self.stored.draws.get(&draw).cloned(),
+            None => self.stored.clean.clone(),
+        }
+    }
+
+    fn settle<'a>(
+        &'a self,
+        draw: Option<u64>,
+        settled: &'a Settled,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { Ok(self.settle(draw, settled).await?) })
+    }
+
+    fn attempts(&self) -> u64 {
+        self.stored.attempts
+    }
+
+    fn as_journal(&self) -> &dyn Journal {
+        self
     }
 }
 

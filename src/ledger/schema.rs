@@ -84,10 +84,14 @@ fn create(path: &Path) -> Result<(), LedgerError> {
 /// Whose file is it, and of which format? Reads only.
 pub(super) fn identify(db: &Connection, path: &Path) -> Result<i64, LedgerError> {
     let fail = |e| LedgerError::from_sql(path, e);
-    let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fail);
+    // One instant for all three: another process may be making the ledger just now.
+    let instant = db.unchecked_transaction().map_err(fail)?;
+    let number = |sql| instant.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fail);
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let format = number("PRAGMA user_version")?;
     let ours = number("PRAGMA application_id")? == APPLICATION_ID;
-    if !ours && (format != 0 || number("SELECT count(*) FROM sqlite_schema")? != 0) {
+    instant.finish().map_err(fail)?;
+    if !ours && (format != 0 || tables != 0) {
         return Err(LedgerError::NotALedger { path: path.to_owned() });
     }
     if format > FORMAT {

@@ -9,14 +9,15 @@ use smoothgate_providers::{Outcome, OutcomeClass};
 use super::answers;
 use super::attempts::class_of;
 use super::row::RowError;
+use crate::engine::Settled;
 
 /// Everything that is settled about a picture. None of it may be asked again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoredPicture {
     /// The clean answer, where it was asked for.
-    pub clean: Option<Outcome>,
+    pub clean: Option<Settled>,
     /// For each settled draw the outcome that counts: its answer, or the failure it was given up with.
-    pub draws: BTreeMap<u64, Outcome>,
+    pub draws: BTreeMap<u64, Settled>,
     /// Draws that are not settled and have attempts whose end nobody knows. They may have been billed; they are asked
     /// once more.
     pub unknown: BTreeSet<u64>,
@@ -32,7 +33,7 @@ pub struct StoredPicture {
 pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowError> {
     let mut stored = StoredPicture { certificate: certificate(db, picture)?, ..StoredPicture::default() };
     let mut select = db.prepare_cached(
-        "SELECT d.draw, d.attempt, d.class, d.reason, d.retry_after, a.body
+        "SELECT d.draw, d.attempt, d.class, d.reason, d.retry_after, a.body, d.bytes
          FROM draw d LEFT JOIN answer a ON a.attempt = d.attempt
          WHERE d.picture = ?1 AND (d.attempt IS NOT NULL OR d.class IS NOT NULL) ORDER BY d.draw",
     )?;
@@ -42,9 +43,13 @@ pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowEr
             stored.redacted = true;
             continue;
         };
-        match u64::try_from(row.get::<_, i64>(0)?) {
-            Ok(draw) => drop(stored.draws.insert(draw, outcome)),
-            Err(_) => stored.clean = Some(outcome),
+        let (draw, copy): (i64, Option<[u8; 32]>) = (row.get(0)?, row.get(6)?);
+        let copy =
+            copy.ok_or_else(|| RowError::damaged(format!("draw {draw} has no record of its bytes")))?;
+        let settled = Settled { outcome, copy };
+        match u64::try_from(draw) {
+            Ok(draw) => drop(stored.draws.insert(draw, settled)),
+            Err(_) => stored.clean = Some(settled),
         }
     }
     let mut select = db.prepare_cached(

@@ -375,7 +375,7 @@ pub(crate) fn network() -> NetworkSettings {
     NetworkSettings {
         first_byte_timeout: Duration::from_millis(500),
         call_timeout: Duration::from_secs(1),
-        connect_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_millis(600),
         max_reply_bytes: 1 << 20,
         proxy: Proxy::Direct,
         ..NetworkSettings::default()

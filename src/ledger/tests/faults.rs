@@ -286,3 +286,15 @@ async fn everything_waiting_is_recorded_when_the_ledger_is_dropped() {
     let run = begin(&open(&folder, &options), run_spec(0.25)).await;
     assert_eq!(run.picture(picture_spec("a.png")).await.unwrap().stored().draws.len(), 50);
 }
+
+#[test]
+fn a_ledger_that_many_make_at_once_is_a_ledger_to_all_of_them() {
+    for _ in 0..40 {
+        let (folder, options) = folder();
+        std::thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| drop(open(&folder, &options)));
+            }
+        });
+    }
+}

@@ -17,6 +17,8 @@ use smoothgate_providers::{
 };
 use tempfile::TempDir;
 
+use crate::engine::Settled;
+
 use super::{Begin, Budgets, Cap, Ledger, LedgerError, Options, Picture, PictureSpec, Run, RunSpec, Spec};
 
 /// A tenth of a cent: what a call costs in these tests.
@@ -67,6 +69,11 @@ pub(super) async fn begin(ledger: &Ledger, spec: RunSpec) -> Run {
 
 pub(super) fn attempt(draw: u64) -> Attempt {
     Attempt { draw: Some(draw), number: 1, price: price(), picture: [draw as u8; 32] }
+}
+
+/// The end of a draw with the bytes that [`attempt`] sends for it.
+pub(super) fn ended(draw: u64, outcome: &Outcome) -> Settled {
+    Settled { outcome: outcome.clone(), copy: attempt(draw).picture }
 }
 
 pub(super) fn answered(label: &str) -> Outcome {

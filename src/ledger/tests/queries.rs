@@ -14,7 +14,7 @@ async fn runs_are_listed_with_progress_and_spend() {
     call(&picture, 0, &answered("cat"), Billed::Yes).await;
     call(&picture, 1, &transient(), Billed::No).await;
     call(&picture, 1, &transient(), Billed::Unknown).await;
-    picture.settle(Some(1), &transient()).await.unwrap();
+    picture.settle(Some(1), &ended(1, &transient())).await.unwrap();
     let _in_flight = picture.open(&attempt(2)).await.unwrap();
     let other = run.picture(picture_spec("b.png")).await.unwrap();
     other.store_certificate("{}").await.unwrap();
@@ -100,7 +100,7 @@ async fn an_export_has_the_answer_logs_fields() {
         call(&picture, draw, &Outcome::Answered(answer.clone()), Billed::Yes).await;
     }
     call(&picture, 4, &transient(), Billed::No).await;
-    picture.settle(Some(4), &transient()).await.unwrap();
+    picture.settle(Some(4), &ended(4, &transient())).await.unwrap();
     // Draw 5 is not settled; draw 6 lies behind the gap.
     call(&picture, 6, &answered("cat"), Billed::Yes).await;
     let clean = Attempt { draw: None, ..attempt(0) };

@@ -11,11 +11,11 @@ async fn an_answer_is_on_record_when_its_close_returns() {
     let run = begin(&ledger, run_spec(0.25)).await;
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
     call(&picture, 0, &answered("cat"), Billed::Yes).await;
-    picture.settle(Some(0), &answered("cat")).await.unwrap();
+    picture.settle(Some(0), &ended(0, &answered("cat"))).await.unwrap();
 
     // Another handle sees it at once, without the first being closed.
     let other = run.picture(picture_spec("a.png")).await.unwrap();
-    assert_eq!(other.stored().draws[&0], answered("cat"));
+    assert_eq!(other.stored().draws[&0].outcome, answered("cat"));
     assert_eq!(other.stored().attempts, 1);
     let spend = run.spend().await.unwrap();
     assert_eq!((spend.calls, spend.billed, spend.reserved), (1, money("0.001"), Money::ZERO));
@@ -28,7 +28,7 @@ async fn a_settled_draw_is_never_asked_again() {
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
     call(&picture, 0, &answered("cat"), Billed::Yes).await;
     call(&picture, 1, &transient(), Billed::No).await;
-    picture.settle(Some(1), &transient()).await.unwrap();
+    picture.settle(Some(1), &ended(1, &transient())).await.unwrap();
     for draw in [0, 1] {
         let refusal = cause(picture.open(&attempt(draw)).await.unwrap_err());
         assert!(
@@ -63,16 +63,16 @@ async fn an_answer_settles_its_draw_and_a_failure_does_not() {
     call(&picture, 1, &transient(), Billed::Unknown).await;
     call(&picture, 2, &refused, Billed::Yes).await;
     call(&picture, 3, &throttled, Billed::No).await;
-    picture.settle(Some(2), &refused).await.unwrap();
-    picture.settle(Some(2), &refused).await.unwrap();
-    picture.settle(Some(3), &throttled).await.unwrap();
+    picture.settle(Some(2), &ended(2, &refused)).await.unwrap();
+    picture.settle(Some(2), &ended(2, &refused)).await.unwrap();
+    picture.settle(Some(3), &ended(3, &throttled)).await.unwrap();
 
     let stored = run.picture(picture_spec("a.png")).await.unwrap();
     let stored = stored.stored();
     assert_eq!(stored.draws.keys().copied().collect::<Vec<_>>(), [0, 2, 3]);
-    assert_eq!((&stored.draws[&2], &stored.draws[&3]), (&refused, &throttled));
+    assert_eq!((&stored.draws[&2].outcome, &stored.draws[&3].outcome), (&refused, &throttled));
     assert_eq!(stored.unknown.iter().copied().collect::<Vec<_>>(), [1]);
-    assert_eq!(stored.draws[&2].class(), OutcomeClass::Refused);
+    assert_eq!(stored.draws[&2].outcome.class(), OutcomeClass::Refused);
 }
 
 #[tokio::test]
@@ -87,8 +87,11 @@ async fn contradictions_are_refused() {
         cause(close(&picture, id, &answered("dog"), Some(200), Billed::Yes).await.unwrap_err()),
         LedgerError::Misuse(_)
     ));
-    assert!(matches!(picture.settle(Some(0), &transient()).await, Err(LedgerError::Misuse(_))));
-    assert!(matches!(picture.settle(Some(1), &answered("cat")).await, Err(LedgerError::Misuse(_))));
+    assert!(matches!(picture.settle(Some(0), &ended(0, &transient())).await, Err(LedgerError::Misuse(_))));
+    assert!(matches!(
+        picture.settle(Some(1), &ended(1, &answered("cat"))).await,
+        Err(LedgerError::Misuse(_))
+    ));
     let id = picture.open(&attempt(2)).await.unwrap();
     let nan = Outcome::Answered(Answer::of([("cat", f64::NAN)]));
     assert!(matches!(
@@ -120,11 +123,11 @@ async fn answers_are_overwritten_once_certified_where_that_is_asked_for() {
     call(&picture, 0, &answered("a very private label"), Billed::Yes).await;
     let refused = Outcome::Refused { reason: "a very private reason".to_owned() };
     call(&picture, 1, &refused, Billed::Yes).await;
-    picture.settle(Some(1), &refused).await.unwrap();
+    picture.settle(Some(1), &ended(1, &refused)).await.unwrap();
     assert_eq!(run.picture(picture_spec("a.png")).await.unwrap().stored().draws.len(), 2);
     picture.store_certificate("{}").await.unwrap();
     let stored = run.picture(picture_spec("a.png")).await.unwrap().stored().clone();
-    assert!(stored.redacted && stored.draws.len() == 1 && stored.draws[&1].reason() == Some(""));
+    assert!(stored.redacted && stored.draws.len() == 1 && stored.draws[&1].outcome.reason() == Some(""));
     drop((picture, run));
     // Closed: the write-ahead log is folded in and gone.
     for entry in std::fs::read_dir(folder.path()).unwrap() {

@@ -41,9 +41,9 @@ async fn a_clean_answer_is_kept_apart_from_the_draws() {
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
     let id = picture.open(&Attempt { draw: None, ..attempt(0) }).await.unwrap();
     close(&picture, id, &answered("clean"), Some(200), Billed::Yes).await.unwrap();
-    picture.settle(None, &answered("clean")).await.unwrap();
+    picture.settle(None, &ended(0, &answered("clean"))).await.unwrap();
     let stored = run.picture(picture_spec("a.png")).await.unwrap().stored().clone();
-    assert_eq!(stored.clean, Some(answered("clean")));
+    assert_eq!(stored.clean.as_ref().map(|s| &s.outcome), Some(&answered("clean")));
     assert!(stored.draws.is_empty());
 }
 
