@@ -44,7 +44,7 @@ impl Entry {
 /// `activation(convolution(input) + bias + residual)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv {
-    /// Of its tensors in the weights file.
+    /// Of its tensors in the weights file; empty if it is not from there and stays as it is.
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) input: Value,
@@ -153,6 +153,8 @@ pub(crate) enum Exit {
     },
     /// Mean over the picture, then a linear layer: one number a class.
     Classify {
+        /// Of the linear layer's tensors in the weights file.
+        name: String,
         /// The features.
         value: Value,
         /// `[classes, channels]`.
@@ -188,12 +190,7 @@ impl Conv {
         (in_channels, out_channels): (usize, usize),
         bias: Bias,
     ) -> Result<Self, WeightsError> {
-        let k = kind.size();
-        let shape = match kind {
-            Kind::Up2x2 => [in_channels, out_channels, k, k],
-            Kind::Depthwise { .. } => [out_channels, 1, k, k],
-            _ => [out_channels, in_channels, k, k],
-        };
+        let shape = shape(kind, in_channels, out_channels);
         let weight = weights.get(&format!("{name}.weight"), &shape)?;
         let bias_name = format!("{name}.bias");
         let bias = match bias {
@@ -228,6 +225,11 @@ impl Conv {
         Ok(self)
     }
 
+    /// The shape of [`Conv::weight`].
+    pub(crate) fn shape(&self) -> [usize; 4] {
+        shape(self.kind, self.in_channels, self.out_channels)
+    }
+
     pub(crate) fn relu(self) -> Self {
         self.then(Activation::Relu)
     }
@@ -240,6 +242,16 @@ impl Conv {
     pub(crate) fn add(mut self, residual: Value) -> Self {
         self.residual = Some(residual);
         self
+    }
+}
+
+/// Of the weights, in PyTorch's order.
+fn shape(kind: Kind, in_channels: usize, out_channels: usize) -> [usize; 4] {
+    let k = kind.size();
+    match kind {
+        Kind::Up2x2 => [in_channels, out_channels, k, k],
+        Kind::Depthwise { .. } => [out_channels, 1, k, k],
+        _ => [out_channels, in_channels, k, k],
     }
 }
 

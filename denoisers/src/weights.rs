@@ -121,6 +121,8 @@ pub(crate) struct Weights {
     metadata: HashMap<String, String>,
     tensors: BTreeMap<String, Weight>,
     used: RefCell<BTreeSet<String>>,
+    /// Every tensor that is asked for exists, in the shape asked for, and is zero.
+    blank: bool,
 }
 
 impl Weights {
@@ -169,7 +171,26 @@ impl Weights {
             metadata: header.metadata().clone().unwrap_or_default(),
             tensors,
             used: RefCell::default(),
+            blank: false,
         })
+    }
+
+    /// No file: metadata that describe a network whose weights are yet to be chosen. [`Weights::has`] finds nothing, [`Weights::get`]
+    /// gives zeros.
+    pub(crate) fn blank(metadata: HashMap<String, String>) -> Self {
+        Self {
+            path: "the new network".into(),
+            architecture: "the network".into(),
+            metadata,
+            tensors: BTreeMap::new(),
+            used: RefCell::default(),
+            blank: true,
+        }
+    }
+
+    /// Whether these are of [`Weights::blank`].
+    pub(crate) fn is_blank(&self) -> bool {
+        self.blank
     }
 
     /// Says what is being built, for the errors to come.
@@ -225,6 +246,9 @@ impl Weights {
 
     /// The tensor of this name and shape.
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        if self.blank {
+            return Ok(vec![0.0; shape.iter().product()]);
+        }
         let Some(weight) = self.tensors.get(name) else {
             return Err(WeightsError::Missing {
                 path: self.path.clone(),

@@ -13,6 +13,7 @@ mod progress;
 mod radius;
 mod replay;
 mod report;
+mod train;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,9 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Train a denoiser or a classifier on this machine's processor
+    #[command(subcommand)]
+    Train(train::Command),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Denoise(args) => denoise::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Train(command) => train::run(&command),
         Command::Picture(command) => picture::run(&command),
     };
     match ended {

@@ -18,7 +18,8 @@ const SIZE: (usize, usize) = (32, 32);
 const BATCH_NORM_EPS: f64 = 1e-5;
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
-const CIFAR10: [&str; 10] =
+/// The classes of CIFAR-10 in their order.
+pub(crate) const CIFAR10: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// Whether the tensors are named like those of such a network.
@@ -32,10 +33,39 @@ fn prefix(weights: &Weights) -> &'static str {
     if weights.has("1.conv1.weight") { "1." } else { "" }
 }
 
-/// Builds it; depth and widths are those of the file.
+/// Sizes of a network without a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// Layers, 6n + 2. Metadata `depth`.
+    pub(crate) depth: usize,
+    /// Channels of the first stage. Metadata `width`.
+    pub(crate) width: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { depth: 20, width: 16 }
+    }
+}
+
+impl Config {
+    fn of(weights: &Weights) -> Result<Self, WeightsError> {
+        let default = Self::default();
+        let depth = weights.numbers("depth")?.map_or(default.depth, |[depth]| depth);
+        if depth < 8 || depth % 6 != 2 {
+            return Err(
+                weights.misfit(format!("metadata `depth` is {depth}, but 6n + 2 layers are possible"))
+            );
+        }
+        Ok(Self { depth, width: weights.numbers("width")?.map_or(default.width, |[width]| width) })
+    }
+}
+
+/// Builds it; depth and widths are those of the file, or of [`Config`] where there is none.
 pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     weights.for_architecture("cifar-resnet");
     let prefix = prefix(weights);
+    let config = Config::of(weights)?;
     let mean = weights.colours("mean")?.unwrap_or(MEAN);
     let std = weights.colours("std")?.unwrap_or(STD);
     if std.iter().any(|s| *s <= 0.0) {
@@ -45,8 +75,10 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     let mut graph = Graph::new(entry, 1);
     let width = match weights.shape(&format!("{prefix}conv1.weight")) {
         Some([width, ..]) => *width,
-        _ => 16,
+        _ => config.width,
     };
+    // Of a file, as many as there are.
+    let blocks = if weights.is_blank() { (config.depth - 2) / 6 } else { 1 };
     let stem = (format!("{prefix}conv1"), format!("{prefix}bn1"));
     let same = Kind::Same3x3 { stride: 1 };
     let mut value = graph
@@ -54,7 +86,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     let mut layers = 2;
     for stage in 1..=3 {
         let mut number = 0;
-        while number == 0 || weights.has(&format!("{prefix}layer{stage}.{number}.conv1.weight")) {
+        while number < blocks || weights.has(&format!("{prefix}layer{stage}.{number}.conv1.weight")) {
             let name = format!("{prefix}layer{stage}.{number}");
             let stride = if stage > 1 && number == 0 { 2 } else { 1 };
             value = block(&mut graph, weights, &name, value, (width << (stage - 1), stride))?;
@@ -63,15 +95,17 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
         }
     }
     let linear = if weights.has(&format!("{prefix}fc.weight")) { "fc" } else { "linear" };
-    let classes = match weights.shape(&format!("{prefix}{linear}.weight")) {
+    let linear = format!("{prefix}{linear}");
+    let classes = match weights.shape(&format!("{linear}.weight")) {
         Some([classes, _]) => *classes,
-        _ => CIFAR10.len(),
+        _ => weights.classes().map_or(CIFAR10.len(), |classes| classes.len()),
     };
     let channels = graph.channels(value);
     graph.exit = Exit::Classify {
         value,
-        weight: weights.get(&format!("{prefix}{linear}.weight"), &[classes, channels])?,
-        bias: weights.get(&format!("{prefix}{linear}.bias"), &[classes])?,
+        weight: weights.get(&format!("{linear}.weight"), &[classes, channels])?,
+        bias: weights.get(&format!("{linear}.bias"), &[classes])?,
+        name: linear,
     };
     let labels = match weights.classes() {
         Some(labels) if labels.len() == classes => labels,

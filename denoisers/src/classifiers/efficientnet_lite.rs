@@ -71,8 +71,9 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     let (from, head) = (graph.channels(value), width("_conv_head.weight", 1280));
     let point = Kind::Point { stride: 1 };
     value = graph.push(value, conv("_conv_head", "_bn1", point, (from, head))?.then(six));
-    let classes = width("_fc.weight", 1000);
+    let classes = width("_fc.weight", weights.classes().map_or(1000, |classes| classes.len()));
     graph.exit = Exit::Classify {
+        name: "_fc".into(),
         value,
         weight: weights.get("_fc.weight", &[classes, head])?,
         bias: weights.get("_fc.bias", &[classes])?,

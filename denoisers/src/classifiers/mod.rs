@@ -4,6 +4,8 @@ pub(crate) mod cifar_resnet;
 pub(crate) mod efficientnet_lite;
 pub(crate) mod things64;
 
+pub(crate) use cifar_resnet::CIFAR10;
+
 use crate::{
     BackendError, Batch, Id, WorkerError,
     graph::{BatchNorm, Bias, Conv, Kind},
@@ -78,7 +80,8 @@ pub(crate) fn load(mut weights: Weights) -> Result<Loaded, WeightsError> {
     }
 }
 
-/// A convolution without bias and the batch normalisation after it.
+/// A convolution without bias and the batch normalisation after it; or with a bias, and none, where the file was written by this crate:
+/// its training has made both one.
 fn normalised(
     weights: &Weights,
     (conv, norm): (&str, &str),
@@ -86,6 +89,10 @@ fn normalised(
     io: (usize, usize),
     eps: f64,
 ) -> Result<Conv, WeightsError> {
+    let merged = weights.has(&format!("{conv}.bias")) && !weights.has(&format!("{norm}.weight"));
+    if merged || weights.is_blank() {
+        return Conv::load(weights, conv, kind, io, Bias::Required);
+    }
     Conv::load(weights, conv, kind, io, Bias::Optional)?.fold(weights, &BatchNorm { name: norm, eps })
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     }
     let channels = graph.channels(value);
     graph.exit = Exit::Classify {
+        name: "fc".into(),
         value,
         weight: weights.get("fc.weight", &[labels.len(), channels])?,
         bias: weights.get("fc.bias", &[labels.len()])?,

@@ -95,6 +95,12 @@ impl Tape {
         &self.gradients
     }
 
+    /// Multiplies all of [`Tape::gradients`].
+    pub(crate) fn scale_gradients(&mut self, factor: f32) {
+        let gradients = self.gradients.iter_mut().flat_map(|g| g.weight.iter_mut().chain(&mut g.bias));
+        gradients.for_each(|g| *g *= factor);
+    }
+
     /// `data` is `[count, 3, height, width]`, height and width multiples of `graph.align`, with σ of each picture. Gives the cleaned
     /// pictures in the same memory, or the features before the mean, `[count, channels, rows, columns]`.
     ///
