@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stats`] | bounds, radii and tests: pure mathematics |
+//! | [`tables`] | built tables of sequential tests, kept on disk and checked before use |
 //! | [`noise`] | draw i of a seed, from the exact law on the pixel grid |
 //! | [`picture`] | from a file to the working image, and from planes to encoded copies |
 //! | [`question`] | what makes an answer a vote |
@@ -20,8 +21,10 @@
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
 
 pub mod certificate;
+pub mod certifier;
 #[doc(hidden)]
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod ledger;
 pub mod local;
@@ -31,6 +34,7 @@ pub mod question;
 pub mod replay;
 pub mod report;
 pub mod stats;
+pub mod tables;
 pub mod units;
 
 pub use smoothgate_denoisers as denoisers;

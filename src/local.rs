@@ -23,7 +23,8 @@ const LABELS: usize = 10;
 pub fn open(device: Device) -> Result<Local, LocalError> {
     let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
     let size = classifier.input_size().0 as u32;
-    Ok(Local::new("local", size, Arc::new(Things { classifier, size })))
+    let model = version(&classifier);
+    Ok(Local::new("local", size, &model, Arc::new(Things { classifier, size })))
 }
 
 /// Why the built-in classifier could not be opened.
@@ -57,9 +58,13 @@ impl Things {
             labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
         labels.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
         labels.truncate(LABELS);
-        let version = self.classifier.id().hash().to_hex()[..16].to_owned();
-        Ok(Answer { labels, model_version: Some(format!("things64-{version}")), ..Answer::default() })
+        Ok(Answer { labels, model_version: Some(version(&self.classifier)), ..Answer::default() })
     }
+}
+
+/// The model version that its answers carry.
+fn version(classifier: &ClassifierHandle) -> String {
+    format!("things64-{}", &classifier.id().hash().to_hex()[..16])
 }
 
 impl Backend for Things {

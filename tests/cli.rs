@@ -8,8 +8,16 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// The program with a state folder and a configuration of its own: none.
+fn program(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
+    command.env("XDG_STATE_HOME", state).env("XDG_CONFIG_HOME", state).env_remove("SMOOTHGATE_CONFIG");
+    command
+}
+
 fn smoothgate(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_smoothgate")).args(arguments).output().unwrap()
+    let state = tempfile::tempdir().unwrap();
+    program(state.path()).args(arguments).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -440,7 +448,8 @@ fn replay_refuses_what_it_cannot_use() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     use std::process::Stdio;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
+    let state = tempfile::tempdir().unwrap();
+    let mut child = program(state.path())
         .args(["certify", PICTURES, "--quiet", "--n", "12", "--n0", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -29,6 +29,8 @@ pub trait Endpoint: Send + Sync {
 pub struct Description {
     /// The provider's name, or the instance's name from the configuration.
     pub name: String,
+    /// Everything that decides its answers, as far as it is this side's choice: the provider and its options.
+    pub identity: serde_json::Value,
     /// The side, in pixels, of the square pictures that the base classifier works on, where that is fixed.
     pub native_size: Option<u32>,
     /// What one call may carry.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An amount of US dollars, exact, never negative.
@@ -61,6 +62,20 @@ impl FromStr for Money {
             return Err(MoneyError { text: text.to_owned() });
         }
         Ok(Self(amount))
+    }
+}
+
+impl JsonSchema for Money {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Money".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "An exact amount of US dollars, for instance \"0.0015USD\".",
+            "pattern": r"^\$?[0-9]+(\.[0-9]+)?( ?USD)?$",
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! One encoded picture on its way to an API.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The bytes of one picture and what an adapter must know of them. Cloning shares the bytes.
@@ -23,7 +24,7 @@ impl std::fmt::Debug for EncodedPicture {
 }
 
 /// File formats that copies are sent in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Lossless.

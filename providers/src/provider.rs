@@ -31,6 +31,15 @@ pub trait Provider: Send + Sync + 'static {
     /// [`RequestError`] where the pictures do not fit the API's limits. Nothing was sent.
     fn request(&self, pictures: &[EncodedPicture]) -> Result<Request<Bytes>, RequestError>;
 
+    /// A request that shows whether the credentials are accepted and that no price list counts: it carries no picture.
+    /// `None` where the API offers nothing of the kind.
+    ///
+    /// Its reply is read by status and by [`outcomes`](Self::outcomes): whatever is not a rejection of the caller, also
+    /// the complaint that there is no picture, says that the caller is known.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        None
+    }
+
     /// One outcome for each picture of the request, in the order of the request, from a whole reply.
     ///
     /// Total: whatever the bytes are, it returns exactly `pictures` outcomes and never panics.

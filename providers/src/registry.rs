@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::credentials::aws::AwsSettings;
 use crate::credentials::azure::AzureSettings;
@@ -15,30 +18,69 @@ use crate::{aws, azure, azure_v3, clarifai, google, http, huggingface, kserve, o
 
 /// The providers, in the order in which they are listed.
 pub static PROVIDERS: &[Registration] = &[
-    Registration { name: "google", title: "Google Cloud Vision", scheme: Scheme::Google, make: make_google },
-    Registration { name: "aws", title: "AWS Rekognition", scheme: Scheme::Aws, make: make_aws },
-    Registration { name: "azure", title: "Azure AI Vision 4.0", scheme: Scheme::Azure, make: make_azure },
+    Registration {
+        name: "google",
+        title: "Google Cloud Vision",
+        scheme: Scheme::Google,
+        make: make_google,
+        schema: schema::<google::Options>,
+    },
+    Registration {
+        name: "aws",
+        title: "AWS Rekognition",
+        scheme: Scheme::Aws,
+        make: make_aws,
+        schema: schema::<aws::Options>,
+    },
+    Registration {
+        name: "azure",
+        title: "Azure AI Vision 4.0",
+        scheme: Scheme::Azure,
+        make: make_azure,
+        schema: schema::<azure::Options>,
+    },
     Registration {
         name: "azure-v3",
         title: "Azure AI Vision 3.2",
         scheme: Scheme::Azure,
         make: make_azure_v3,
+        schema: schema::<azure_v3::Options>,
     },
-    Registration { name: "clarifai", title: "Clarifai", scheme: Scheme::Key(&CLARIFAI), make: make_clarifai },
+    Registration {
+        name: "clarifai",
+        title: "Clarifai",
+        scheme: Scheme::Key(&CLARIFAI),
+        make: make_clarifai,
+        schema: schema::<clarifai::Options>,
+    },
     Registration {
         name: "openai",
         title: "OpenAI and compatible",
         scheme: Scheme::Hosted(&OPENAI_HOSTS),
         make: make_openai,
+        schema: schema::<openai::Options>,
     },
     Registration {
         name: "huggingface",
         title: "Hugging Face",
         scheme: Scheme::Hosted(&HUGGING_FACE_HOSTS),
         make: make_huggingface,
+        schema: schema::<huggingface::Options>,
     },
-    Registration { name: "kserve", title: "KServe v2 and Triton", scheme: Scheme::Header, make: make_kserve },
-    Registration { name: "http", title: "Any JSON API", scheme: Scheme::Header, make: make_http },
+    Registration {
+        name: "kserve",
+        title: "KServe v2 and Triton",
+        scheme: Scheme::Header,
+        make: make_kserve,
+        schema: schema::<kserve::Options>,
+    },
+    Registration {
+        name: "http",
+        title: "Any JSON API",
+        scheme: Scheme::Header,
+        make: make_http,
+        schema: schema::<http::Options>,
+    },
 ];
 
 static OPENAI_HOSTS: Hosted =
@@ -62,9 +104,38 @@ pub struct Registration {
     /// How it is called.
     pub scheme: Scheme,
     make: Make,
+    schema: fn() -> Schema,
 }
 
-type Make = fn(&serde_json::Value, &Environment) -> Result<Arc<dyn Provider>, ProviderError>;
+type Make = fn(&Value, &Environment) -> Result<Adapter, ProviderError>;
+
+/// An adapter with the options it was made from.
+pub struct Adapter {
+    /// The adapter.
+    pub provider: Arc<dyn Provider>,
+    /// All of its options: the defaults, and what was looked for in the environment, are written out.
+    pub options: Value,
+}
+
+impl std::fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Adapter").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Options that change no answer: who pays and how fast, not what is asked of whom.
+const WITHOUT_EFFECT: [&str; 3] = ["price", "calls_per_minute", "pictures_per_call"];
+
+impl Adapter {
+    /// The options that may change an answer. A certificate is about these.
+    pub fn identity(&self) -> Value {
+        let mut options = self.options.clone();
+        if let Value::Object(fields) = &mut options {
+            fields.retain(|name, _| !WITHOUT_EFFECT.contains(&name.as_str()));
+        }
+        options
+    }
+}
 
 impl std::fmt::Debug for Registration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -101,7 +172,7 @@ pub struct Hosted {
 
 /// What the configuration may say about an instance's credentials. Whatever is not said is looked for in the
 /// environment.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialSettings {
     /// Where the key is: `env::NAME` or `file::PATH`. For Google also the JSON of a service account or of `gcloud`.
@@ -122,10 +193,12 @@ pub struct CredentialSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// Its options are not what it takes.
-    #[error("options of provider `{provider}`: {problem}")]
+    #[error("options of provider `{provider}`{}: {problem}", option(at.as_ref()))]
     Options {
         /// The provider's name.
         provider: &'static str,
+        /// Which option, where it is one of several. Fields of fields with dots: `body.form`.
+        at: Option<String>,
         /// What is wrong with them.
         problem: String,
     },
@@ -137,17 +210,22 @@ pub enum ProviderError {
     Credential(#[from] CredentialError),
 }
 
+fn option(at: Option<&String>) -> String {
+    at.map_or_else(String::new, |at| format!(", `{at}`"))
+}
+
 impl Registration {
+    /// The JSON Schema of its options.
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
     /// The adapter with these options (an object; `{}` for the defaults). A region or address that is not given is
     /// looked for in `environment`.
     ///
     /// # Errors
     /// [`ProviderError`].
-    pub fn provider(
-        &self,
-        options: &serde_json::Value,
-        environment: &Environment,
-    ) -> Result<Arc<dyn Provider>, ProviderError> {
+    pub fn adapter(&self, options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
         (self.make)(options, environment)
     }
 
@@ -157,7 +235,7 @@ impl Registration {
     /// [`CredentialError`].
     pub fn credential(
         &self,
-        options: &serde_json::Value,
+        options: &Value,
         settings: &CredentialSettings,
         environment: &Environment,
         network: &Network,
@@ -210,70 +288,79 @@ impl Registration {
     }
 }
 
-fn read<T: DeserializeOwned>(
+fn schema<O: JsonSchema>() -> Schema {
+    schemars::schema_for!(O)
+}
+
+fn read<O: DeserializeOwned>(provider: &'static str, options: &Value) -> Result<O, ProviderError> {
+    serde_path_to_error::deserialize(options).map_err(|error| {
+        let at = Some(error.path().to_string()).filter(|path| path != ".");
+        ProviderError::Options { provider, at, problem: error.inner().to_string() }
+    })
+}
+
+/// The adapter made of `options`, together with them written out.
+fn adapter<O: Serialize, P: Provider>(
     provider: &'static str,
-    options: &serde_json::Value,
-) -> Result<T, ProviderError> {
-    serde_json::from_value(options.clone())
-        .map_err(|error| ProviderError::Options { provider, problem: error.to_string() })
+    options: &O,
+    make: impl FnOnce(&O) -> Result<P, RequestError>,
+) -> Result<Adapter, ProviderError> {
+    let written = serde_json::to_value(options).map_err(|error| ProviderError::Options {
+        provider,
+        at: None,
+        problem: error.to_string(),
+    })?;
+    Ok(Adapter { provider: Arc::new(make(options)?), options: written })
 }
 
-fn make_google(options: &serde_json::Value, _: &Environment) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(google::Google::new(read("google", options)?)?))
+fn make_google(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("google", &read("google", options)?, |o: &google::Options| google::Google::new(o.clone()))
 }
 
-fn make_aws(
-    options: &serde_json::Value,
-    environment: &Environment,
-) -> Result<Arc<dyn Provider>, ProviderError> {
+fn make_aws(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
     let mut read: aws::Options = read("aws", options)?;
     if options.get("region").is_none() {
         read.region = credentials::aws::region(&AwsSettings::default(), environment)?;
     }
-    Ok(Arc::new(aws::Aws::new(read)?))
+    adapter("aws", &read, |o| aws::Aws::new(o.clone()))
 }
 
-fn make_azure(
-    options: &serde_json::Value,
-    environment: &Environment,
-) -> Result<Arc<dyn Provider>, ProviderError> {
+fn make_azure(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
     let mut read: azure::Options = read("azure", options)?;
     read.endpoint = azure_endpoint(&read.endpoint, environment)?;
-    Ok(Arc::new(azure::Azure::new(&read)?))
+    adapter("azure", &read, azure::Azure::new)
 }
 
-fn make_azure_v3(
-    options: &serde_json::Value,
-    environment: &Environment,
-) -> Result<Arc<dyn Provider>, ProviderError> {
+fn make_azure_v3(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
     let mut read: azure_v3::Options = read("azure-v3", options)?;
     read.endpoint = azure_endpoint(&read.endpoint, environment)?;
-    Ok(Arc::new(azure_v3::AzureV3::new(&read)?))
+    adapter("azure-v3", &read, azure_v3::AzureV3::new)
 }
 
 fn azure_endpoint(configured: &str, environment: &Environment) -> Result<String, CredentialError> {
     credentials::azure::endpoint(Some(configured).filter(|url| !url.is_empty()), environment)
 }
 
-fn make_clarifai(options: &serde_json::Value, _: &Environment) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(clarifai::Clarifai::new(read("clarifai", options)?)?))
+fn make_clarifai(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("clarifai", &read("clarifai", options)?, |o: &clarifai::Options| {
+        clarifai::Clarifai::new(o.clone())
+    })
 }
 
-fn make_openai(options: &serde_json::Value, _: &Environment) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(openai::OpenAi::new(read("openai", options)?)?))
+fn make_openai(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("openai", &read("openai", options)?, |o: &openai::Options| openai::OpenAi::new(o.clone()))
 }
 
-fn make_huggingface(
-    options: &serde_json::Value,
-    _: &Environment,
-) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(huggingface::HuggingFace::new(read("huggingface", options)?)?))
+fn make_huggingface(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("huggingface", &read("huggingface", options)?, |o: &huggingface::Options| {
+        huggingface::HuggingFace::new(o.clone())
+    })
 }
 
-fn make_kserve(options: &serde_json::Value, _: &Environment) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(kserve::Kserve::new(read("kserve", options)?)?))
+fn make_kserve(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("kserve", &read("kserve", options)?, |o: &kserve::Options| kserve::Kserve::new(o.clone()))
 }
 
-fn make_http(options: &serde_json::Value, _: &Environment) -> Result<Arc<dyn Provider>, ProviderError> {
-    Ok(Arc::new(http::HttpApi::new(read("http", options)?)?))
+fn make_http(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
+    adapter("http", &read("http", options)?, |o: &http::Options| http::HttpApi::new(o.clone()))
 }

@@ -11,16 +11,24 @@ use smoothgate_providers::{Fault, Price};
 use tokio::sync::Semaphore;
 
 use super::inputs::{self, Input};
-use super::options::{DenoiserOptions, ProviderName, SizeOptions, TestName};
+use super::ledger::{LedgerOptions, Wanted};
+use super::options::{DenoiserOptions, SizeOptions};
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
+use super::provider::{ConfigOption, ProviderOptions};
+use super::resume::Command;
+use super::signals::Signals;
+use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
 use crate::certificate::{Certificate, Outcome};
-use crate::engine::{Engine, EngineError, Forgetful, Settings};
+use crate::certifier::{self, Certifier, CertifyError};
+use crate::engine::{Engine, EngineError, Settings};
+use crate::ledger::{Begin, Cap, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use crate::question::Question;
 use crate::stats::Method;
+use crate::tables::TableCache;
 use crate::units::{Alpha, Sigma};
 
 /// Options of `certify`.
@@ -28,16 +36,8 @@ use crate::units::{Alpha, Sigma};
 pub(super) struct Args {
     #[command(flatten)]
     shared: Shared,
-    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
-    /// all N votes for both
-    #[arg(long, default_value = "cohen")]
-    test: TestName,
-    /// Selection votes of `cohen`
-    #[arg(long, default_value_t = 20)]
-    n0: usize,
-    /// Estimation votes
-    #[arg(long, default_value_t = 100)]
-    n: usize,
+    #[command(flatten)]
+    test: TestOptions,
 }
 
 /// Options of `predict`.
@@ -55,17 +55,16 @@ struct Shared {
     /// Pictures, folders, quoted patterns, or `-` for standard input
     #[arg(required = true, value_name = "PATH")]
     pictures: Vec<String>,
-    /// Whom to ask
-    #[arg(long, default_value = "local")]
-    provider: ProviderName,
+    #[command(flatten)]
+    provider: ProviderOptions,
     #[command(flatten)]
     denoiser: DenoiserOptions,
-    /// Standard deviation of the noise, in units of [0, 1] pixel values
-    #[arg(long, default_value = "0.25")]
-    sigma: Sigma,
-    /// Probability with which a certificate may be wrong
-    #[arg(long, default_value_t = Alpha::FIELD)]
-    alpha: Alpha,
+    /// Standard deviation of the noise, in units of [0, 1] pixel values [default: 0.25]
+    #[arg(long)]
+    sigma: Option<Sigma>,
+    /// Probability with which a certificate may be wrong [default: 0.001]
+    #[arg(long)]
+    alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
     /// `level:CATEGORY>=LIKELIHOOD` or `map:FILE` (your classes from the API's labels)
     #[arg(long, default_value = "top1", value_parser = Question::load)]
@@ -87,6 +86,11 @@ struct Shared {
     /// The true class, for the `correct` column of `tsv`: a label, or `@folder` for the name of each picture's folder
     #[arg(long, value_name = "LABEL|@folder")]
     truth: Option<String>,
+    #[command(flatten)]
+    ledger: LedgerOptions,
+    /// Begin a new run with new noise, although one with the same parameters is on record
+    #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
+    new_run: bool,
     /// Print results only: no plan, no progress
     #[arg(long, short)]
     quiet: bool,
@@ -104,34 +108,79 @@ struct Shared {
     threads: Option<usize>,
 }
 
-pub(super) fn run(args: Args) -> Ended {
-    let method = args.test.method(args.n0, args.n);
-    start(args.shared, method)
+pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
+    start(args.shared, Votes::Test(args.test), config, command)
 }
 
-pub(super) fn run_predict(args: PredictArgs) -> Ended {
-    start(args.shared, Method::Predict { n: args.n })
+pub(super) fn run_predict(args: PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
+    start(args.shared, Votes::Predict(args.n), config, command)
 }
 
-fn start(args: Shared, method: Method) -> Ended {
+impl Args {
+    /// Takes the ledger of the run and, where given, other budgets.
+    pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
+        self.shared.ledger.resume(budget, ledger);
+    }
+}
+
+impl PredictArgs {
+    /// Takes the ledger of the run and, where given, other budgets.
+    pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
+        self.shared.ledger.resume(budget, ledger);
+    }
+}
+
+/// What the votes are for.
+enum Votes {
+    Test(TestOptions),
+    /// This many at most.
+    Predict(usize),
+}
+
+fn start(args: Shared, votes: Votes, config: &ConfigOption, command: &Command) -> Ended {
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
-    runtime.block_on(certify(args, method))
+    let signals = Signals::default();
+    runtime.block_on(async {
+        tokio::select! {
+            ended = certify(args, votes, config, command, &signals) => ended,
+            () = signals.listen() => Ok(Exit::Interrupted),
+        }
+    })
 }
 
-async fn certify(args: Shared, method: Method) -> Ended {
+async fn certify(
+    args: Shared,
+    votes: Votes,
+    config: &ConfigOption,
+    command: &Command,
+    signals: &Signals,
+) -> Ended {
+    let config = config.load()?;
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
-    let endpoint = args.provider.open(args.denoiser.device)?;
-    let denoiser = args.denoiser.open()?;
-    let native = endpoint.describe().native_size.map_or(WorkingSize::Native, WorkingSize::Square);
+    let opened = args.provider.open(&config, args.denoiser.device)?;
+    let denoiser = args.denoiser.open(&config.defaults)?;
+    let described = opened.endpoint.describe().clone();
+    let native = described.native_size.map_or(WorkingSize::Native, WorkingSize::Square);
     let picture = args.size.picture(native);
+    let sigma = args.sigma.or(config.defaults.sigma);
+    let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
+    let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
+    let method = match votes {
+        Votes::Predict(n) => Method::Predict { n },
+        Votes::Test(options) => {
+            let about =
+                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            options.only_method(about).map_err(Failure::usage)?
+        }
+    };
     let settings = Settings {
-        sigma: args.sigma,
-        alpha: args.alpha,
+        sigma,
+        alpha,
         question: args.question.clone(),
         method,
         encoder: args.encode,
@@ -143,32 +192,61 @@ async fn certify(args: Shared, method: Method) -> Ended {
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
     }
-    let engine = Engine::new(endpoint, denoiser, settings);
+    let engine = Engine::new(opened.endpoint, denoiser, settings)
+        .with_stop(signals.stop.clone())
+        .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, inputs.len()));
     }
-
-    let progress = Progress::new(inputs.len(), args.quiet);
-    let names: Vec<String> = inputs.iter().map(Input::name).collect();
-    let mut printer = Printer::new(args.format, names.iter().map(String::as_str));
-    let desk = Desk { engine, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
-    let mut done = futures::stream::iter(inputs.iter().enumerate())
-        .map(|(index, input)| desk.work(index, input))
-        .buffered(args.jobs.max(1));
-    let mut exit = Exit::Success;
-    while let Some((row, ended)) = done.next().await {
-        progress
-            .done(|| printer.print(&row))
-            .context("cannot write the results")
-            .map_err(Failure::internal)?;
-        exit = exit.max(ended.exit);
-        if ended.stop {
-            break;
+    let wanted = Wanted {
+        parameters: certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?,
+        arguments: command.to_json(),
+        instance: described.name,
+        price: described.price,
+        budgets: opened.budgets,
+        pictures: inputs.len() as u64,
+        begin: match (command.resumed, args.new_run) {
+            (Some(run), _) => Begin::Continue(run),
+            (None, true) => Begin::New,
+            (None, false) => Begin::ContinueOrNew,
+        },
+    };
+    let certifier = match args.ledger.begin(&config, wanted).await? {
+        None => Certifier::without_ledger(engine),
+        Some(run) => {
+            if !args.quiet && run.resumed() {
+                eprintln!("{}", resumed_line(run.id(), run.in_flight_before()));
+            }
+            Certifier::with_ledger(engine, run)
         }
+    };
+    let names = inputs::unique_names(&inputs);
+    let progress = Progress::new(inputs.len(), args.quiet);
+    let desk = Desk { certifier, picture, reading: Semaphore::new(1), args: &args, progress: &progress };
+    let (mut exit, complete) = desk.work_off(&inputs, &names).await?;
+    if signals.came() && !complete {
+        exit = Exit::Interrupted;
     }
-    progress.finish();
+    let Some(run) = desk.certifier.run().cloned() else { return Ok(exit) };
+    drop(desk);
+    let id = run.id();
+    run.finish(complete).await.map_err(Failure::ledger)?;
+    if !args.quiet && matches!(exit, Exit::Budget | Exit::Interrupted) {
+        let raise = if exit == Exit::Budget { " with a larger --max-calls or --max-cost" } else { "" };
+        eprintln!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
+    }
     Ok(exit)
+}
+
+fn resumed_line(run: RunId, in_flight: u64) -> String {
+    let known = format!("run {run} goes on: what is on record is not asked again (--new-run begins another)");
+    match in_flight {
+        0 => known,
+        n => format!(
+            "{known}; {n} calls were out when it was ended: they count as spent and are asked once more"
+        ),
+    }
 }
 
 /// One line before the first call: what it takes and what it can give.
@@ -187,7 +265,7 @@ fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> Str
 
 /// What every picture of a run is worked on with.
 struct Desk<'a> {
-    engine: Engine,
+    certifier: Certifier,
     picture: PictureOptions,
     /// One file is decoded at a time: a large one takes hundreds of megabytes while it is, and a few when it is done.
     reading: Semaphore,
@@ -195,41 +273,81 @@ struct Desk<'a> {
     progress: &'a Progress,
 }
 
-/// How a picture ended, for the exit code.
-struct PictureEnd {
-    exit: Exit,
-    /// No further picture can succeed.
-    stop: bool,
+/// How a picture ended.
+enum PictureEnd {
+    /// With a row, which says so by its exit code.
+    Row(Box<Row>, Exit),
+    /// Without one: it was not begun, or given up in the middle, since the run ends early.
+    Left,
 }
 
 impl Desk<'_> {
-    async fn work(&self, index: usize, input: &Input) -> (Row, PictureEnd) {
+    /// Works on all pictures, prints a row for each in order. Says the exit code, and whether every picture has its
+    /// certificate.
+    async fn work_off(&self, inputs: &[Input], names: &[String]) -> Result<(Exit, bool), Failure> {
+        let mut printer = Printer::new(self.args.format, names.iter().map(String::as_str));
+        let mut done = futures::stream::iter(inputs.iter().zip(names).enumerate())
+            .map(|(index, (input, name))| self.work(index, input, name))
+            .buffered(self.args.jobs.max(1));
+        let (mut exit, mut complete, mut printed) = (Exit::Success, true, Ok(()));
+        while let Some(end) = done.next().await {
+            match end {
+                PictureEnd::Row(row, ended) => {
+                    exit = exit.max(ended);
+                    complete &= row.result.is_ok();
+                    if printed.is_ok() {
+                        printed = self.progress.done(|| printer.print(&row));
+                    }
+                    if printed.is_err() {
+                        // Nobody reads on. What is out comes back and is recorded; nothing more is sent.
+                        self.certifier.engine().stop().stop();
+                    }
+                }
+                PictureEnd::Left => complete = false,
+            }
+        }
+        self.progress.finish();
+        printed.context("cannot write the results").map_err(Failure::internal)?;
+        Ok((exit, complete))
+    }
+
+    async fn work(&self, index: usize, input: &Input, name: &str) -> PictureEnd {
         let started = Instant::now();
-        let (result, end) = match self.certificate(input).await {
+        if self.certifier.engine().stop().is_stopped() {
+            return PictureEnd::Left;
+        }
+        let (result, exit) = match self.certificate(input, name).await {
             Ok(certificate) => {
                 let exit =
                     if certificate.outcome == Outcome::Abstained { Exit::Abstained } else { Exit::Success };
                 match self.write(index, input, &certificate) {
-                    Ok(()) => (Ok(certificate), PictureEnd { exit, stop: false }),
-                    Err(error) => (Err(format!("{error:#}")), PictureEnd { exit: Exit::Failure, stop: true }),
+                    Ok(()) => (Ok(certificate), exit),
+                    Err(error) => {
+                        self.certifier.engine().stop().stop();
+                        (Err(format!("{error:#}")), Exit::Failure)
+                    }
                 }
             }
-            Err(PictureFailure::Input(error)) => {
-                (Err(format!("{error:#}")), PictureEnd { exit: Exit::Usage, stop: false })
+            Err(PictureFailure::Input(error)) => (Err(format!("{error:#}")), Exit::Usage),
+            Err(PictureFailure::Certify(error)) if error.is_interrupted() => {
+                return PictureEnd::Left;
             }
-            Err(PictureFailure::Engine(error)) => {
+            Err(PictureFailure::Certify(error)) => {
                 let exit = match error.fault() {
                     _ if error.is_budget() => Exit::Budget,
                     Fault::User => Exit::Usage,
                     Fault::Provider | Fault::Us => Exit::Failure,
                 };
-                let stop = error.is_budget() || matches!(error, EngineError::Stopped { .. });
-                (Err(error.to_string()), PictureEnd { exit, stop })
+                if error.stops_run() {
+                    self.certifier.engine().stop().stop();
+                }
+                (Err(error.to_string()), exit)
             }
         };
-        let settings = self.engine.settings();
+        let engine = self.certifier.engine();
+        let settings = engine.settings();
         let row = Row {
-            image: input.name(),
+            image: name.to_owned(),
             index,
             result,
             truth: self.truth(input),
@@ -239,34 +357,27 @@ impl Desk<'_> {
                 alpha: settings.alpha.get(),
                 question: settings.question.to_string(),
                 test: settings.method.name().to_owned(),
-                provider: self.engine.endpoint().describe().name.clone(),
-                denoiser: self.engine.denoiser().id().name().to_owned(),
+                provider: engine.endpoint().describe().name.clone(),
+                denoiser: engine.denoiser().id().name().to_owned(),
             },
         };
-        (row, end)
+        PictureEnd::Row(Box::new(row), exit)
     }
 
-    async fn certificate(&self, input: &Input) -> Result<Certificate, PictureFailure> {
+    async fn certificate(&self, input: &Input, name: &str) -> Result<Certificate, PictureFailure> {
         let image = self.read(input).await?;
-        // Only now: a fresh seed is drawn after the picture is fixed.
-        let seed = match self.args.seed {
-            Some(seed) => seed,
-            None => Seed::fresh().map_err(EngineError::from)?,
-        };
-        let name = input.name();
-        let watch = |at| self.progress.votes(&name, at);
-        let evidence = self.engine.gather(Arc::clone(&image), seed, &Forgetful, &watch).await?;
-        Ok(Certificate::new(&self.engine, &image, seed, &evidence))
+        let watch = |at| self.progress.votes(name, at);
+        Ok(self.certifier.certify(name, image, self.args.seed, &watch).await?)
     }
 
     async fn read(&self, input: &Input) -> Result<Arc<WorkingImage>, PictureFailure> {
-        let _turn = self.reading.acquire().await.map_err(|error| EngineError::Worker(error.to_string()))?;
+        let _turn = self.reading.acquire().await.map_err(|error| worker(&error))?;
         let (input, options) = (input.clone(), self.picture);
         let decoded = tokio::task::spawn_blocking(move || {
             let bytes = input.read(&options.limits)?;
             Ok(WorkingImage::decode(&bytes, &options)?)
         });
-        let image = decoded.await.map_err(|error| EngineError::Worker(error.to_string()))?;
+        let image = decoded.await.map_err(|error| worker(&error))?;
         image.map(Arc::new).map_err(PictureFailure::Input)
     }
 
@@ -301,12 +412,17 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
 enum PictureFailure {
     /// Its file.
     Input(anyhow::Error),
-    /// The pipeline.
-    Engine(EngineError),
+    /// The pipeline or the ledger.
+    Certify(CertifyError),
 }
 
-impl From<EngineError> for PictureFailure {
-    fn from(error: EngineError) -> Self {
-        Self::Engine(error)
+impl From<CertifyError> for PictureFailure {
+    fn from(error: CertifyError) -> Self {
+        Self::Certify(error)
     }
+}
+
+/// A thread of this process died.
+fn worker(error: &dyn std::error::Error) -> PictureFailure {
+    PictureFailure::Certify(EngineError::Worker(error.to_string()).into())
 }

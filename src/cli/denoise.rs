@@ -49,9 +49,9 @@ struct Line<'a> {
     written: String,
 }
 
-pub(super) fn run(args: &Args) -> Ended {
+pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended {
     let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
-    let denoiser = args.denoiser.open()?;
+    let denoiser = args.denoiser.open(&config.load()?.defaults)?;
     let made = std::fs::create_dir_all(&args.out);
     made.with_context(|| format!("cannot make the folder `{}`", args.out.display()))
         .map_err(Failure::internal)?;

@@ -16,6 +16,8 @@ pub enum Exit {
     Failure = 3,
     /// A budget was reached.
     Budget = 4,
+    /// Ctrl-C or SIGTERM, as shells count it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,5 +33,6 @@ Exit codes:
   1  finished, but something abstained (replay: differs from the log)
   2  wrong usage, configuration or input
   3  provider or I/O failure
-  4  budget reached
+  4  budget reached: `smoothgate resume` goes on once it is raised
+  130  interrupted: `smoothgate resume` goes on
 When several apply, the highest is returned.";

@@ -81,6 +81,18 @@ pub(super) fn resolve(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
     Ok(inputs)
 }
 
+/// A name for each picture that is its own: a picture given twice is certified twice.
+pub(super) fn unique_names(inputs: &[Input]) -> Vec<String> {
+    let mut seen = std::collections::HashMap::new();
+    let unique = |input: &Input| {
+        let name = input.name();
+        let times = seen.entry(name.clone()).or_insert(0u32);
+        *times += 1;
+        if *times == 1 { name } else { format!("{name}#{times}") }
+    };
+    inputs.iter().map(unique).collect()
+}
+
 fn pattern(text: &str) -> anyhow::Result<Vec<PathBuf>> {
     let matches = glob::glob(text).with_context(|| format!("`{text}` is not a valid pattern"))?;
     let mut files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|path| path.is_file()).collect();

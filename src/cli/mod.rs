@@ -3,16 +3,25 @@
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
 mod certify;
+mod config;
 mod denoise;
 mod exit;
 mod inputs;
+mod label;
+mod ledger;
 mod options;
 mod output;
 mod picture;
 mod progress;
+mod provider;
+mod providers;
 mod radius;
 mod replay;
 mod report;
+mod resume;
+mod runs;
+mod signals;
+mod test_options;
 mod train;
 
 use std::process::ExitCode;
@@ -25,6 +34,8 @@ pub use exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "smoothgate", version, after_help = exit::HELP, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    config: provider::ConfigOption,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,6 +46,17 @@ enum Command {
     Certify(certify::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
+    /// Go on with a run that was interrupted, stopped by its budget or killed
+    Resume(resume::Args),
+    /// The runs on record: list, show, export, remove
+    Runs(runs::Args),
+    /// What a provider says about pictures as they are: one plain call each, no noise, no certificate
+    Label(label::Args),
+    /// Whom one can ask, their limits and prices, and whether the credentials are complete
+    Providers(providers::Args),
+    /// The configuration: check, show, start one
+    #[command(subcommand)]
+    Config(config::Command),
     /// Radius from counts: K of N votes agree
     Radius(radius::Args),
     /// Put recorded answers to another question or test, offline
@@ -69,22 +91,54 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let ended = match cli.command {
-        Command::Certify(args) => certify::run(args),
-        Command::Predict(args) => certify::run_predict(args),
-        Command::Radius(args) => radius::run(&args),
-        Command::Replay(args) => replay::run(&args),
-        Command::Denoise(args) => denoise::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Train(command) => train::run(&command),
-        Command::Picture(command) => picture::run(&command),
-    };
+    let ended = cli.run();
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_broken_pipe() => Exit::Success.into(),
         Err(failure) => {
             eprintln!("error: {:#}", failure.error);
             failure.exit.into()
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Ended {
+        let config = &self.config;
+        match self.command {
+            Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
+            Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
+            Command::Resume(args) => resume::run(&args, config),
+            Command::Runs(args) => runs::run(&args, config),
+            Command::Label(args) => label::run(&args, config),
+            Command::Providers(args) => providers::run(&args, config),
+            Command::Config(command) => config::run(&command, config),
+            Command::Radius(args) => radius::run(&args),
+            Command::Replay(args) => replay::run(&args),
+            Command::Denoise(args) => denoise::run(&args, config),
+            Command::Report(args) => report::run(&args),
+            Command::Train(command) => train::run(&command),
+            Command::Picture(command) => picture::run(&command),
+        }
+    }
+
+    /// Goes on with the run that this command line started.
+    fn resume(
+        self,
+        budget: crate::ledger::Cap,
+        ledger: &std::path::Path,
+        command: &resume::Command,
+    ) -> Ended {
+        match self.command {
+            Command::Certify(mut args) => {
+                args.resume(budget, ledger);
+                certify::run(args, &self.config, command)
+            }
+            Command::Predict(mut args) => {
+                args.resume(budget, ledger);
+                certify::run_predict(args, &self.config, command)
+            }
+            _ => Err(Failure::usage(anyhow::anyhow!("its command cannot be resumed"))),
         }
     }
 }
@@ -107,10 +161,29 @@ impl Failure {
         Self { exit: Exit::Failure, error: error.into() }
     }
 
+    /// The ledger: mostly the caller's to mend.
+    fn ledger(error: crate::ledger::LedgerError) -> Self {
+        use crate::ledger::LedgerError::{Budget, Full, Storage};
+        let exit = match &error {
+            Budget(_) => Exit::Budget,
+            Full { .. } | Storage { .. } => Exit::Failure,
+            other if other.fault() == smoothgate_providers::Fault::User => Exit::Usage,
+            _ => Exit::Failure,
+        };
+        Self { exit, error: error.into() }
+    }
+
     /// The reader of our output went away (`| head`): it has what it wanted.
     fn is_broken_pipe(&self) -> bool {
         let kinds = self.error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         kinds.into_iter().any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Of results that could not be written.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(anyhow::Error::from(error).context("cannot write the results"))
     }
 }
 

@@ -1,22 +1,19 @@
 //! Options that several commands share.
 
-use std::sync::Arc;
-
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
-use smoothgate_providers::Endpoint;
 
 use super::Failure;
+use crate::config::Defaults;
 use crate::picture::{Fit, PictureOptions, WorkingSize};
-use crate::stats::Method;
 
 /// Which denoiser, and where it runs.
 #[derive(Debug, Args)]
 pub(super) struct DenoiserOptions {
     /// `auto` (the built-in U-Net), `none` (the baseline without denoising), a built-in name or a safetensors file
-    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
-    pub denoiser: String,
+    /// [default: auto]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub denoiser: Option<String>,
     /// Where the denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     pub device: Device,
@@ -24,8 +21,9 @@ pub(super) struct DenoiserOptions {
 
 impl DenoiserOptions {
     /// Loads the denoiser onto its own thread.
-    pub(super) fn open(&self) -> Result<DenoiserHandle, Failure> {
-        let denoiser = open(&self.denoiser, &Options::on(self.device)).map_err(Failure::usage)?;
+    pub(super) fn open(&self, defaults: &Defaults) -> Result<DenoiserHandle, Failure> {
+        let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
+        let denoiser = open(name, &Options::on(self.device)).map_err(Failure::usage)?;
         DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
     }
 }
@@ -60,45 +58,4 @@ impl SizeOptions {
 pub(super) enum FitName {
     Crop,
     Stretch,
-}
-
-/// The tests that this command line knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TestName {
-    Cohen,
-    Fixed,
-}
-
-impl TestName {
-    /// Does it spend votes on choosing the label?
-    pub(super) fn selects(self) -> bool {
-        self == Self::Cohen
-    }
-
-    /// The test with these numbers of selection and estimation votes.
-    pub(super) fn method(self, n0: usize, n: usize) -> Method {
-        match self {
-            Self::Cohen => Method::Cohen { n0, n },
-            Self::Fixed => Method::Fixed { n, rival_share: None },
-        }
-    }
-}
-
-/// The providers that this command line knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ProviderName {
-    /// The built-in classifier of 64 everyday classes: no key, no network
-    Local,
-}
-
-impl ProviderName {
-    /// Opens the endpoint.
-    pub(super) fn open(self, device: Device) -> Result<Arc<dyn Endpoint>, Failure> {
-        match self {
-            Self::Local => {
-                let endpoint = crate::local::open(device).context("the built-in classifier cannot be loaded");
-                Ok(Arc::new(endpoint.map_err(Failure::usage)?))
-            }
-        }
-    }
 }

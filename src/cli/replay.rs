@@ -6,12 +6,12 @@ use std::io::{BufWriter, Read, Write};
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::options::TestName;
 use super::output::Format;
+use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
-use crate::replay::{Asked, Outcome, Replay, ReplayError, Row, Summary};
-use crate::stats::Method;
-use crate::units::Alpha;
+use crate::replay::{Asked, Design, Outcome, Replay, ReplayError, Row, Summary};
+use crate::tables::TableCache;
+use crate::units::{Alpha, Sigma};
 
 /// Labels that a class map does not know, as many as the summary names.
 const UNMAPPED_SHOWN: usize = 20;
@@ -26,16 +26,11 @@ pub(super) struct Args {
     /// answer still present?)
     #[arg(long, default_value = "top1")]
     question: Asked,
-    /// The statistical test: `cohen` chooses the label by N0 selection votes and bounds it by N others; `fixed` uses
-    /// all N votes for both
-    #[arg(long, default_value = "cohen")]
-    test: TestName,
-    /// Selection votes of `cohen`; default: as recorded
+    #[command(flatten)]
+    test: TestOptions,
+    /// Only the records of this standard deviation of the noise
     #[arg(long)]
-    n0: Option<usize>,
-    /// Estimation votes; default: as recorded (`fixed`: all that are recorded)
-    #[arg(long)]
-    n: Option<usize>,
+    sigma: Option<Sigma>,
     /// Probability with which a certificate may be wrong
     #[arg(long, default_value_t = Alpha::FIELD)]
     alpha: Alpha,
@@ -62,13 +57,14 @@ enum Against {
 }
 
 pub(super) fn run(args: &Args) -> Ended {
-    let (test, n0, n) = (args.test, args.n0, args.n);
-    let method = move |recorded_n0: usize, recorded_n: usize| -> Method {
-        // A test without selection votes uses those of the record too.
-        let all = if test.selects() { recorded_n } else { recorded_n0.saturating_add(recorded_n) };
-        test.method(n0.unwrap_or(recorded_n0), n.unwrap_or(all))
+    args.test.check().map_err(Failure::usage)?;
+    let (options, alpha) = (args.test.clone(), args.alpha);
+    let method = move |Design { sigma, label, n0, n }| {
+        options.method(About { label, sigma, alpha, recorded: Some((n0, n)) })
     };
-    let mut replay = Replay::new(args.question.clone(), args.alpha, method);
+    let mut replay = Replay::new(args.question.clone(), alpha, method)
+        .only_sigma(args.sigma.map(Sigma::get))
+        .with_table_cache(TableCache::usual());
     if args.paper_rules {
         replay = replay.with_paper_rules().map_err(Failure::usage)?;
     }

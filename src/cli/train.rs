@@ -15,7 +15,7 @@ use smoothgate_denoisers::training::{
 };
 
 use super::progress::Steps;
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, signals};
 
 /// What is trained.
 #[derive(Debug, Subcommand)]
@@ -389,15 +389,16 @@ fn go(trainer: Trainer, common: &Common) -> Ended {
     let ended = ended.map_err(failure)?;
     printed.context("cannot write the results").map_err(Failure::internal)?;
     let out = common.out.display();
-    match ended {
+    Ok(match ended {
         RunEnded::Complete => {
             eprintln!("done: weights are in {out}/best.safetensors and {out}/last.safetensors");
+            Exit::Success
         }
         RunEnded::Stopped => {
             eprintln!("stopped after step {}; go on with --resume", run.trainer().steps_made());
+            Exit::Interrupted
         }
-    }
-    Ok(Exit::Success)
+    })
 }
 
 fn print(step: u64, validation: &Validation, best: bool) -> std::io::Result<()> {
@@ -429,30 +430,11 @@ fn stop_on_signal() -> std::io::Result<Arc<AtomicBool>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
-            asked_to_end().await;
+            signals::signal().await;
             set.store(true, Ordering::Relaxed);
         });
     })?;
     Ok(stop)
-}
-
-#[cfg(unix)]
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_end() {
-    drop(tokio::signal::ctrl_c().await);
 }
 
 #[cfg(test)]

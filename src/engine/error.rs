@@ -69,6 +69,9 @@ pub enum EngineError {
         /// The other version.
         now: String,
     },
+    /// It was told to stop ([`Stop`](super::Stop)). What was sent before is recorded.
+    #[error("interrupted before the votes sufficed; everything that was answered is kept")]
+    Interrupted,
     /// Budget, ledger, or a defect in the transport.
     #[error(transparent)]
     Ask(AskError),
@@ -91,6 +94,7 @@ impl EngineError {
             | Self::Noise(_)
             | Self::TooFine { .. }
             | Self::Unacceptable { .. }
+            | Self::Interrupted
             | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Stopped { .. } | Self::ModelChanged { .. } => Fault::Provider,
             Self::Picture(_) | Self::Denoiser(_) | Self::Ask(_) | Self::Worker(_) => Fault::Us,

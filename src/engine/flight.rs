@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -17,6 +18,9 @@ use crate::stats::{Run, Test, Vote};
 
 type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
 type Asked = Result<(u64, Settled), EngineError>;
+
+/// How long an interrupted picture waits for calls that are out.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state of one picture between its first draw and its verdict. One task owns it, so nothing is locked.
 pub(super) struct Flight<'a> {
@@ -90,6 +94,9 @@ impl<'a> Flight<'a> {
                 Ok(true) => break Ok(()),
                 Err(error) => break Err(error),
             }
+            if engine.stop.is_stopped() {
+                break Err(EngineError::Interrupted);
+            }
             while calls.len() < engine.settings.concurrency.max(1)
                 && let Some((draw, copy)) = self.ready.pop_front()
             {
@@ -104,6 +111,10 @@ impl<'a> Flight<'a> {
                     continue;
                 }
             }
+            if calls.is_empty() && !busy {
+                let problem = "the test wants no further vote and gives no verdict";
+                break Err(EngineError::Worker(problem.into()));
+            }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
                     Ok((draw, settled)) => { self.ended.insert(draw, settled); }
@@ -117,12 +128,18 @@ impl<'a> Flight<'a> {
                         Err(error) => break Err(error),
                     }
                 }
-                else => break Err(EngineError::Worker("the test wants no further vote and gives no verdict".into())),
+                () = engine.stop.stopped() => break Err(EngineError::Interrupted),
             }
         };
         // What is out is paid for: its end is recorded, although it is no longer evidence. What waits is not sent.
         meter.shut();
-        while meter.in_flight() > 0 && calls.next().await.is_some() {}
+        let out = async { while meter.in_flight() > 0 && calls.next().await.is_some() {} };
+        if matches!(ended, Err(EngineError::Interrupted)) {
+            // Somebody waits for the process to end. What is not back by then stays on record as sent.
+            let _ = tokio::time::timeout(PATIENCE, out).await;
+        } else {
+            out.await;
+        }
         drop(calls);
         let calls = memory.attempts() + meter.sent();
         ended.map(|()| self.evidence(calls))

@@ -13,6 +13,7 @@ use super::{EngineError, Settings};
 use crate::noise::{Grid, NoiseLaw};
 use crate::picture::WorkingImage;
 use crate::stats::Test;
+use crate::tables::TableCache;
 
 /// Shares of alpha that the sampler may take: one in a million to one in a hundred.
 const SHARES: [f64; 5] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2];
@@ -23,9 +24,35 @@ pub(super) struct Levels {
     laws: Mutex<Vec<Arc<NoiseLaw>>>,
     /// By share.
     tests: Mutex<[Option<Test>; SHARES.len()]>,
+    /// Where built tables are kept.
+    tables: TableCache,
 }
 
 impl Levels {
+    /// Keeps built tables in this cache.
+    pub(super) fn new(tables: TableCache) -> Self {
+        Self { tables, ..Self::default() }
+    }
+
+    /// The test for a picture whose noise costs the least share of alpha: that of all but the largest.
+    pub(super) fn usual_test(&self, settings: &Settings) -> Result<Test, EngineError> {
+        let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
+        self.at(settings, SHARES[0], &mut tests[0]).cloned()
+    }
+
+    /// The test that is left of alpha after a share of it, made when it is first asked for.
+    fn at<'s>(
+        &self,
+        settings: &Settings,
+        share: f64,
+        slot: &'s mut Option<Test>,
+    ) -> Result<&'s Test, EngineError> {
+        Ok(match slot {
+            Some(test) => test,
+            None => slot.insert(self.tables.test(settings.plan(settings.alpha.get() * (1.0 - share)))?),
+        })
+    }
+
     /// The noise law on this grid.
     pub(super) fn law(&self, settings: &Settings, grid: Grid) -> Result<Arc<NoiseLaw>, EngineError> {
         let mut laws = self.laws.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,10 +74,7 @@ impl Levels {
         let alpha = settings.alpha.get();
         let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
         for (share, slot) in SHARES.into_iter().zip(tests.iter_mut()) {
-            let test = match slot {
-                Some(test) => test,
-                None => slot.insert(Test::new(settings.plan(alpha * (1.0 - share)))?),
-            };
+            let test = self.at(settings, share, slot)?;
             let distance = law.tv_bound() * image.values() as f64 * test.max_votes() as f64;
             if distance <= alpha * share {
                 return Ok(test.clone());

@@ -18,11 +18,13 @@ mod level;
 mod memory;
 mod meter;
 mod settings;
+mod stop;
 
 pub use error::EngineError;
 pub use evidence::{CastVote, Evidence};
 pub use memory::{Forgetful, Memory, Settled};
 pub use settings::Settings;
+pub use stop::Stop;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ use smoothgate_providers::Endpoint;
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
 use crate::stats::Test;
+use crate::tables::TableCache;
 
 /// A smoothed classifier: an endpoint behind noise and a denoiser, and the settings of its certificates.
 ///
@@ -42,6 +45,7 @@ pub struct Engine {
     denoiser: DenoiserHandle,
     settings: Arc<Settings>,
     levels: Arc<level::Levels>,
+    stop: Stop,
 }
 
 impl std::fmt::Debug for Engine {
@@ -68,7 +72,31 @@ pub struct Progress {
 impl Engine {
     /// Joins an endpoint, a denoiser and settings.
     pub fn new(endpoint: Arc<dyn Endpoint>, denoiser: DenoiserHandle, settings: Settings) -> Self {
-        Self { endpoint, denoiser, settings: Arc::new(settings), levels: Arc::default() }
+        Self {
+            endpoint,
+            denoiser,
+            settings: Arc::new(settings),
+            levels: Arc::default(),
+            stop: Stop::default(),
+        }
+    }
+
+    /// The same engine, ended early by `stop`.
+    #[must_use]
+    pub fn with_stop(self, stop: Stop) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// What ends it early.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Keeps the tables of tests in this cache, and takes them from it; without this call every process builds its own.
+    #[must_use]
+    pub fn with_table_cache(mut self, tables: TableCache) -> Self {
+        self.levels = Arc::new(level::Levels::new(tables));
+        self
     }
 
     /// The settings.
@@ -86,13 +114,13 @@ impl Engine {
         &self.denoiser
     }
 
-    /// The test before any picture is known: what it takes at most and the largest radius it can give. What can never
-    /// certify is refused here.
+    /// The test before any picture is known, at the level that is left for all but the largest pictures: what it takes
+    /// at most and the largest radius it can give. What can never certify is refused here.
     ///
     /// # Errors
     /// [`EngineError::Stats`] for a test that cannot work.
     pub fn plan(&self) -> Result<Test, EngineError> {
-        Ok(Test::new(self.settings.plan(self.settings.alpha.get()))?)
+        self.levels.usual_test(&self.settings)
     }
 
     /// The test for pictures like this one: the settings' test at the level that is left after the noise sampler's own

@@ -5,6 +5,7 @@
 //! was billed, what may have been billed and what is in flight. Accounts are read and written in the immediate
 //! transaction that records the call, so no two calls, of whatever process, can pass on the same money.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smoothgate_providers::{Billed, Money, Price};
 
@@ -12,7 +13,7 @@ use super::LedgerError;
 use super::accounts::Scope;
 
 /// The most that may be spent in one scope. `None` is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cap {
     /// Most calls that may be sent, retries included, billed or not. A call that never left does not count.

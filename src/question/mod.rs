@@ -63,6 +63,12 @@ pub enum Question {
     Map(ClassMap),
 }
 
+/// The top label of a clean answer: the one with the highest score, among equal ones the one that the API named first.
+/// It is fixed before any noisy vote, so the API's own order may decide.
+pub(crate) fn clean_top<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
+    rank::named_first(labels)
+}
+
 /// What a question chooses from an answer.
 pub(crate) enum Choice<'q, L> {
     /// A label of the answer.

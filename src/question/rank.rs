@@ -31,6 +31,14 @@ pub(super) fn first<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
     labels.reduce(|best, next| if beats(&next, &best) { next } else { best })
 }
 
+/// The label with the highest score, among equal ones the first that the API named: the top label of one answer, which
+/// no other answer's order has to agree with. NaN is no score.
+pub(super) fn named_first<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
+    let score = |label: &L| label.score().filter(|score| !score.is_nan());
+    // No score is less than any.
+    labels.reduce(|best, next| if score(&next) > score(&best) { next } else { best })
+}
+
 /// Does `later`, which stands after `earlier` in the answer, come before it?
 fn beats<L: Named>(later: &L, earlier: &L) -> bool {
     let score = |label: &L| label.score().filter(|score| !score.is_nan());

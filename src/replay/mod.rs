@@ -27,6 +27,7 @@ pub use row::{Disagreement, Outcome, Row, Summary};
 
 use crate::question::{Presence, Question};
 use crate::stats::{LabelRule, Method, Plan, StatsError, Test};
+use crate::tables::TableCache;
 use crate::units::Alpha;
 
 /// What is asked of the answers of a record.
@@ -34,8 +35,7 @@ use crate::units::Alpha;
 pub enum Asked {
     /// The same question for every record.
     Question(Question),
-    /// Is the label still present that `top1` gives the recorded clean answer? It is fixed before the votes of the
-    /// record. A record whose clean answer is missing or empty asks nothing, and abstains without a vote.
+    /// Is the top label of the recorded clean answer still present? It is fixed before the votes of the record. A record whose clean answer is missing or empty asks nothing, and abstains without a vote.
     CleanTop,
 }
 
@@ -71,8 +71,21 @@ impl std::str::FromStr for Asked {
     }
 }
 
-/// Chooses the test of a record from its numbers of selection and estimation votes.
-type MethodFor = dyn Fn(usize, usize) -> Method + Send + Sync;
+/// What the test of a record may depend on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Design {
+    /// Standard deviation of the noise.
+    pub sigma: f64,
+    /// Whether the question fixes its label before the votes.
+    pub label: LabelRule,
+    /// Selection votes that the record names.
+    pub n0: usize,
+    /// Estimation votes that the record names.
+    pub n: usize,
+}
+
+/// Chooses the test of a record.
+type MethodFor = dyn Fn(Design) -> Result<Method, StatsError> + Send + Sync;
 
 /// A question and a test, ready for any number of records.
 pub struct Replay {
@@ -80,6 +93,8 @@ pub struct Replay {
     alpha: Alpha,
     method: Box<MethodFor>,
     paper_rules: bool,
+    only_sigma: Option<f64>,
+    tables: TableCache,
     tests: Mutex<HashMap<Key, Slot>>,
 }
 
@@ -96,14 +111,36 @@ struct Key {
 }
 
 impl Replay {
-    /// `method` chooses the test of a record from its own numbers of selection and estimation votes; a test that does
-    /// not depend on them ignores them. Alpha is spent on each record anew.
+    /// `method` chooses the test of a record from what the record is, never from its answers. It is called once for all
+    /// records alike. Alpha is spent on each record anew.
     pub fn new(
         asked: Asked,
         alpha: Alpha,
-        method: impl Fn(usize, usize) -> Method + Send + Sync + 'static,
+        method: impl Fn(Design) -> Result<Method, StatsError> + Send + Sync + 'static,
     ) -> Self {
-        Self { asked, alpha, method: Box::new(method), paper_rules: false, tests: Mutex::default() }
+        Self {
+            asked,
+            alpha,
+            method: Box::new(method),
+            paper_rules: false,
+            only_sigma: None,
+            tables: TableCache::none(),
+            tests: Mutex::default(),
+        }
+    }
+
+    /// Passes over the records of another sigma, without a row.
+    #[must_use]
+    pub fn only_sigma(mut self, sigma: Option<f64>) -> Self {
+        self.only_sigma = sigma;
+        self
+    }
+
+    /// Keeps the tables of tests in this cache, and takes them from it.
+    #[must_use]
+    pub fn with_table_cache(mut self, tables: TableCache) -> Self {
+        self.tables = tables;
+        self
     }
 
     /// With the rules of the published experiment on vision APIs (Salman et al. 2020) where they differ from ours: an
@@ -154,7 +191,8 @@ impl Replay {
                 let lines = batch.map_err(|(line, source)| ReplayError::read(name, line, source))?;
                 let rows: Vec<_> = lines.par_iter().map(|(line, text)| (*line, self.line(text))).collect();
                 for (line, row) in rows {
-                    let mut row = row.map_err(|problem| ReplayError::line(name, line, problem))?;
+                    let row = row.map_err(|problem| ReplayError::line(name, line, problem))?;
+                    let Some(mut row) = row else { continue };
                     row.line = line;
                     summary.count(&row);
                     each(row).map_err(ReplayError::Write)?;
@@ -164,8 +202,13 @@ impl Replay {
         })
     }
 
-    fn line(&self, text: &[u8]) -> Result<Row, Problem> {
-        self.row(&Record::parse(text)?)
+    /// The row of a line; `None` if it is passed over.
+    fn line(&self, text: &[u8]) -> Result<Option<Row>, Problem> {
+        let record = Record::parse(text)?;
+        if self.only_sigma.is_some_and(|sigma| sigma.total_cmp(&record.sigma).is_ne()) {
+            return Ok(None);
+        }
+        self.row(&record).map(Some)
     }
 
     /// The test for a record, made once for all records alike.
@@ -179,8 +222,8 @@ impl Replay {
         let slot =
             Arc::clone(self.tests.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let make = || {
-            let method = (self.method)(record.n0, record.n);
-            Test::new(Plan { sigma: record.sigma, alpha: self.alpha.get(), label, method })
+            let method = (self.method)(Design { sigma: record.sigma, label, n0: record.n0, n: record.n })?;
+            self.tables.test(Plan { sigma: record.sigma, alpha: self.alpha.get(), label, method })
         };
         slot.get_or_init(make).clone()
     }

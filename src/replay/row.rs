@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::record::{Logged, Record, RecordedAnswer};
 use super::{Problem, Replay};
-use crate::question::{Choice, Named, Question, normalise};
+use crate::question::{Choice, Named, Question, clean_top, normalise};
 use crate::stats::{Decision, LabelRule, Vote};
 
 /// The paper's class for an answer without a label.
@@ -295,15 +295,12 @@ impl Named for Listed<'_> {
 }
 
 impl Record<'_> {
-    /// The label that `top1` gives the clean answer.
+    /// The top label of the clean answer: highest score, ties to the one that the API named first.
     pub fn clean_top(&self) -> Option<&str> {
         let keys: Vec<_> = self.names.iter().map(|name| normalise(name)).collect();
         let labels = self.clean.iter().flatten();
         let labels = labels.map(|&(name, score)| Listed { name, key: &keys[name], score });
-        match Question::Top1.choose(labels, &BTreeMap::new())? {
-            Choice::Label(label) => Some(&self.names[label.name]),
-            Choice::Class(_) => None,
-        }
+        clean_top(labels).map(|label| &*self.names[label.name])
     }
 }
 

@@ -11,19 +11,23 @@ use super::vote::{Tally, Vote};
 /// Weight of the bet that no vote ever dissents.
 const UNANIMOUS_WEIGHT: f64 = 0.25;
 
+/// Votes that a test can have at most.
+const MOST_VOTES: usize = 100_000_000;
+
 /// Error granted to the logarithm of the wealth.
 const WEALTH_ERROR: f64 = 1e-10;
 
 /// `ln W_m`, the wealth after `agree` votes for the label and `dissent` others of a bettor against p ≤ m:
 /// `w [F = 0] m^-S + (1-w) B(S+1, F+1) I_{1-m}(F+1, S+1) / ((1-m) m^S (1-m)^F)`, w = 1/4, for m in [1/2, 1).
 ///
-/// The second part is the average, over q uniform on (m, 1), of the likelihood ratio of q against m; the first that of
-/// q = 1. For p ≤ m each is a non-negative supermartingale with mean at most 1, so `W_m` ever reaches 1/α with
-/// probability at most α (Ville 1939).
+/// The second part is the average, over q uniform on (m, 1), of the likelihood ratio of q against m; the
+/// first that of q = 1. For p ≤ m each is a non-negative supermartingale with mean at most 1, so `W_m` ever
+/// reaches 1/α with probability at most α (Ville 1939).
 ///
 /// # Errors
-/// [`StatsError::OutOfRange`] for m outside [1/2, 1).
+/// [`StatsError::OutOfRange`] for m outside [1/2, 1), [`StatsError::Counts`] for no votes at all.
 pub fn anytime_log_wealth(m: f64, agree: usize, dissent: usize) -> Result<f64, StatsError> {
+    check_counts(agree, agree.saturating_add(dissent))?;
     Ok(ln_wealth(check("m", m, (0.5..1.0).contains(&m), "at least 1/2 and below 1")?, agree, dissent))
 }
 
@@ -41,10 +45,11 @@ fn ln_wealth(m: f64, agree: usize, dissent: usize) -> f64 {
     mixture.max(unanimous) + (-(mixture - unanimous).abs()).exp().ln_1p()
 }
 
-/// A lower bound on the label's probability that holds at all numbers of votes at once: the largest m up to which the
-/// wealth has reached 1/level. `None` where not even m = 1/2 is excluded.
+/// A lower bound on the label's probability that holds at all numbers of votes at once: the largest m up to
+/// which the wealth has reached 1/level. `None` where not even m = 1/2 is excluded.
 ///
-/// True probability ≥ the result at every vote, with probability ≥ 1-α; the largest result so far is a bound too.
+/// True probability ≥ the result at every vote, with probability ≥ 1-α; the largest result so far is a bound
+/// too.
 ///
 /// # Errors
 /// [`StatsError::Counts`] and [`StatsError::OutOfRange`] as for [`super::cp_lower`].
@@ -110,8 +115,8 @@ impl Anytime {
             }
         }
         for (name, value) in [("every", self.every), ("n_max", self.n_max)] {
-            if value == 0 {
-                return Err(StatsError::Parameter { name, value, range: "at least 1" });
+            if value == 0 || value > MOST_VOTES {
+                return Err(StatsError::Parameter { name, value, range: "between 1 and 100000000" });
             }
         }
         if self.largest_radius() > 0.0 {
@@ -119,7 +124,12 @@ impl Anytime {
         }
         let reaches = |n: usize| self.bounds(n, 0, n).is_some_and(|bounds| bounds.radius > 0.0);
         let needed = super::bounds::first_count(self.n_max + 1, self.n_max + 4096, reaches);
-        Err(StatsError::Infeasible { claim: "any radius".to_owned(), votes: self.n_max, needed })
+        Err(StatsError::Infeasible {
+            claim: "any radius".to_owned(),
+            votes: self.n_max,
+            needed,
+            largest: None,
+        })
     }
 
     /// The largest radius that the votes can give, by unanimity; rounded down.
@@ -179,7 +189,10 @@ impl AnytimeRun {
         let Evidence { agree, rival, .. } = self.evidence();
         if votes >= test.n_max {
             self.settle(Reason::Exhausted)
-        } else if votes >= test.n_min && test.expected_gain(agree, rival, votes) < test.gain {
+        } else if test.gain > 0.0
+            && votes >= test.n_min
+            && test.expected_gain(agree, rival, votes) < test.gain
+        {
             self.settle(Reason::Futile)
         } else {
             Decision::Continue
@@ -187,7 +200,7 @@ impl AnytimeRun {
     }
 
     /// Takes the radius of this vote if it is the largest so far.
-    pub(crate) fn look(&mut self, test: &Anytime) {
+    fn look(&mut self, test: &Anytime) {
         let Evidence { votes, agree, rival, .. } = self.evidence();
         let Some(class) = self.class() else { return };
         let best_so_far = self.best.map_or(0.0, |(_, bounds)| bounds.radius);

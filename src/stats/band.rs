@@ -2,8 +2,9 @@
 
 /// The law of F, the number of dissenting votes, among the runs that nothing has ended yet.
 ///
-/// F spreads over O(√t) values. Masses below a cutoff at either end are dropped, and their sum is kept: whoever needs
-/// a bound adds [`Band::dropped`] to what was counted. A build of n votes so takes O(n √n) time.
+/// F spreads over O(√t) values. Masses below a cutoff at either end are dropped, and their sum is kept:
+/// whoever needs a bound adds [`Band::dropped`] to what was counted. A build of n votes so takes O(n √n)
+/// time.
 #[derive(Debug, Clone)]
 pub(crate) struct Band {
     first: usize,

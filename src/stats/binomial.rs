@@ -1,11 +1,12 @@
-//! Binomial tails, which is to say the regularised incomplete beta function at integer arguments, and the exact
-//! two-sided test of a fair coin.
+//! Binomial tails, which is to say the regularised incomplete beta function at integer arguments, and the
+//! exact two-sided test of a fair coin.
 //!
-//! `P(Bin(n, p) ≥ k) = I_p(k, n-k+1)`. Every certificate rests on this one function, so it is written here, to a
-//! relative error below 1e-12 for n up to 10⁶, instead of taken from a library whose precision falls with n. The
-//! power term comes from Loader's saddle-point expansion, which does not subtract large logarithms of factorials
-//! (C. Loader, "Fast and accurate computation of binomial probabilities", 2000); the rest is the continued
-//! fraction of the incomplete beta function (DLMF 8.17.22), evaluated by the modified Lentz method.
+//! `P(Bin(n, p) ≥ k) = I_p(k, n-k+1)`. Every certificate rests on this one function, so it is written here,
+//! to a relative error below 1e-12 for n up to 10⁶, instead of taken from a library whose precision falls
+//! with n. The power term comes from Loader's saddle-point expansion, which does not subtract large
+//! logarithms of factorials (C. Loader, "Fast and accurate computation of binomial probabilities", 2000); the
+//! rest is the continued fraction of the incomplete beta function (DLMF 8.17.22), evaluated by the modified
+//! Lentz method.
 
 use std::f64::consts::PI;
 
@@ -14,8 +15,8 @@ use super::error::{StatsError, check_counts};
 /// Up to this n the test of a fair coin is summed in integers: all 2ⁿ outcomes fit a `u128`.
 const EXACT_COIN: usize = 127;
 
-/// Relative error granted to [`binom_sf`], with a factor of safety. Whoever needs a tail that is surely not above
-/// a level compares with the level lowered by it.
+/// Relative error granted to [`binom_sf`], with a factor of safety. Whoever needs a tail that is surely not
+/// above a level compares with the level lowered by it.
 pub(crate) const TAIL_ERROR: f64 = 4e-12;
 
 /// P(Bin(n, p) ≥ k), the upper binomial tail, for p in [0, 1] (NaN gives NaN, other p are clamped).
@@ -108,8 +109,8 @@ fn deviance(x: f64, m: f64) -> f64 {
     sum
 }
 
-/// The denominator f of `I_x(a, b) = xᵃ yᵇ / (B(a, b) f)`, y = 1 - x, for x < (a+1)/(a+b+2): the even part of the
-/// continued fraction DLMF 8.17.22 (Didonato and Morris 1992, section 4).
+/// The denominator f of `I_x(a, b) = xᵃ yᵇ / (B(a, b) f)`, y = 1 - x, for x < (a+1)/(a+b+2): the even part of
+/// the continued fraction DLMF 8.17.22 (Didonato and Morris 1992, section 4).
 ///
 /// There all its terms are positive, so nothing cancels, and O(√max(a,b)) of them suffice.
 fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
@@ -137,8 +138,8 @@ fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
 /// The p-value of the exact two-sided binomial test of p = 1/2 when `agree` of `votes` agree:
 /// min(1, 2 P(Bin(n, ½) ≥ max(k, n-k))).
 ///
-/// Correctly rounded up to n = 127; beyond that the relative error is below 1e-11 and the value is never below
-/// the true one. No votes are no evidence: 1.
+/// Correctly rounded up to n = 127; beyond that the relative error is below 1e-11 and the value is never
+/// below the true one. No votes are no evidence: 1.
 ///
 /// # Errors
 /// [`StatsError::Counts`] if `agree > votes`.
@@ -168,4 +169,78 @@ fn upper_outcomes(k: usize, n: usize) -> u128 {
         }
     }
     row[k..].iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P(Bin(n, p) ≥ k), summed with mpmath at 60 digits.
+    const TAILS: [(usize, usize, f64, f64); 14] = [
+        (1, 17, 5.180_500_549_706_25e-5, 0.000_880_320_196_805_911_4),
+        (4, 17, 0.001_588_501_099_197_484_8, 1.490_561_971_959_396_3e-8),
+        (1, 1000, 4.038_026_539_240_047_6e-5, 0.039_576_629_401_814_03),
+        (577, 1000, 0.556_084_163_487_518_5, 0.096_747_121_370_964_05),
+        (867, 1000, 0.768_119_941_477_691, 2.430_540_061_037_761e-15),
+        (521, 1000, 0.640_645_672_271_510_7, 0.999_999_999_999_996_2),
+        (970, 100_000, 0.010_496_747_430_134_535, 0.994_047_801_611_300_9),
+        (99_992, 100_000, 0.999_929_669_325_347_8, 0.724_774_399_938_022),
+        (321_746, 1_000_000, 0.318_446_294_884_094_5, 7.449_929_504_222_726e-13),
+        (415_095, 1_000_000, 0.416_848_974_159_080_85, 0.999_813_978_870_345),
+        (994_955, 1_000_000, 0.995_166_697_011_372, 0.998_817_560_270_760_3),
+        (999_863, 1_000_000, 0.999_857_280_059_55, 0.335_188_471_256_292_2),
+        (1885, 1_000_000, 0.002_091_850_408_207_033, 0.999_998_012_698_881_2),
+        (963_513, 1_000_000, 0.964_910_663_446_497_2, 0.999_999_999_999_978_5),
+    ];
+
+    #[test]
+    fn tails_agree_with_exact_sums_to_a_million_votes() {
+        for (k, n, p, tail) in TAILS {
+            let got = binom_sf(k, n, p);
+            assert!((got / tail - 1.0).abs() < 1e-12, "P(Bin({n}, {p}) >= {k}) = {got:e}, not {tail:e}");
+        }
+    }
+
+    #[test]
+    fn a_tail_and_its_complement_sum_to_one() {
+        for n in [1, 2, 15, 16, 17, 100, 12_345, 1_000_000] {
+            // 1 - p is exact for each of these.
+            for p in [0.5_f64.powi(30), 0.5_f64.powi(10), 0.3125, 0.5, 0.84375, 1.0 - 0.5_f64.powi(20)] {
+                for k in [1, n / 3 + 1, (n as f64 * p) as usize + 1, n] {
+                    let k = k.min(n);
+                    let sum = binom_sf(k, n, p) + binom_sf(n - k + 1, n, 1.0 - p);
+                    assert!((sum - 1.0).abs() < 1e-11, "{sum} for {k} of {n} at {p}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_have_their_values() {
+        assert_eq!(
+            (binom_sf(0, 7, 0.3), binom_sf(8, 7, 0.3), binom_sf(3, 7, 0.0), binom_sf(3, 7, 1.0)),
+            (1.0, 0.0, 0.0, 1.0)
+        );
+        assert!(binom_sf(3, 7, f64::NAN).is_nan());
+        assert!(
+            (ln_binom_sf(1_000_000, 1_000_000, 1e-300) + 1e6 * 300.0 * std::f64::consts::LN_10).abs() < 1.0
+        );
+        assert_eq!(binom_test_half(0, 0), Ok(1.0));
+        assert_eq!(binom_test_half(4, 3), Err(StatsError::Counts { agree: 4, votes: 3 }));
+    }
+
+    #[test]
+    fn the_coin_test_is_the_same_by_integers_and_by_tails() {
+        for n in 1..=EXACT_COIN {
+            for k in n.div_ceil(2)..=n {
+                let exact = binom_test_half(k, n).unwrap();
+                let tail = (2.0 * binom_sf(k, n, 0.5)).min(1.0);
+                assert!((tail / exact - 1.0).abs() < 1e-12, "{k} of {n}: {tail:e}, not {exact:e}");
+                assert_eq!(Ok(exact), binom_test_half(n - k, n));
+            }
+        }
+        // Two-sided and just above the last n summed in integers: never below the truth, and close to it.
+        let (exact, above) = (binom_test_half(80, 127).unwrap(), binom_test_half(80, 128).unwrap());
+        assert!(exact < above && above < 2.0 * exact);
+    }
 }

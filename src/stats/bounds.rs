@@ -5,11 +5,11 @@ use super::error::{StatsError, check, check_alpha, check_counts, check_sigma};
 use super::normal::normal_cdf;
 use super::radius::{radius_l2, report};
 
-/// The one-sided Clopper-Pearson lower bound: the largest p with P(Bin(n, p) ≥ k) ≤ α (Clopper and Pearson 1934;
-/// `LowerConfBound` of Cohen et al. 2019, algorithm CERTIFY).
+/// The one-sided Clopper-Pearson lower bound: the largest p with P(Bin(n, p) ≥ k) ≤ α (Clopper and Pearson
+/// 1934; `LowerConfBound` of Cohen et al. 2019, algorithm CERTIFY).
 ///
-/// True probability of agreement ≥ the result with probability ≥ 1-α. `agree` = k of `votes` = n; α in (0, 1).
-/// The result is rounded down: the tail at it, with every numerical error granted, is at most α.
+/// True probability of agreement ≥ the result with probability ≥ 1-α. `agree` = k of `votes` = n; α in (0,
+/// 1). The result is rounded down: the tail at it, with every numerical error granted, is at most α.
 ///
 /// # Errors
 /// [`StatsError::Counts`] for impossible counts, [`StatsError::OutOfRange`] for α outside (0, 1).
@@ -52,8 +52,9 @@ pub(crate) fn upper_bound(agree: usize, votes: usize, alpha: f64) -> f64 {
 
 /// Bracketed bisection over the doubles themselves: the last one in [lo, hi) at which `holds` is true.
 ///
-/// `holds` is taken to be true at `lo` and false at `hi`, both at least 0. The order of non-negative doubles is that
-/// of their bits, so at most 63 steps end at neighbours, however small the answer is: no tolerance, no hang.
+/// `holds` is taken to be true at `lo` and false at `hi`, both at least 0. The order of non-negative doubles
+/// is that of their bits, so at most 63 steps end at neighbours, however small the answer is: no tolerance,
+/// no hang.
 pub(crate) fn last_double(lo: f64, hi: f64, holds: impl Fn(f64) -> bool) -> f64 {
     let (mut lo, mut hi) = (lo.to_bits(), hi.to_bits());
     while hi > lo && hi - lo > 1 {
@@ -67,7 +68,8 @@ pub(crate) fn last_double(lo: f64, hi: f64, holds: impl Fn(f64) -> bool) -> f64 
     f64::from_bits(lo)
 }
 
-/// The first of the counts in lo..=hi at which `holds` is true, `hi + 1` if none; `holds` must not turn false again.
+/// The first of the counts in lo..=hi at which `holds` is true, `hi + 1` if none; `holds` must not turn false
+/// again.
 pub(crate) fn first_count(lo: usize, hi: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut lo, mut hi) = (lo, hi + 1);
     while lo < hi {
@@ -81,8 +83,8 @@ pub(crate) fn first_count(lo: usize, hi: usize, holds: impl Fn(usize) -> bool) -
     lo
 }
 
-/// τ = Φ(r/σ): the probability that the top label must reach for an L2 radius of r (Cohen et al. 2019, theorem 1
-/// with `p_B = 1 - p_A`). r = 0 asks for the majority, τ = 1/2.
+/// τ = Φ(r/σ): the probability that the top label must reach for an L2 radius of r (Cohen et al. 2019,
+/// theorem 1 with `p_B = 1 - p_A`). r = 0 asks for the majority, τ = 1/2.
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] unless 0 ≤ r < ∞ and 0 < σ < ∞.
@@ -93,8 +95,8 @@ pub fn tau_for_radius(radius: f64, sigma: f64) -> Result<f64, StatsError> {
 
 /// The fewest votes that can certify "p ≥ τ" at level α: the smallest n with τⁿ ≤ α, where all n agree.
 ///
-/// For τ = 1/2, where only p > 1/2 is worth a certificate, it is the smallest n whose lower bound exceeds 1/2.
-/// τ in [1/2, 1), α in (0, 1).
+/// For τ = 1/2, where only p > 1/2 is worth a certificate, it is the smallest n whose lower bound exceeds
+/// 1/2. τ in [1/2, 1), α in (0, 1).
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for τ or α out of range.
@@ -110,8 +112,8 @@ pub fn fewest_votes(tau: f64, alpha: f64) -> Result<usize, StatsError> {
     Ok(first_count(estimate.saturating_sub(1).max(1), estimate.saturating_add(2), enough))
 }
 
-/// The largest L2 radius that n votes can certify at level α, which takes unanimity: σ Φ⁻¹(α^(1/n)), rounded down
-/// to 6 digits; 0 if n votes can certify nothing.
+/// The largest L2 radius that n votes can certify at level α, which takes unanimity: σ Φ⁻¹(α^(1/n)), rounded
+/// down to 6 digits; 0 if n votes can certify nothing.
 ///
 /// # Errors
 /// As [`cp_lower`], and [`StatsError::OutOfRange`] for a σ that is not positive and finite.

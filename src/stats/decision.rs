@@ -34,8 +34,8 @@ impl Decision {
 pub struct Certified {
     /// The label, by the caller's number.
     pub class: usize,
-    /// No L2 perturbation below this radius changes the label of the smoothed classifier; rounded down, in the unit of
-    /// σ. 0 for PREDICT, whose claim is about the picture as it is.
+    /// No L2 perturbation below this radius changes the label of the smoothed classifier; rounded down, in
+    /// the unit of σ. 0 for PREDICT, whose claim is about the picture as it is.
     pub radius: f64,
     /// Lower bound on the probability of the label, for tests that bound it alone or together with the rival.
     pub p_lower: Option<f64>,

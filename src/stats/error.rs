@@ -21,7 +21,8 @@ pub enum StatsError {
     },
     /// Counts that no series of votes can have.
     #[error(
-        "{agree} agreeing votes out of {votes}: there must be at least one vote and no more agreement than votes"
+        "{agree} agreeing votes out of {votes}: there must be between 1 and 1000000000000 votes, and no more agreement \
+         than votes"
     )]
     Counts {
         /// Votes for the label.
@@ -41,8 +42,9 @@ pub enum StatsError {
     },
     /// Even unanimous votes could not certify. Refused before anything is paid.
     #[error(
-        "{votes} votes can never certify {claim} at this alpha, even if all agree: at least {needed} are needed; \
-         raise the number of votes, raise alpha or ask for a smaller radius"
+        "{votes} votes can never certify {claim} at this alpha, even if all agree: at least {needed} are needed{}; \
+         raise the number of votes, raise alpha or ask for a smaller radius",
+        reach(*largest)
     )]
     Infeasible {
         /// What was to be certified, in words.
@@ -51,6 +53,8 @@ pub enum StatsError {
         votes: usize,
         /// The fewest votes with which the same claim can be certified.
         needed: usize,
+        /// Where a radius was asked for, the largest that this many votes can certify, in the unit of σ; 0 for none.
+        largest: Option<f64>,
     },
     /// A test whose level pays only for a label fixed in advance was started without one.
     #[error(
@@ -85,6 +89,15 @@ pub enum StatsError {
     NotExclusive,
 }
 
+/// The part of a message that says what would do.
+fn reach(largest: Option<f64>) -> String {
+    match largest {
+        Some(radius) if radius > 0.0 => format!(", and the largest radius within reach is {radius:.4}"),
+        Some(_) => ", and no radius is within reach".to_owned(),
+        None => String::new(),
+    }
+}
+
 /// `value` if it is a probability strictly inside (0, 1), as every level must be.
 pub(crate) fn check_alpha(alpha: f64) -> Result<f64, StatsError> {
     check("alpha", alpha, alpha > 0.0 && alpha < 1.0, "strictly between 0 and 1")
@@ -110,7 +123,14 @@ pub(crate) fn check(
     if good { Ok(value) } else { Err(StatsError::OutOfRange { name, value, range }) }
 }
 
-/// The counts if they can be those of a series of votes.
+/// More votes than anybody will see; counts beyond are a mistake.
+const MOST_VOTES: usize = 1_000_000_000_000;
+
+/// Whether counts can be those of a series of votes.
 pub(crate) fn check_counts(agree: usize, votes: usize) -> Result<(), StatsError> {
-    if votes > 0 && agree <= votes { Ok(()) } else { Err(StatsError::Counts { agree, votes }) }
+    if votes > 0 && votes <= MOST_VOTES && agree <= votes {
+        Ok(())
+    } else {
+        Err(StatsError::Counts { agree, votes })
+    }
 }

@@ -1,15 +1,13 @@
-//! Tests with a number of votes fixed in advance: CERTIFY and PREDICT of Cohen et al. 2019, and the certificate that
-//! needs no selection votes.
+//! Tests with a number of votes fixed in advance: CERTIFY and PREDICT of Cohen et al. 2019, and the
+//! certificate that needs no selection votes.
 //!
-//! All of them look at nothing but the final counts, so they can give up as soon as no continuation of the votes
-//! could certify: the answer is the one that running to the end would give.
+//! All of them look at nothing but the final counts, so they can give up as soon as no continuation of the
+//! votes could certify: the answer is the one that running to the end would give.
 
-use super::binomial::{TAIL_ERROR, binom_sf, binom_test_half};
-use super::bounds::{first_count, last_double, lower_bound, upper_bound};
+use super::bounds::first_count;
+use super::criterion::{Claim, Criterion, Proof};
 use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
-use super::error::{StatsError, check, check_alpha, check_sigma};
-use super::label::LabelRule;
-use super::radius::{radius_l2, radius_l2_two_class, report};
+use super::error::StatsError;
 use super::selection::Selection;
 use super::vote::{Tally, Vote};
 
@@ -19,98 +17,8 @@ const NEVER: usize = usize::MAX;
 /// Votes that a test can have at most.
 const MOST_VOTES: usize = 100_000_000;
 
-/// Rival counts for which the least agreement is kept; beyond this many, only every so-manieth is.
+/// Rival counts for which the least agreement is kept; where there are more, this many evenly spaced ones.
 const RIVAL_GRID: usize = 1024;
-
-/// What the final counts are held against.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Claim {
-    /// `p_A > 1/2` and its radius, by a lower bound on `p_A`.
-    Majority,
-    /// `Φ⁻¹(p_A) > Φ⁻¹(p_B)` and its radius, by a lower bound on `p_A` at (1-share) α and an upper bound on the strongest
-    /// rival at share·α.
-    Gap {
-        /// The share of α that the rival's bound spends.
-        rival_share: f64,
-    },
-    /// `p_A > p_B`, with no radius, by the two-sided binomial test.
-    MostLikely,
-}
-
-/// What the final counts prove.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Proof {
-    pub(crate) radius: f64,
-    pub(crate) p_lower: Option<f64>,
-    pub(crate) rival_upper: Option<f64>,
-}
-
-/// A claim with its level: everything about a fixed-size test but the number of votes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Criterion {
-    pub(crate) claim: Claim,
-    pub(crate) sigma: f64,
-    pub(crate) alpha: f64,
-    pub(crate) label: LabelRule,
-}
-
-impl Criterion {
-    pub(crate) fn check(&self) -> Result<(), StatsError> {
-        check_sigma(self.sigma)?;
-        check_alpha(self.alpha)?;
-        self.label.check()?;
-        if let Claim::Gap { rival_share } = self.claim {
-            check(
-                "rival_share",
-                rival_share,
-                rival_share > 0.0 && rival_share < 1.0,
-                "strictly between 0 and 1",
-            )?;
-            if matches!(self.label, LabelRule::Open { .. }) {
-                return Err(StatsError::NotExclusive);
-            }
-        }
-        Ok(())
-    }
-
-    /// What `agree` votes of `votes` against `rival` prove, if anything.
-    pub(crate) fn prove(&self, agree: usize, rival: usize, votes: usize) -> Option<Proof> {
-        match self.claim {
-            Claim::Majority => {
-                let p_lower = self.p_lower(agree, votes, self.alpha).filter(|&p| p > 0.5)?;
-                let radius = report(radius_l2(p_lower, self.sigma).ok()?);
-                Some(Proof { radius, p_lower: Some(p_lower), rival_upper: None })
-            }
-            Claim::Gap { rival_share } => {
-                let p_lower = self.p_lower(agree, votes, (1.0 - rival_share) * self.alpha)?;
-                let rival_upper = upper_bound(rival, votes, rival_share * self.alpha);
-                let radius = radius_l2_two_class(p_lower, rival_upper, self.sigma).ok()?;
-                let proof =
-                    Proof { radius: report(radius), p_lower: Some(p_lower), rival_upper: Some(rival_upper) };
-                (radius > 0.0).then_some(proof)
-            }
-            Claim::MostLikely => {
-                let level = match self.label {
-                    // Hung and Fithian 2019: the test of the winner against the runner-up needs no correction.
-                    LabelRule::Fixed | LabelRule::Leader => self.alpha,
-                    LabelRule::Open { max_labels } => self.alpha / max_labels as f64,
-                };
-                let wins = agree > rival && binom_test_half(agree, agree + rival).ok()? <= level;
-                wins.then_some(Proof { radius: 0.0, p_lower: None, rival_upper: None })
-            }
-        }
-    }
-
-    /// The lower bound on `p_A` at the level that the label rule leaves of `alpha`; `None` where it leaves nothing.
-    fn p_lower(&self, agree: usize, votes: usize, alpha: f64) -> Option<f64> {
-        if self.label == LabelRule::Fixed {
-            return Some(lower_bound(agree, votes, alpha));
-        }
-        // The level rises with m, much more slowly than the tail: both sides cross once above 1/2.
-        let holds = |m: f64| binom_sf(agree, votes, m) <= self.label.level(m, alpha) * (1.0 - TAIL_ERROR);
-        holds(0.5).then(|| last_double(0.5, 1.0, holds))
-    }
-}
 
 /// For every final count of the rival, the least agreement that certifies.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,7 +46,8 @@ impl Reach {
         Self { votes, step, least }
     }
 
-    /// No more than the least final agreement that certifies against `rival` (exactly that, but for the grid).
+    /// No more than the least final agreement that certifies against `rival` (exactly that, but for the
+    /// grid).
     fn at_least(&self, rival: usize) -> usize {
         self.least.get(rival / self.step).copied().unwrap_or(NEVER)
     }
@@ -158,7 +67,8 @@ impl Reach {
         agree >= self.at_most(rival + (self.votes - seen))
     }
 
-    /// Votes still to spare, relative to those at the start, is no less than the votes still to come, relative to all.
+    /// Votes still to spare, relative to those at the start, is no less than the votes still to come,
+    /// relative to all.
     fn on_course(&self, seen: usize, agree: usize, rival: usize) -> bool {
         let left = self.votes - seen;
         let spare = (agree + left).saturating_sub(self.at_least(rival));
@@ -173,8 +83,8 @@ pub(crate) struct FixedSize {
     criterion: Criterion,
     selection: usize,
     reach: Reach,
-    /// Whether a result that the remaining votes cannot change may be given before they are cast. Only where the
-    /// result holds no number that they would change.
+    /// Whether a result that the remaining votes cannot change may be given before they are cast. Only where
+    /// the result holds no number that they would change.
     stops_when_won: bool,
 }
 
@@ -182,16 +92,19 @@ impl FixedSize {
     /// A test of `selection` votes that choose the label (0: none do) and `votes` that are counted.
     pub(crate) fn new(criterion: Criterion, selection: usize, votes: usize) -> Result<Self, StatsError> {
         criterion.check()?;
-        for (name, value, least) in [("n", votes, 1), ("n0", selection, 0)] {
-            if value < least || value > MOST_VOTES {
-                return Err(StatsError::Parameter { name, value, range: "at least 1 and at most 100000000" });
-            }
+        if votes == 0 || votes > MOST_VOTES {
+            return Err(StatsError::Parameter { name: "n", value: votes, range: "between 1 and 100000000" });
         }
         let reach = Reach::new(&criterion, votes);
         if reach.least.is_empty() {
             // The level is at least 5e-324 < 2⁻¹⁰⁷⁴, so a few more unanimous votes than that always certify.
             let needed = first_count(votes + 1, votes + 2048, |n| criterion.prove(n, 0, n).is_some());
-            return Err(StatsError::Infeasible { claim: "any label".to_owned(), votes, needed });
+            return Err(StatsError::Infeasible {
+                claim: "any label".to_owned(),
+                votes,
+                needed,
+                largest: None,
+            });
         }
         Ok(Self { stops_when_won: criterion.claim == Claim::MostLikely, criterion, selection, reach })
     }

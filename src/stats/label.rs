@@ -12,8 +12,8 @@ pub enum LabelRule {
     Fixed,
     /// The label is the leader of the same votes. Only for exclusive votes: one label an answer.
     Leader,
-    /// Any number of labels may be claimed at once, each by a test of its own over the same answers, when an answer
-    /// holds at most `max_labels` of them, out of however large a vocabulary.
+    /// Any number of labels may be claimed at once, each by a test of its own over the same answers, when an
+    /// answer holds at most `max_labels` of them, out of however large a vocabulary.
     Open {
         /// The most labels that one answer can hold.
         max_labels: usize,
@@ -21,11 +21,12 @@ pub enum LabelRule {
 }
 
 impl LabelRule {
-    /// The level left for the claim "p ≥ m" about one label, m in [1/2, 1], so that all claims together err with
-    /// probability at most α.
+    /// The level left for the claim "p ≥ m" about one label, m in [1/2, 1], so that all claims together err
+    /// with probability at most α.
     ///
-    /// Fixed: α. Leader: [`alpha_free`]. Open: α m/M, because the chance that a label of probability p ≤ m is wrongly
-    /// certified is at most (p/m) times that at p = m, and the probabilities of all labels sum to at most M.
+    /// Fixed: α. Leader: [`alpha_free`]. Open: α m/M, because the chance that a label of probability p ≤ m is
+    /// wrongly certified is at most (p/m) times that at p = m, and the probabilities of all labels sum to at
+    /// most M.
     pub(crate) fn level(self, m: f64, alpha: f64) -> f64 {
         match self {
             Self::Fixed => alpha,
@@ -45,11 +46,13 @@ impl LabelRule {
     }
 }
 
-/// The level for "p ≥ m" when the label is the leader of the same votes: α (1 - ½ (2-2m)^e₀), e₀ = ⌈log₂ 1/α⌉.
+/// The level for "p ≥ m" when the label is the leader of the same votes: α (1 - ½ (2-2m)^e₀), e₀ = ⌈log₂
+/// 1/α⌉.
 ///
-/// A label other than the most likely one has p ≤ 1-m; to be reported it must cross m = 1/2 at level α/2 or less, which
-/// takes an excess of e₀+1 agreeing votes over dissenting ones, and so has probability at most (α/2)(2-2m)^e₀ by a
-/// change of measure. That much is set aside: α/2 at m = 1/2, less than α/1000 from m = 0.75 on for α = 0.001.
+/// A label other than the most likely one has p ≤ 1-m; to be reported it must cross m = 1/2 at level α/2 or
+/// less, which takes an excess of e₀+1 agreeing votes over dissenting ones, and so has probability at most
+/// (α/2)(2-2m)^e₀ by a change of measure. That much is set aside: α/2 at m = 1/2, less than α/1000 from m =
+/// 0.75 on for α = 0.001.
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for m outside [1/2, 1] or α outside (0, 1).

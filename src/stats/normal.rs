@@ -20,8 +20,8 @@ pub fn normal_quantile(p: f64) -> f64 {
     if p > 0.5 { -lower_quantile(1.0 - p) } else { lower_quantile(p) }
 }
 
-/// Φ⁻¹(p) for p in [0, 1/2]: a start within 4.5e-4 (Abramowitz and Stegun 26.2.23), then Halley's method on Φ, which
-/// triples the digits with each step.
+/// Φ⁻¹(p) for p in [0, 1/2]: a start within 4.5e-4 (Abramowitz and Stegun 26.2.23), then Halley's method on
+/// Φ, which triples the digits with each step.
 fn lower_quantile(p: f64) -> f64 {
     if p == 0.0 {
         return f64::NEG_INFINITY;

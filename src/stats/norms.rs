@@ -2,6 +2,9 @@
 
 use super::error::{StatsError, check, check_probability};
 
+/// Pixels of the largest picture for which an L0 radius is counted.
+const MOST_PIXELS: usize = 100_000_000;
+
 /// A norm ‖·‖_q in which a radius can be stated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Norm {
@@ -39,8 +42,8 @@ pub fn radius_from_l2(radius_l2: f64, dimensions: usize, norm: Norm) -> Result<f
     Ok(if exponent >= 0.0 { radius_l2 } else { radius_l2 * (dimensions as f64).powf(exponent) })
 }
 
-/// The L1 radius for Laplace noise of scale λ a coordinate, from one bound: `-λ ln(2(1 - p_A))` (Teng et al. 2020;
-/// Yang et al. 2020); 0 for `p_A ≤ 1/2`.
+/// The L1 radius for Laplace noise of scale λ a coordinate, from one bound: `-λ ln(2(1 - p_A))` (Teng et al.
+/// 2020; Yang et al. 2020); 0 for `p_A ≤ 1/2`.
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for a probability outside [0, 1] or a scale that is not positive and finite.
@@ -67,7 +70,8 @@ pub fn radius_l1_laplace_two_class(p_a_lower: f64, p_b_upper: f64, lambda: f64) 
     Ok(ratio.max(gap))
 }
 
-/// The L1 radius for uniform noise on [-λ, λ]: `2 λ (p_A - 1/2)` (Lee et al. 2019; Yang et al. 2020); 0 for `p_A ≤ 1/2`.
+/// The L1 radius for uniform noise on [-λ, λ]: `2 λ (p_A - 1/2)` (Lee et al. 2019; Yang et al. 2020); 0 for
+/// `p_A ≤ 1/2`.
 ///
 /// # Errors
 /// As [`radius_l1_laplace`].
@@ -77,8 +81,8 @@ pub fn radius_l1_uniform(p_lower: f64, lambda: f64) -> Result<f64, StatsError> {
     Ok(2.0 * lambda * (p_lower - 0.5).max(0.0))
 }
 
-/// The L∞ radius for uniform noise on [-λ, λ] in d dimensions: `2 λ (1 - (3/2 - p_A)^(1/d))` (Yang et al. 2020);
-/// 0 for `p_A ≤ 1/2`.
+/// The L∞ radius for uniform noise on [-λ, λ] in d dimensions: `2 λ (1 - (3/2 - p_A)^(1/d))` (Yang et al.
+/// 2020); 0 for `p_A ≤ 1/2`.
 ///
 /// # Errors
 /// As [`radius_l1_laplace`], and [`StatsError::Parameter`] for d = 0.
@@ -92,14 +96,14 @@ pub fn radius_linf_uniform(p_lower: f64, lambda: f64, dimensions: usize) -> Resu
     Ok(-2.0 * lambda * ((1.5 - p_lower).ln() / dimensions as f64).exp_m1())
 }
 
-/// The number of pixels that may change when each vote sees only `kept` of `pixels` (randomised ablation, Levine and
-/// Feizi 2020, theorem 1): the largest ρ with `p_A - (1 - C(d-ρ, k)/C(d, k)) > 1/2`.
+/// The number of pixels that may change when each vote sees only `kept` of `pixels` (randomised ablation,
+/// Levine and Feizi 2020, theorem 1): the largest ρ with `p_A - (1 - C(d-ρ, k)/C(d, k)) > 1/2`.
 ///
 /// The votes must have been cast on ablated pictures: Gaussian votes certify nothing in L0.
 ///
 /// # Errors
 /// [`StatsError::OutOfRange`] for a probability outside [0, 1], [`StatsError::Parameter`] unless
-/// 1 ≤ `kept` ≤ `pixels`.
+/// 1 ≤ `kept` ≤ `pixels` ≤ 10⁸.
 pub fn radius_l0_ablation(p_lower: f64, pixels: usize, kept: usize) -> Result<usize, StatsError> {
     check_probability("p_lower", p_lower)?;
     if kept == 0 || kept > pixels {
@@ -109,7 +113,11 @@ pub fn radius_l0_ablation(p_lower: f64, pixels: usize, kept: usize) -> Result<us
             range: "between 1 and the number of pixels",
         });
     }
-    // C(d-ρ, k)/C(d, k) as a running product; each factor is at most 1 and errs by half a unit in the last place.
+    if pixels > MOST_PIXELS {
+        return Err(StatsError::Parameter { name: "pixels", value: pixels, range: "at most 100000000" });
+    }
+    // C(d-ρ, k)/C(d, k) as a running product; each factor is at most 1 and errs by half a unit in the last
+    // place.
     let mut untouched = 1.0;
     let mut changed = 0;
     while changed < pixels - kept {

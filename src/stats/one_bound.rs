@@ -1,7 +1,8 @@
 //! The one-bound table: an exact sequential test of p < τ, as a list of integers.
 //!
-//! The test certifies at vote `certify_at[j]` if the label then has at most j dissents. The chance that it ever does so
-//! when p = τ is known exactly, so nothing is lost to a union over looks, and no selection votes are needed.
+//! The test certifies at vote `certify_at[j]` if the label then has at most j dissents. The chance that it
+//! ever does so when p = τ is known exactly, so nothing is lost to a union over looks, and no selection votes
+//! are needed.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,8 @@ const DROPPED_SHARE: f64 = 1e-12;
 /// The probability of certifying for which the futility rule is tuned.
 pub(crate) const POWER: f64 = 0.95;
 
-/// Votes that a table can span at most: its builder takes seconds for that many.
-const MOST_VOTES: usize = 1_000_000;
+/// Votes that a table can span at most: building it takes the better part of a minute for that many.
+pub(crate) const MOST_VOTES: usize = 1_000_000;
 
 /// A sequential test of "the label has probability below τ".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,13 +30,13 @@ pub struct OneBoundTable {
     pub n_max: usize,
     /// At vote `certify_at[j]`, j dissents or fewer certify. Strictly increasing.
     pub certify_at: Vec<usize>,
-    /// From vote `futile_at[i]` on, a label with only i votes is given up. Increasing. Saves money and has no part in
-    /// the guarantee.
+    /// From vote `futile_at[i]` on, a label with only i votes is given up. Increasing. Saves money and has no
+    /// part in the guarantee.
     pub futile_at: Vec<usize>,
 }
 
-/// How α is spent over the votes: α·t/n for short horizons, α·√(t/n) where the horizon is more than ten times the
-/// fewest votes that could certify.
+/// How α is spent over the votes: α·t/n for short horizons, α·√(t/n) where the horizon is more than ten times
+/// the fewest votes that could certify.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spending {
     level: f64,
@@ -74,10 +75,11 @@ pub struct Operating {
 impl OneBoundTable {
     /// Builds the table for τ in [1/2, 1), a level in (0, 1) and the last vote.
     ///
-    /// `futility` is the probability of certifying that may be given up, at the p where the test would otherwise
-    /// certify with probability 0.95, in exchange for early rejections; 0 switches futility off. Votes t = 1, 2, … are
-    /// gone through with the law of the dissents under p = τ, and each time the state with the fewest open dissents
-    /// is made a certifying one as soon as its probability fits in what may be spent by then. O(n √n) time.
+    /// `futility` is the probability of certifying that may be given up, at the p where the test would
+    /// otherwise certify with probability 0.95, in exchange for early rejections; 0 switches futility off.
+    /// Votes t = 1, 2, … are gone through with the law of the dissents under p = τ, and each time the state
+    /// with the fewest open dissents is made a certifying one as soon as its probability fits in what may be
+    /// spent by then. O(n √n) time.
     ///
     /// # Errors
     /// [`StatsError::Infeasible`] with the fewest votes that would do.
@@ -90,10 +92,12 @@ impl OneBoundTable {
             });
         }
         let spending = Spending::new(level, tau, n_max);
-        let certify_at = certify_at(tau, &spending, n_max);
+        let needed = spending.fewest_votes(tau);
+        // Where not even unanimity is enough there is nothing to build.
+        let certify_at = if needed > n_max { Vec::new() } else { certify_at(tau, &spending, n_max) };
         if certify_at.is_empty() {
             let claim = format!("that the label has probability {tau:.6} or more");
-            return Err(StatsError::Infeasible { claim, votes: n_max, needed: spending.fewest_votes(tau) });
+            return Err(StatsError::Infeasible { claim, votes: n_max, needed, largest: None });
         }
         let mut table = Self { tau, n_max, certify_at, futile_at: Vec::new() };
         if futility > 0.0 {
@@ -126,8 +130,8 @@ impl OneBoundTable {
         first as f64 / 1e6
     }
 
-    /// The futility rule: under p, the state with the fewest agreeing votes is given up as soon as its probability fits
-    /// in the loss granted by then, `loss`·√(t/n).
+    /// The futility rule: under p, the state with the fewest agreeing votes is given up as soon as its
+    /// probability fits in the loss granted by then, `loss`·√(t/n).
     fn futility(&self, p: f64, loss: f64) -> Vec<usize> {
         let mut band = Band::new(1e-25);
         let mut futile_at = Vec::new();
@@ -151,7 +155,8 @@ impl OneBoundTable {
         futile_at
     }
 
-    /// What the test, futility included, does on average for a label of probability p whose rivals never lead.
+    /// What the test, futility included, does on average for a label of probability p whose rivals never
+    /// lead.
     pub fn operating(&self, p: f64) -> Operating {
         let mut band = Band::new(1e-25);
         let mut result = Operating { certify: 0.0, votes: 0.0 };
@@ -167,6 +172,13 @@ impl OneBoundTable {
             }
         }
         result
+    }
+
+    /// Whether the futility rule has the shape that the count of needed votes relies on, and never gives up on votes that
+    /// all agree.
+    pub(crate) fn futility_is_sane(&self) -> bool {
+        let rises = self.futile_at.windows(2).all(|pair| pair[0] <= pair[1]);
+        rises && self.futile_at.iter().enumerate().all(|(agree, &at)| at > agree)
     }
 
     fn over(&self, t: usize, agree: usize) -> bool {

@@ -26,8 +26,8 @@ impl Selection {
         self.size - self.tally.votes()
     }
 
-    /// Counts a selection vote; the last one chooses the label that most of them were for. None is chosen where more
-    /// answers had no label at all: "no label" was the winner then, and cannot be certified.
+    /// Counts a selection vote; the last one chooses the label that most of them were for. None is chosen
+    /// where more answers had no label at all: "no label" was the winner then, and cannot be certified.
     pub(crate) fn push(&mut self, vote: Vote) {
         self.tally.push(vote);
         if self.left() == 0 {

@@ -29,10 +29,10 @@ impl Table<'_> {
         }
     }
 
-    fn futile(self, t: usize, agree: usize) -> bool {
+    fn futile(self, t: usize, agree: usize, rival: usize) -> bool {
         match self {
             Self::OneBound(table) => table.futile(t, agree),
-            Self::TwoClass(table) => table.futile(t, agree),
+            Self::TwoClass(table) => table.futile(t, agree, rival),
         }
     }
 
@@ -61,11 +61,13 @@ pub enum Tables {
     TwoClass(Vec<TwoClassTable>),
 }
 
-/// A ladder of rising radii, tested in this order: the certified radius is the last of the unbroken run of certified ones.
+/// A ladder of rising radii, tested in this order: the certified radius is the last of the unbroken run of
+/// certified ones.
 ///
-/// Each rung keeps the full level. A ladder errs only if it passes the lowest rung whose claim is false; which rung that
-/// is does not depend on the votes, so the error is that of one table, the largest of them. A label read off the votes is
-/// locked when it passes the lowest rung, so a label that is not the most likely one must pass that rung first.
+/// Each rung keeps the full level. A ladder errs only if it passes the lowest rung whose claim is false;
+/// which rung that is does not depend on the votes, so the error is that of one table, the largest of them. A
+/// label read off the votes is locked when it passes the lowest rung, so a label that is not the most likely
+/// one must pass that rung first.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Staircase {
     radii: Vec<f64>,
@@ -139,7 +141,7 @@ impl StaircaseRun {
         let next = ladder.table(self.climbed);
         if next.lost(t, agree, rival) {
             self.settle(ladder, Reason::OutOfReach)
-        } else if next.futile(t, agree) {
+        } else if next.futile(t, agree, rival) {
             self.settle(ladder, Reason::Futile)
         } else if t >= ladder.n_max {
             self.settle(ladder, Reason::Exhausted)
@@ -153,11 +155,12 @@ impl StaircaseRun {
         let Evidence { votes: t, agree, rival, .. } = self.evidence();
         for rung in 0..ladder.rungs() {
             self.passed[rung] |= ladder.table(rung).certifies(t, agree, rival);
-            if !self.passed[0] {
-                // The label may still change, so nothing above the lowest rung can be certified for it.
-                return;
+            if self.passed[0] {
+                self.label = Some(class);
+            } else if self.label.is_none() {
+                // The leader may still change, so nothing above the lowest rung can be certified for it.
+                break;
             }
-            self.label = Some(class);
         }
         self.climbed = self.passed.iter().take_while(|&&passed| passed).count();
     }
@@ -181,8 +184,8 @@ impl StaircaseRun {
     pub(crate) fn needed(&self, ladder: &Staircase) -> usize {
         let Evidence { votes: t, agree, rival, .. } = self.evidence();
         let mut needed = ladder.n_max.saturating_sub(t);
-        // The run from here to the top breaks at some rung, or all of them are passed; no rung is decided before those
-        // below it.
+        // The run from here to the top breaks at some rung, or all of them are passed; no rung is decided
+        // before those below it.
         let mut climbed_in = 0;
         for rung in (self.climbed..ladder.rungs()).filter(|&rung| !self.passed[rung]) {
             let table = ladder.table(rung);

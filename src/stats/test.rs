@@ -1,33 +1,34 @@
-//! A test made from its plan, and one run of it.
+//! A test, made from its plan.
 
 use std::sync::Arc;
 
-use super::anytime::{Anytime, AnytimeRun};
-use super::bounds::tau_for_radius;
-use super::decision::{Decision, Evidence, Reason};
+use super::anytime::Anytime;
+use super::bounds::{last_double, tau_for_radius};
+use super::criterion::{Claim, Criterion};
 use super::error::{StatsError, check};
-use super::fixed::{Claim, Criterion, FixedSize, FixedSizeRun};
+use super::fixed::FixedSize;
 use super::label::LabelRule;
-use super::one_bound::{OneBoundTable, Operating};
+use super::one_bound::{OneBoundTable, Operating, Spending};
 use super::plan::{Ladder, Method, Plan};
-use super::staircase::{Staircase, StaircaseRun, Tables};
-use super::topk::{TopK, TopKRun};
+use super::run::Run;
+use super::staircase::{Staircase, Tables};
+use super::topk::TopK;
 use super::two_class::TwoClassTable;
 use super::verify::{keeps_level, one_bound_error, two_class_error};
-use super::vote::Vote;
 
-/// From this vote on, more votes may be on their way than are surely needed.
-const PATIENCE: usize = 10;
+/// Selection votes that a test can have at most.
+const MOST_SELECTION: usize = 100_000_000;
 
 /// The largest radius of a table in units of σ: beyond, 1 - τ is lost in the rounding of τ.
 const MOST_SIGMAS: f64 = 8.0;
 
-/// The share of α that a two-class table may spend when its label is read off the votes, before it is known what that
-/// costs; and how often it is lowered.
+/// The share of α that a two-class table may spend when its label is read off the votes, before it is known
+/// what that costs; and how often it is lowered.
 const LEADER_LEVEL: f64 = 0.995;
-const LEADER_ATTEMPTS: usize = 8;
+const LEADER_ATTEMPTS: usize = 30;
 
-/// The largest α for which tables are built; the proofs for labels read off the votes need a boundary well above τ.
+/// The largest α for which tables are built; the proofs for labels read off the votes need a boundary well
+/// above τ.
 const MOST_ALPHA: f64 = 0.2;
 
 /// A test that is ready to run, any number of times and on any thread. Cheap to clone.
@@ -39,7 +40,7 @@ pub struct Test {
 
 /// What was computed from the plan, once for all runs.
 #[derive(Debug, Clone)]
-enum Design {
+pub(crate) enum Design {
     FixedSize(Arc<FixedSize>),
     Staircase(Arc<Staircase>),
     Anytime(Arc<Anytime>),
@@ -47,20 +48,21 @@ enum Design {
 }
 
 impl Test {
-    /// Makes the test that a plan describes. Tables are built, which may take seconds, and then verified by an
-    /// independent computation of their error.
+    /// Makes the test that a plan describes. Tables are built, which may take seconds, and then verified by
+    /// an independent computation of their error.
     ///
     /// # Errors
     /// [`StatsError::OutOfRange`] and [`StatsError::Parameter`] for a plan that makes no sense;
-    /// [`StatsError::Infeasible`], with the number of votes that would do, for one that could not certify even if all
-    /// votes agreed; [`StatsError::NotExclusive`] for a test that needs exclusive labels and an open vocabulary.
+    /// [`StatsError::Infeasible`], with the number of votes that would do, for one that could not certify
+    /// even if all votes agreed; [`StatsError::NotExclusive`] for a test that needs exclusive labels and an
+    /// open vocabulary.
     pub fn new(plan: Plan) -> Result<Self, StatsError> {
         let design = design(&plan)?;
         Ok(Self { plan: Arc::new(plan), design })
     }
 
-    /// Makes a test by tables from tables that were kept from [`Test::tables`] of the same plan. They are verified like
-    /// new ones: what a cache holds need not be trusted. Plans of other tests ignore them.
+    /// Makes a test by tables from tables that were kept from [`Test::tables`] of the same plan. They are
+    /// verified like new ones: what a cache holds need not be trusted. Plans of other tests ignore them.
     ///
     /// # Errors
     /// As [`Test::new`], [`StatsError::Table`] if the tables are not those of this plan or are none, and
@@ -109,17 +111,18 @@ impl Test {
         }
     }
 
-    /// What a test by tables does on average at its lowest radius, for a label of probability `p_label` whose strongest
-    /// rival has `p_rival`; `None` for the other tests. For the planning of costs.
+    /// What a test by tables does on average at its lowest radius, for a label of probability `p_label` whose
+    /// strongest rival has `p_rival`; `None` for the other tests. For the planning of costs.
     pub fn operating(&self, p_label: f64, p_rival: f64) -> Option<Operating> {
         let Design::Staircase(ladder) = &self.design else { return None };
         match ladder.tables() {
             Tables::OneBound(tables) => Some(tables.first()?.operating(p_label)),
-            Tables::TwoClass(tables) => Some(tables.first()?.operating(p_label, p_rival, true)),
+            Tables::TwoClass(tables) => Some(tables.first()?.operating(p_label, p_rival)),
         }
     }
 
-    /// A run, before its first vote. `label` is the class that is asked about, if it is fixed before the votes.
+    /// A run, before its first vote. `label` is the class that is asked about, if it is fixed before the
+    /// votes.
     ///
     /// A test whose level pays for the choice of the label may be run for a fixed label; the reverse may not.
     ///
@@ -129,15 +132,7 @@ impl Test {
         if label.is_none() && self.plan.label != LabelRule::Leader {
             return Err(StatsError::LabelNotFixed);
         }
-        let state = match &self.design {
-            Design::FixedSize(test) => State::FixedSize(Arc::clone(test), FixedSizeRun::new(test, label)),
-            Design::Staircase(ladder) => {
-                State::Staircase(Arc::clone(ladder), StaircaseRun::new(ladder, label))
-            }
-            Design::Anytime(test) => State::Anytime(Arc::clone(test), AnytimeRun::new(label)),
-            Design::TopK(test) => State::TopK(Arc::clone(test), TopKRun::new(test, label)),
-        };
-        Ok(Run { state, decision: Decision::Continue })
+        Ok(Run::new(&self.design, label))
     }
 }
 
@@ -177,10 +172,14 @@ fn design(plan: &Plan) -> Result<Design, StatsError> {
 }
 
 fn check_selection(n0: usize) -> Result<usize, StatsError> {
-    if n0 > 0 {
+    if n0 > 0 && n0 <= MOST_SELECTION {
         return Ok(n0);
     }
-    Err(StatsError::Parameter { name: "n0", value: n0, range: "at least 1 where the votes choose the label" })
+    Err(StatsError::Parameter {
+        name: "n0",
+        value: n0,
+        range: "between 1 and 100000000 where votes choose the label",
+    })
 }
 
 fn check_ladder(plan: &Plan, ladder: &Ladder) -> Result<(), StatsError> {
@@ -212,25 +211,33 @@ fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
     if let Method::Table1(_) = plan.method {
         // Every rung has the level of the lowest, where a wrong leader would have to start.
         let level = plan.label.level(tau_for_radius(radii[0], plan.sigma)?, plan.alpha);
-        let build =
-            |&radius: &f64| OneBoundTable::build(tau_for_radius(radius, plan.sigma)?, level, n_max, futility);
+        let build = |&radius: &f64| {
+            OneBoundTable::build(tau_for_radius(radius, plan.sigma)?, level, n_max, futility)
+                .map_err(|error| out_of_reach(error, plan, radius, n_max))
+        };
         let tables = radii.iter().map(build).collect::<Result<_, _>>()?;
         return verified_staircase(plan, ladder, Tables::OneBound(tables));
     }
     let build = |level: f64| {
-        let table = |&radius: &f64| TwoClassTable::build(2.0 * radius / plan.sigma, level, n_max, futility);
+        let table = |&radius: &f64| {
+            TwoClassTable::build(2.0 * radius / plan.sigma, level, n_max, futility)
+                .map_err(|error| out_of_reach(error, plan, radius, n_max))
+        };
         radii.iter().map(table).collect::<Result<_, _>>().map(Tables::TwoClass)
     };
     match plan.label {
         LabelRule::Fixed => verified_staircase(plan, ladder, build(plan.alpha)?),
         LabelRule::Open { .. } => Err(StatsError::NotExclusive),
         LabelRule::Leader => {
-            // What a wrong leader costs is known only once there is a table; for radii of 0.4 σ and more it is less
-            // than half a hundredth of α.
+            // What a wrong leader costs is known only once there is a table; for radii of 0.4 σ and more it
+            // is less than a two-hundredth of α.
             let mut level = LEADER_LEVEL * plan.alpha;
             for _ in 0..LEADER_ATTEMPTS {
                 match verified_staircase(plan, ladder, build(level)?) {
-                    Err(StatsError::Level { error, .. }) => level *= LEADER_LEVEL * plan.alpha / error,
+                    // Tables of few votes spend in leaps: their error may hardly fall with the level at first.
+                    Err(StatsError::Level { error, .. }) => {
+                        level *= (LEADER_LEVEL * plan.alpha / error).min(0.95);
+                    }
                     other => return other,
                 }
             }
@@ -241,9 +248,27 @@ fn build_staircase(plan: &Plan, ladder: &Ladder) -> Result<Design, StatsError> {
     }
 }
 
+/// An infeasible table in terms of the plan: which radius, and the largest that its votes can reach.
+fn out_of_reach(error: StatsError, plan: &Plan, radius: f64, n_max: usize) -> StatsError {
+    let StatsError::Infeasible { votes, needed, .. } = error else { return error };
+    let reaches = |radius: f64| {
+        let Ok(tau) = tau_for_radius(radius, plan.sigma) else { return false };
+        let level = match plan.method {
+            Method::Table(_) if plan.label == LabelRule::Leader => LEADER_LEVEL * plan.alpha,
+            Method::Table(_) => plan.alpha,
+            _ => plan.label.level(tau, plan.alpha),
+        };
+        Spending::new(level, tau, n_max).fewest_votes(tau) <= n_max
+    };
+    let largest = if reaches(0.0) { last_double(0.0, MOST_SIGMAS * plan.sigma, reaches) } else { 0.0 };
+    let claim = format!("radius {radius} with sigma {}", plan.sigma);
+    StatsError::Infeasible { claim, votes, needed, largest: Some((largest * 1e4).floor() / 1e4) }
+}
+
 /// The ladder of these tables, after they were found to be those of the plan and to keep its α.
 fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Result<Design, StatsError> {
     let foreign = || StatsError::Table { fault: "it was made for another plan".to_owned() };
+    let hopeless = || StatsError::Table { fault: "its futility rule is none".to_owned() };
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * b.abs();
     let error = match (&mut tables, &plan.method) {
         (Tables::OneBound(tables), Method::Table1(_)) if tables.len() == ladder.radii.len() => {
@@ -253,6 +278,9 @@ fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Resul
                     return Err(foreign());
                 }
                 table.tau = tau;
+            }
+            if !tables.iter().all(OneBoundTable::futility_is_sane) {
+                return Err(hopeless());
             }
             one_bound_error(tables, plan.label)?
         }
@@ -264,6 +292,9 @@ fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Resul
                 }
                 table.gap = gap;
             }
+            if !tables.iter().all(TwoClassTable::futility_is_sane) {
+                return Err(hopeless());
+            }
             two_class_error(tables, plan.label)?
         }
         _ => return Err(foreign()),
@@ -272,100 +303,4 @@ fn verified_staircase(plan: &Plan, ladder: &Ladder, mut tables: Tables) -> Resul
         return Err(StatsError::Level { error, alpha: plan.alpha });
     }
     Ok(Design::Staircase(Arc::new(Staircase::new(ladder.radii.clone(), tables, ladder.n_max))))
-}
-
-/// One run of a test: fed with votes in index order, it says after each whether to go on.
-///
-/// The decision after vote n is a function of votes 0..n-1 alone. It may be stopped at any vote for any reason
-/// (budget, interrupt, impatience) without harm to the guarantee.
-#[derive(Debug, Clone)]
-pub struct Run {
-    state: State,
-    decision: Decision,
-}
-
-/// The design with the votes so far.
-#[derive(Debug, Clone)]
-enum State {
-    FixedSize(Arc<FixedSize>, FixedSizeRun),
-    Staircase(Arc<Staircase>, StaircaseRun),
-    Anytime(Arc<Anytime>, AnytimeRun),
-    TopK(Arc<TopK>, TopKRun),
-}
-
-impl Run {
-    /// Counts the next vote in index order. After a final decision further votes are no evidence: they are ignored, and
-    /// the decision stays.
-    pub fn push(&mut self, vote: Vote) -> Decision {
-        if !self.decision.is_final() {
-            self.decision = match &mut self.state {
-                State::FixedSize(test, run) => run.push(test, vote),
-                State::Staircase(ladder, run) => run.push(ladder, vote),
-                State::Anytime(test, run) => run.push(test, vote),
-                State::TopK(test, run) => run.push(test, vote),
-            };
-        }
-        self.decision
-    }
-
-    /// Ends the run where it stands: what is proven by now is certified (the lower rungs of a ladder, the radius so
-    /// far), else it abstains.
-    pub fn stop(&mut self) -> Decision {
-        if !self.decision.is_final() {
-            self.decision = match &mut self.state {
-                State::FixedSize(_, run) => run.abstain(Reason::Stopped),
-                State::Staircase(ladder, run) => run.settle(ladder, Reason::Stopped),
-                State::Anytime(test, run) => {
-                    run.look(test);
-                    run.settle(Reason::Stopped)
-                }
-                State::TopK(_, run) => run.abstain(Reason::Stopped),
-            };
-        }
-        self.decision
-    }
-
-    /// The decision so far.
-    pub fn decision(&self) -> Decision {
-        self.decision
-    }
-
-    /// The votes counted so far.
-    pub fn evidence(&self) -> Evidence {
-        match &self.state {
-            State::FixedSize(_, run) => run.evidence(),
-            State::Staircase(_, run) => run.evidence(),
-            State::Anytime(_, run) => run.evidence(),
-            State::TopK(_, run) => run.evidence(),
-        }
-    }
-
-    /// How many further votes are needed before any decision can fall, whatever they say: as many may be on their way
-    /// at once without a wasted call. 0 once decided, else at least 1.
-    pub fn needed(&self) -> usize {
-        if self.decision.is_final() {
-            return 0;
-        }
-        match &self.state {
-            State::FixedSize(test, run) => run.needed(test),
-            State::Staircase(ladder, run) => run.needed(ladder),
-            State::Anytime(test, run) => run.needed(test),
-            State::TopK(test, run) => run.needed(test),
-        }
-    }
-
-    /// How many further votes may be on their way at once: [`Self::needed`] at first, and from vote 10 on, while the
-    /// votes point to a certificate, up to the earliest vote at which it could be given. Never less than `needed`.
-    pub fn ramp(&self) -> usize {
-        let needed = self.needed();
-        if needed == 0 {
-            return 0;
-        }
-        let ramp = match &self.state {
-            State::FixedSize(test, run) => run.ramp(test, PATIENCE),
-            State::Staircase(ladder, run) => run.ramp(ladder, PATIENCE),
-            State::Anytime(..) | State::TopK(..) => needed,
-        };
-        ramp.max(needed)
-    }
 }

@@ -1,15 +1,16 @@
 //! Is the label among the k most likely ones? A test with a fixed number of votes (Jia et al. 2020).
 //!
-//! k + 1 bounds at α/(k+1) each are enough, for any vocabulary: a lower bound on the label, and upper bounds from the k
-//! largest counts that were observed for others. Those counts, in order, are at least the counts of the k truly most
-//! likely others in order, so their bounds hold whenever the bounds of these k fixed labels do.
+//! k + 1 bounds at α/(k+1) each are enough, for any vocabulary: a lower bound on the label, and upper bounds
+//! from the k largest counts that were observed for others. Those counts, in order, are at least the counts
+//! of the k truly most likely others in order, so their bounds hold whenever the bounds of these k fixed
+//! labels do.
 
 use std::sync::OnceLock;
 
 use super::bounds::{first_count, lower_bound};
 use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
 use super::error::{StatsError, check_alpha, check_sigma};
-use super::radius::{is_topk, radius_topk, report};
+use super::radius::{MOST_LABELS, is_topk, radius_topk, report};
 use super::selection::Selection;
 use super::vote::{Tally, Vote};
 
@@ -40,7 +41,7 @@ impl TopK {
     ) -> Result<Self, StatsError> {
         check_sigma(sigma)?;
         check_alpha(alpha)?;
-        if k == 0 || k > 1000 {
+        if k == 0 || k > MOST_LABELS {
             return Err(StatsError::Parameter { name: "k", value: k, range: "between 1 and 1000" });
         }
         if votes == 0 || votes > MOST_VOTES {
@@ -56,7 +57,12 @@ impl TopK {
             return Ok(test);
         }
         let needed = first_count(votes + 1, votes + 4096, |n| certifies(&sized(n)));
-        Err(StatsError::Infeasible { claim: format!("a label among the {k} most likely"), votes, needed })
+        Err(StatsError::Infeasible {
+            claim: format!("a label among the {k} most likely"),
+            votes,
+            needed,
+            largest: None,
+        })
     }
 
     fn lower(&self, agree: usize) -> f64 {

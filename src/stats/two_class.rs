@@ -1,15 +1,13 @@
 //! The two-class table: an exact sequential test of the gap between a label and its strongest rival.
 //!
-//! The test certifies at vote `certify_at[F][B]` if the label then has F dissents of which the strongest rival has B.
-//! It is as strong as the one-bound table where all dissent goes to one rival, and much stronger where it is spread.
+//! The test certifies at vote `certify_at[F][B]` if the label then has F dissents of which the strongest
+//! rival has B. It is as strong as the one-bound table where all dissent goes to one rival, and much stronger
+//! where it is spread.
 
 use serde::{Deserialize, Serialize};
 
-use super::one_bound::{Operating, POWER};
+use super::one_bound::Operating;
 use super::two_class_plane::Plane;
-
-/// The share of the dissent that goes to the strongest rival where the futility rule is tuned.
-const RIVAL_SHARE: f64 = 0.5;
 
 /// A sequential test of "some rival is closer to the label than the gap c = 2r/σ in z-score".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,34 +16,30 @@ pub struct TwoClassTable {
     pub gap: f64,
     /// The last vote.
     pub n_max: usize,
-    /// `certify_at[F][B]`, B ≤ F: the first vote at which F dissents, B of them for the strongest rival or failures,
-    /// certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify later.
+    /// `certify_at[F][B]`, B ≤ F: the first vote at which F dissents, B of them for the strongest rival or
+    /// failures, certify; 0 for never. A down-set: fewer dissents, or fewer for the rival, never certify
+    /// later.
     pub certify_at: Vec<Vec<usize>>,
-    /// From vote `futile_at[i]` on, a label with only i votes is given up. Has no part in the guarantee.
-    pub futile_at: Vec<usize>,
+    /// `go_on_from[F][B]`: with these counts before that vote, the label is given up; 0, or nothing, for
+    /// never. Rises with F and B. Has no part in the guarantee.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub go_on_from: Vec<Vec<usize>>,
 }
 
 impl TwoClassTable {
-    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other answers being
-    /// all different; with or without the futility rule. It always ends once no further votes can certify.
-    pub fn operating(&self, p_a: f64, p_b: f64, futility: bool) -> Operating {
+    /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other
+    /// answers being all different.
+    pub fn operating(&self, p_a: f64, p_b: f64) -> Operating {
         let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
         let mut due = self.states_by_vote().into_iter().peekable();
         let mut result = Operating { certify: 0.0, votes: 0.0 };
         let mut open = 1.0;
-        let mut abandoned = 0;
         for t in 1..=self.n_max {
             plane.step();
             while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at <= t) {
                 result.certify += plane.take(f, b);
             }
-            plane.retain(|f, b| self.certifying_vote(f, b).is_some());
-            while futility && self.futile_at.get(abandoned).is_some_and(|&at| at <= t) {
-                abandoned += 1;
-            }
-            if abandoned > 0 {
-                plane.forget_dissents_from((t + 1).saturating_sub(abandoned));
-            }
+            plane.retain(|f, b| self.certifying_vote(f, b).is_some() && !self.is_futile(t, f, b));
             let left = if t < self.n_max { plane.total() } else { 0.0 };
             result.votes += t as f64 * (open - left);
             open = left;
@@ -66,36 +60,23 @@ impl TwoClassTable {
         states
     }
 
-    /// Adds the futility rule, tuned where the table certifies with probability 0.95 when half of the dissent goes to
-    /// the strongest rival: there, at most `loss` of that probability is given up.
-    pub(crate) fn add_futility(&mut self, loss: f64) {
-        let enough = |thousandth: usize| {
-            let p = thousandth as f64 / 1000.0;
-            self.operating(p, (1.0 - p) * RIVAL_SHARE, false).certify >= POWER
-        };
-        let tau = super::normal::normal_cdf(0.5 * self.gap);
-        let first = super::bounds::first_count((tau * 500.0) as usize + 1, 999, enough);
-        let p_a = first as f64 / 1000.0;
-        let p_b = (1.0 - p_a) * RIVAL_SHARE;
-        let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
-        let mut due = self.states_by_vote().into_iter().peekable();
-        let mut futile_at = Vec::new();
-        let mut lost = 0.0;
-        for t in 1..=self.n_max {
-            plane.step();
-            plane.forget_dissents_from(self.certify_at.len());
-            while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at <= t) {
-                plane.take(f, b);
-            }
-            let agree = futile_at.len();
-            let mass = plane.dissents(t - agree.min(t));
-            if agree < t && lost + mass <= loss * (t as f64 / self.n_max as f64).sqrt() {
-                lost += mass;
-                plane.forget_dissents_from(t - agree);
-                futile_at.push(t);
-            }
-        }
-        self.futile_at = futile_at;
+    /// Whether the futility rule has the shape that the count of needed votes relies on, and never gives up on votes that
+    /// all agree.
+    pub(crate) fn futility_is_sane(&self) -> bool {
+        let rises = |row: &[usize]| row.windows(2).all(|pair| pair[0] <= pair[1]);
+        let below = |pair: &[Vec<usize>]| pair[0].iter().zip(&pair[1]).all(|(upper, lower)| upper <= lower);
+        let unanimous = self.go_on_from.first().and_then(|row| row.first()).is_none_or(|&from| from <= 1);
+        // A state without an entry is never given up, so a row ends where the states end that can certify.
+        let whole = self
+            .go_on_from
+            .iter()
+            .zip(&self.certify_at)
+            .all(|(from, at)| from.len() >= at.iter().take_while(|&&at| at > 0).count());
+        unanimous
+            && whole
+            && self.go_on_from.len() <= self.certify_at.len()
+            && self.go_on_from.iter().all(|row| rises(row))
+            && self.go_on_from.windows(2).all(below)
     }
 
     fn certifying_vote(&self, dissent: usize, rival: usize) -> Option<usize> {
@@ -108,15 +89,19 @@ impl TwoClassTable {
         self.certifying_vote(t - agree, rival).is_some_and(|at| t >= at)
     }
 
-    /// Whether no further votes can certify: in a down-set, the states that can be reached from a state outside the
-    /// region are outside as well.
+    /// Whether no further votes can certify: in a down-set, the states that can be reached from a state
+    /// outside the region are outside as well.
     pub(crate) fn lost(&self, t: usize, agree: usize, rival: usize) -> bool {
         self.certifying_vote(t - agree, rival).is_none()
     }
 
     /// Whether the futility rule gives up.
-    pub(crate) fn futile(&self, t: usize, agree: usize) -> bool {
-        self.futile_at.get(agree).is_some_and(|&at| t >= at)
+    pub(crate) fn futile(&self, t: usize, agree: usize, rival: usize) -> bool {
+        self.is_futile(t, t - agree, rival.min(t - agree))
+    }
+
+    fn is_futile(&self, t: usize, dissent: usize, rival: usize) -> bool {
+        self.go_on_from.get(dissent).and_then(|row| row.get(rival)).is_some_and(|&from| t < from)
     }
 
     /// Votes until certification if all to come agree; `None` if they cannot certify.
@@ -127,9 +112,10 @@ impl TwoClassTable {
     /// Votes until the test gives up if all to come are for the strongest rival.
     pub(crate) fn until_lost(&self, t: usize, agree: usize, rival: usize) -> usize {
         let f = t - agree;
-        let inside = |j: &usize| self.certifying_vote(f + j, rival + j).is_some();
-        let out_of_reach = (0..self.certify_at.len()).take_while(inside).count();
-        let futile = self.futile_at.get(agree).map_or(usize::MAX, |&at| at.saturating_sub(t));
-        out_of_reach.min(futile)
+        let open = |j: &usize| {
+            self.certifying_vote(f + j, rival + j).is_some()
+                && !self.is_futile(t + j, f + j, (rival + j).min(f + j))
+        };
+        (0..self.certify_at.len()).take_while(open).count()
     }
 }

@@ -1,6 +1,7 @@
 //! The builder of two-class tables.
 //!
-//! It only has to find a good region: [`super::verify`] proves that the region keeps the level, by other means.
+//! It only has to find a good region: [`super::verify`] proves that the region keeps the level, by other
+//! means.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -15,7 +16,8 @@ use super::verify::{CORNERS, null_corners};
 /// Votes that a two-class table can span at most: its builder takes seconds for that many.
 const MOST_VOTES: usize = 2000;
 
-/// Null distributions for which the law of the states is followed; the others are reached from the nearest of these.
+/// Null distributions for which the law of the states is followed; the others are reached from the nearest of
+/// these.
 const ANCHORS: usize = 8;
 
 /// Points of the null curve at which the likelihood is maximised.
@@ -25,13 +27,14 @@ impl TwoClassTable {
     /// Builds the table for a gap c = 2r/σ above 0, a level in (0, 1) and the last vote. `futility` is as in
     /// `OneBoundTable::build`.
     ///
-    /// Votes t = 1, 2, … are gone through with the law of the states (F, B) under each corner null. Each time the states
-    /// whose better neighbours all certify are tried in the order of how strongly they speak against the null, and made
-    /// certifying if their probability fits in what may be spent by then under every corner.
+    /// Votes t = 1, 2, … are gone through with the law of the states (F, B) under each corner null. Each time
+    /// the states whose better neighbours all certify are tried in the order of how strongly they speak
+    /// against the null, and made certifying if their probability fits in what may be spent by then under
+    /// every corner.
     ///
     /// # Errors
-    /// [`StatsError::Infeasible`] with the fewest votes that would do; [`StatsError::Parameter`] for an `n_max` out of
-    /// range; [`StatsError::OutOfRange`] for a gap that is not positive.
+    /// [`StatsError::Infeasible`] with the fewest votes that would do; [`StatsError::Parameter`] for an
+    /// `n_max` out of range; [`StatsError::OutOfRange`] for a gap that is not positive.
     pub(crate) fn build(gap: f64, level: f64, n_max: usize, futility: f64) -> Result<Self, StatsError> {
         check(
             "2 radius / sigma",
@@ -44,7 +47,7 @@ impl TwoClassTable {
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
         let certify_at = Builder::new(gap, level, n_max).run()?;
-        let mut table = Self { gap, n_max, certify_at, futile_at: Vec::new() };
+        let mut table = Self { gap, n_max, certify_at, go_on_from: Vec::new() };
         if futility > 0.0 {
             table.add_futility(futility);
         }
@@ -127,7 +130,8 @@ impl Builder {
         let most_dissent = n_max.min((n_max as f64 * share) as usize + 4);
         let nulls = null_corners(gap, CORNERS);
         let stride = CORNERS / ANCHORS;
-        // Far below any probability that matters, and light enough for the likelihood ratios to the next corners.
+        // Far below any probability that matters, and light enough for the likelihood ratios to the next
+        // corners.
         let plane = |(a, b): (f64, f64)| Plane::new([a, b, (1.0 - a - b).max(0.0)], 1e-35);
         let anchors = (0..ANCHORS).map(|k| nulls[k * stride + stride / 2]);
         let anchors = anchors.map(|(a, b)| (Null::new(a, b), plane((a, b)))).collect();
@@ -151,7 +155,9 @@ impl Builder {
     }
 
     fn run(mut self) -> Result<Vec<Vec<usize>>, StatsError> {
-        for t in 1..=self.n_max {
+        // Where not even unanimity is enough there is nothing to build.
+        let last = if self.fewest > self.n_max { 0 } else { self.n_max };
+        for t in 1..=last {
             for (_, plane) in &mut self.anchors {
                 plane.step();
                 plane.forget_dissents_from(self.most_dissent + 1);
@@ -160,7 +166,12 @@ impl Builder {
         }
         if self.certify_at.is_empty() {
             let claim = format!("a gap of {:.6} sigma", 0.5 * self.gap);
-            return Err(StatsError::Infeasible { claim, votes: self.n_max, needed: self.fewest });
+            return Err(StatsError::Infeasible {
+                claim,
+                votes: self.n_max,
+                needed: self.fewest,
+                largest: None,
+            });
         }
         Ok(self.certify_at)
     }
@@ -196,8 +207,8 @@ impl Builder {
     fn spend(&mut self, t: usize, dissent: usize, rival: usize, cap: f64) -> bool {
         let counts = [t - dissent, rival, dissent - rival].map(|count| count as f64);
         let likelihood = |null: &Null| null.ln_likelihood(counts[0], counts[1], counts[2]);
-        // All sequences that lead to a state have the same probability, so the state's probability under one null is
-        // that under another times the ratio for one sequence.
+        // All sequences that lead to a state have the same probability, so the state's probability under one
+        // null is that under another times the ratio for one sequence.
         let known: Vec<(f64, f64)> =
             self.anchors.iter().map(|(null, plane)| (plane.at(dissent, rival), likelihood(null))).collect();
         let mass = |corner: &Corner| {
@@ -230,7 +241,8 @@ impl Builder {
     }
 }
 
-/// How strongly counts speak against the null: a mixture likelihood over the largest likelihood of the null curve.
+/// How strongly counts speak against the null: a mixture likelihood over the largest likelihood of the null
+/// curve.
 struct Evidence {
     gap: f64,
     curve: Vec<Null>,
@@ -255,8 +267,8 @@ impl Evidence {
         Self { gap, curve: (1..=CURVE).map(point).collect(), ln_gamma }
     }
 
-    /// ln of 4/5 of a Dirichlet(1, ½, ½) mixture plus 1/5 for no dissent at all, over the null's likelihood; -∞ for
-    /// counts that do not speak against the null.
+    /// ln of 4/5 of a Dirichlet(1, ½, ½) mixture plus 1/5 for no dissent at all, over the null's likelihood;
+    /// -∞ for counts that do not speak against the null.
     fn ln(&self, t: usize, dissent: usize, rival: usize) -> f64 {
         let (agree, rest) = (t - dissent, dissent - rival);
         let within = |p: f64| p.clamp(1e-12, 1.0 - 1e-12);

@@ -1,9 +1,10 @@
-//! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has mass.
+//! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has
+//! mass.
 
 /// P(R, B, open): R dissents for the rest, B votes of the rival, F = R + B dissents in all.
 ///
-/// The two counts are nearly independent, so a rectangle holds the mass tightly; rows and columns at its edges are
-/// dropped when they hold less than a cutoff.
+/// The two counts are nearly independent, so a rectangle holds the mass tightly; rows and columns at its
+/// edges are dropped when they hold less than a cutoff.
 #[derive(Debug, Clone)]
 pub(crate) struct Plane {
     p_a: f64,
@@ -104,11 +105,6 @@ impl Plane {
     /// Ends the runs in a state and returns their probability.
     pub(crate) fn take(&mut self, dissent: usize, rival: usize) -> f64 {
         self.index(dissent, rival).map_or(0.0, |index| std::mem::take(&mut self.mass[index]))
-    }
-
-    /// P(F dissents, open).
-    pub(crate) fn dissents(&self, dissent: usize) -> f64 {
-        (self.first_rival..self.first_rival + self.width).map(|rival| self.at(dissent, rival)).sum()
     }
 
     /// Ends the runs with `dissent` dissents or more.

@@ -1,16 +1,17 @@
 //! Independent checks of the tables: the whole proof that a table keeps its level.
 //!
-//! A table is data. Where it came from (this program's builder, a cache, another program) does not matter: it is sound
-//! if the probability that it ever certifies a false claim, computed here, is at most α. The algorithms differ from the
-//! builder's on purpose: the one-bound check goes through the dissents instead of the votes, and the two-class check
-//! follows every null distribution separately over the full plane of states.
+//! A table is data. Where it came from (this program's builder, a cache, another program) does not matter: it
+//! is sound if the probability that it ever certifies a false claim, computed here, is at most α. The
+//! algorithms differ from the builder's on purpose: the one-bound check goes through the dissents instead of
+//! the votes, and the two-class check follows every null distribution separately over the full plane of
+//! states.
 
 use rayon::prelude::*;
 
 use super::error::{StatsError, check};
 use super::label::LabelRule;
 use super::normal::{normal_cdf, normal_quantile};
-use super::one_bound::OneBoundTable;
+use super::one_bound::{MOST_VOTES, OneBoundTable};
 use super::two_class::TwoClassTable;
 
 /// Probabilities below this are taken out of a computation and added to its result.
@@ -22,13 +23,17 @@ const SUM_ERROR: f64 = 1e-10;
 /// Null distributions at which a two-class table is checked.
 pub(crate) const CORNERS: usize = 128;
 
+/// The finest grid of null distributions that can be asked for.
+const MOST_CORNERS: usize = 65536;
+
 /// The probability that a one-bound table ever certifies a label of probability τ.
 ///
-/// That is its error for a label fixed in advance: a label of lower probability is certified less often, because turning
-/// a dissent into an agreement never destroys a certificate.
+/// That is its error for a label fixed in advance: a label of lower probability is certified less often,
+/// because turning a dissent into an agreement never destroys a certificate.
 ///
 /// # Errors
-/// [`StatsError::OutOfRange`] for τ outside [0, 1], [`StatsError::Table`] if the votes do not increase.
+/// [`StatsError::OutOfRange`] for τ outside [0, 1], [`StatsError::Table`] if the votes do not increase
+/// or there are none.
 pub fn verify_table(tau: f64, certify_at: &[usize]) -> Result<f64, StatsError> {
     check("tau", tau, (0.0..=1.0).contains(&tau), "a probability between 0 and 1")?;
     let increasing = certify_at.windows(2).all(|pair| pair[0] < pair[1]) && certify_at.first() != Some(&0);
@@ -37,13 +42,14 @@ pub fn verify_table(tau: f64, certify_at: &[usize]) -> Result<f64, StatsError> {
             fault: "the votes at which it certifies do not increase".to_owned(),
         });
     }
+    check_horizon(certify_at.last().copied(), MOST_VOTES)?;
     Ok(hit_probability(tau, certify_at))
 }
 
 /// The probability that a label of probability p is certified at all.
 ///
-/// Let a(j) be the vote at which j dissents certify, and g(j, t) the probability that dissent j falls on vote t and no
-/// certificate came before. Then `g(j+1, t) = (1-p) Σ_u g(j, u) p^(t-1-u)`, u < t, for t ≤ a(j), and
+/// Let a(j) be the vote at which j dissents certify, and g(j, t) the probability that dissent j falls on vote
+/// t and no certificate came before. Then `g(j+1, t) = (1-p) Σ_u g(j, u) p^(t-1-u)`, u < t, for t ≤ a(j), and
 /// `Σ_u g(j, u) p^(a(j)-u)` is the probability of being certified with exactly j dissents.
 fn hit_probability(p: f64, certify_at: &[usize]) -> f64 {
     let mut hit = 0.0;
@@ -86,24 +92,30 @@ fn hit_probability(p: f64, certify_at: &[usize]) -> f64 {
     hit + negligible
 }
 
-/// The largest probability, over all distributions for which the claim is false, that a two-class table ever certifies:
-/// its error for a label fixed in advance.
+/// The largest probability, over all distributions for which the claim is false, that a two-class table ever
+/// certifies: its error for a label fixed in advance.
 ///
-/// The claim for a gap c = 2r/σ is false if some rival B has `Φ⁻¹(p_A) - Φ⁻¹(p_B) < c`. The table sees the strongest of all
-/// rivals, which has at least the votes of this one. As its region is a down-set, more votes for A and fewer for B only
-/// help; so each such distribution with `p_B` between two neighbours b < b' of a grid is dominated by the corner
-/// `(Φ(c + Φ⁻¹(b')), b)`, and those with `p_B > 1-τ` by the last corner. Their number is `corners`. All rivals are dealt
-/// with at once, since certifying means beating each.
+/// The claim for a gap c = 2r/σ is false if some rival B has `Φ⁻¹(p_A) - Φ⁻¹(p_B) < c`. The table sees the
+/// strongest of all rivals, which has at least the votes of this one. As its region is a down-set, more votes
+/// for A and fewer for B only help; so each such distribution with `p_B` between two neighbours b < b' of a
+/// grid is dominated by the corner `(Φ(c + Φ⁻¹(b')), b)`, and those with `p_B > 1-τ` by the last corner.
+/// Their number is `corners`. All rivals are dealt with at once, since certifying means beating each.
 ///
 /// # Errors
-/// [`StatsError::Table`] if the region is no down-set, [`StatsError::OutOfRange`] for a gap that is not positive.
+/// [`StatsError::Table`] if the region is empty or no down-set, [`StatsError::OutOfRange`] for a gap that is
+/// not positive, [`StatsError::Parameter`] for no corners or more than 65536.
 pub fn verify_two_class_table(
     gap: f64,
     certify_at: &[Vec<usize>],
     corners: usize,
 ) -> Result<f64, StatsError> {
     check("gap", gap, gap > 0.0 && gap <= 16.0, "above 0 and at most 16")?;
+    // Without corners nothing would be checked, and the largest of no errors is 0.
+    if corners == 0 || corners > MOST_CORNERS {
+        return Err(StatsError::Parameter { name: "corners", value: corners, range: "between 1 and 65536" });
+    }
     check_down_set(certify_at)?;
+    check_horizon(certify_at.iter().flatten().copied().max(), MOST_VOTES)?;
     let errors = null_corners(gap, corners);
     Ok(errors
         .into_par_iter()
@@ -145,16 +157,17 @@ fn check_down_set(certify_at: &[Vec<usize>]) -> Result<(), StatsError> {
     Ok(())
 }
 
-/// The probability that a two-class table ever certifies a label of probability `p_a` against one rival of probability
-/// `p_b`, all other answers being different from one another. The region must be a down-set.
+/// The probability that a two-class table ever certifies a label of probability `p_a` against one rival of
+/// probability `p_b`, all other answers being different from one another. The region must be a down-set.
 ///
-/// Follows the law of (F, B), dissents and votes of the rival, over the states of the region: in a down-set, a state
-/// can be entered only from states that certify too and no later. So what leaves the region never certifies, and each
-/// first certificate falls exactly on the vote of its state.
+/// Follows the law of (F, B), dissents and votes of the rival, over the states of the region: in a down-set,
+/// a state can be entered only from states that certify too and no later. So what leaves the region never
+/// certifies, and each first certificate falls exactly on the vote of its state.
 pub(crate) fn certification_probability(certify_at: &[Vec<usize>], p_a: f64, p_b: f64) -> f64 {
     let p_rest = (1.0 - p_a - p_b).max(0.0);
     let mut states: Vec<(usize, usize, usize)> = Vec::new();
-    // rows[F][B + 1] = P(F, B, not certified) for the B that can certify; the first and the last entry stay 0.
+    // rows[F][B + 1] = P(F, B, not certified) for the B that can certify; the first and the last entry stay
+    // 0.
     let mut rows: Vec<Vec<f64>> = Vec::new();
     for (f, row) in certify_at.iter().enumerate() {
         let before = states.len();
@@ -195,8 +208,8 @@ pub(crate) fn certification_probability(certify_at: &[Vec<usize>], p_a: f64, p_b
     certified + negligible
 }
 
-/// One vote for a row of states: agreement keeps the state, a vote for the rival comes from (F-1, B-1), any other
-/// dissent from (F-1, B). Returns what was too small to keep.
+/// One vote for a row of states: agreement keeps the state, a vote for the rival comes from (F-1, B-1), any
+/// other dissent from (F-1, B). Returns what was too small to keep.
 fn mix(row: &mut [f64], from_rival: &[f64], from_rest: &[f64], [p_a, p_b, p_rest]: [f64; 3]) -> f64 {
     let mut negligible = 0.0;
     for ((mass, rival), rest) in row.iter_mut().zip(from_rival).zip(from_rest) {
@@ -208,8 +221,8 @@ fn mix(row: &mut [f64], from_rival: &[f64], from_rest: &[f64], [p_a, p_b, p_rest
     negligible
 }
 
-/// The probability that a ladder of one-bound tables, one a radius and in rising order, certifies anything false under a
-/// label rule.
+/// The probability that a ladder of one-bound tables, one a radius and in rising order, certifies anything
+/// false under a label rule.
 ///
 /// # Errors
 /// [`StatsError::Table`] if the proof does not apply to the tables.
@@ -228,7 +241,8 @@ pub(crate) fn one_bound_error(tables: &[OneBoundTable], label: LabelRule) -> Res
         }
     }
     match (label, tables.first()) {
-        // All labels that are not the most likely one together, at the worst split of the rest of the probability.
+        // All labels that are not the most likely one together, at the worst split of the rest of the
+        // probability.
         (LabelRule::Leader, Some(lowest)) => {
             Ok(worst + hit_probability(1.0 - lowest.tau, &lowest.certify_at))
         }
@@ -238,10 +252,10 @@ pub(crate) fn one_bound_error(tables: &[OneBoundTable], label: LabelRule) -> Res
 
 /// Whether the probability of certifying a label is convex in its probability p on [0, τ].
 ///
-/// Then the sum of it over all labels whose claims are false is largest at an extreme point of the possible p: one label
-/// at τ, one at 1-τ, the others at 0. And it is at most (p/τ) times that at τ. The probability is the sum over j of a
-/// number of sequences times p^(a-j) (1-p)^j, with a the vote at which j dissents certify; such a term is convex where
-/// (a-1)(q-p)² ≥ q(1-q), q = 1-j/a.
+/// Then the sum of it over all labels whose claims are false is largest at an extreme point of the possible
+/// p: one label at τ, one at 1-τ, the others at 0. And it is at most (p/τ) times that at τ. The probability
+/// is the sum over j of a number of sequences times p^(a-j) (1-p)^j, with a the vote at which j dissents
+/// certify; such a term is convex where (a-1)(q-p)² ≥ q(1-q), q = 1-j/a.
 fn check_convex(table: &OneBoundTable) -> Result<(), StatsError> {
     for (dissent, &at) in table.certify_at.iter().enumerate() {
         let votes = at as f64;
@@ -261,7 +275,8 @@ fn check_convex(table: &OneBoundTable) -> Result<(), StatsError> {
 /// A bound on the probability that a ladder of two-class tables certifies anything false under a label rule.
 ///
 /// # Errors
-/// [`StatsError::Table`] if the proof does not apply to the tables, [`StatsError::NotExclusive`] for an open vocabulary.
+/// [`StatsError::Table`] if the proof does not apply to the tables, [`StatsError::NotExclusive`] for an open
+/// vocabulary.
 pub(crate) fn two_class_error(tables: &[TwoClassTable], label: LabelRule) -> Result<f64, StatsError> {
     let mut worst = 0.0_f64;
     for table in tables {
@@ -284,10 +299,11 @@ fn check_horizon(last: Option<usize>, n_max: usize) -> Result<(), StatsError> {
 
 /// A bound on the probability that a label other than the most likely one is ever certified.
 ///
-/// Such a label of probability q has a rival of at least q, so it is certified with probability at most g(q), that of two
-/// equal labels; and the sum of g(q) over labels is at most the largest g(q)/q. On each interval of a grid of q the
-/// quotient is at most g at (upper end, lower end) over the lower end. Below the grid it rises with q: each term of g is
-/// a number of sequences times q^(S+B) (1-2q)^(F-B), with S ≥ 2 and few enough dissents, which is checked.
+/// Such a label of probability q has a rival of at least q, so it is certified with probability at most g(q),
+/// that of two equal labels; and the sum of g(q) over labels is at most the largest g(q)/q. On each interval
+/// of a grid of q the quotient is at most g at (upper end, lower end) over the lower end. Below the grid it
+/// rises with q: each term of g is a number of sequences times q^(S+B) (1-2q)^(F-B), with S ≥ 2 and few
+/// enough dissents, which is checked.
 pub(crate) fn wrong_leader_bound(certify_at: &[Vec<usize>]) -> Result<f64, StatsError> {
     const GRID: usize = 100;
     // Two finer steps, then GRID steps up to 1/2.

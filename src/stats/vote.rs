@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 
 /// What one draw said.
 ///
-/// Classes are numbered by the caller in the order in which they first appear, so that a tie goes to the label that
-/// was met first.
+/// Classes are numbered by the caller in the order in which they first appear, so that a tie goes to the
+/// label that was met first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vote {
     /// The answer was this class.
     For(usize),
-    /// The answer held no label: an answer like any other, which can be the strongest rival but is never certified.
+    /// The answer held no label: an answer like any other, which can be the strongest rival but is never
+    /// certified.
     NoLabel,
-    /// There was no usable answer. It counts against every label and for the strongest rival, so that whatever
-    /// decides which draws fail cannot help a certificate.
+    /// There was no usable answer. It counts against every label and for the strongest rival, so that
+    /// whatever decides which draws fail cannot help a certificate.
     Failed,
 }
 
@@ -65,19 +66,21 @@ impl Tally {
         self.no_label
     }
 
-    /// The class with the most votes, on a tie the one with the lowest number; `None` before any vote for a class.
+    /// The class with the most votes, on a tie the one with the lowest number; `None` before any vote for a
+    /// class.
     pub fn leader(&self) -> Option<usize> {
         let earlier_first = |(class, count): (&usize, &usize)| (*count, std::cmp::Reverse(*class));
         self.by_class.iter().max_by_key(|&entry| earlier_first(entry)).map(|(&class, _)| class)
     }
 
-    /// The most that the truth behind these votes can hold for one rival of `class`: the votes of the strongest
-    /// other answer, no label included, plus every failure.
+    /// The most that the truth behind these votes can hold for one rival of `class`: the votes of the
+    /// strongest other answer, no label included, plus every failure.
     pub fn rival(&self, class: usize) -> usize {
         self.others(class).max().unwrap_or(0) + self.failed
     }
 
-    /// The same for each of the k strongest rivals, the strongest first; every failure counts for each of them.
+    /// The same for each of the k strongest rivals, the strongest first; every failure counts for each of
+    /// them.
     pub fn rivals(&self, class: usize, k: usize) -> Vec<usize> {
         let mut rivals: Vec<usize> = self.others(class).collect();
         rivals.sort_unstable_by(|a, b| b.cmp(a));

@@ -32,6 +32,7 @@ impl Scripted {
         Arc::new(Self {
             description: Description {
                 name: "scripted".into(),
+                identity: serde_json::json!({ "kind": "scripted" }),
                 native_size: None,
                 limits: LIMITS,
                 price: Price::Free,

@@ -13,6 +13,7 @@ mod wire;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use served::ServedAws;
@@ -39,7 +40,7 @@ pub const LIMITS: Limits = Limits {
 const AMZ_JSON: &str = "application/x-amz-json-1.1";
 
 /// What is asked of Rekognition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The region, which is in the endpoint's name and in the signature.
@@ -68,7 +69,7 @@ impl Default for Options {
 }
 
 /// An operation of Rekognition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// What is in the picture. Every ancestor of a label is a label of its own.
@@ -192,6 +193,15 @@ impl Provider for Aws {
             .header("x-amz-target", self.options.operation.target())
             .body(body.into())
             .map_err(|error| invalid("aws", error.to_string()))
+    }
+
+    /// The operation itself with an empty picture: it is refused after the signature and the permission are checked.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        get_ready(Method::POST, &self.url)
+            .header(CONTENT_TYPE, AMZ_JSON)
+            .header("x-amz-target", self.options.operation.target())
+            .body(Bytes::from_static(br#"{"Image":{}}"#))
+            .ok()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

@@ -12,6 +12,7 @@ mod served;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use served::ServedAzure;
@@ -36,7 +37,7 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// What is asked of Image Analysis 4.0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The resource's endpoint, for instance `https://NAME.cognitiveservices.azure.com`. It has no default.
@@ -154,6 +155,12 @@ pub(crate) fn octets(
         .map_err(|error| invalid(provider, error.to_string()))
 }
 
+/// A call without a picture.
+pub(crate) fn no_octets(url: &str) -> Option<Request<Bytes>> {
+    let request = get_ready(Method::POST, url).header(CONTENT_TYPE, "application/octet-stream");
+    request.body(Bytes::new()).ok()
+}
+
 impl Provider for Azure {
     fn name(&self) -> &'static str {
         "azure"
@@ -174,6 +181,11 @@ impl Provider for Azure {
 
     fn request(&self, pictures: &[EncodedPicture]) -> Result<Request<Bytes>, RequestError> {
         octets("azure", &self.url, &LIMITS, pictures)
+    }
+
+    /// An empty picture: it is refused after the key is checked.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        no_octets(&self.url)
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

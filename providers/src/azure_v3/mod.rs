@@ -13,11 +13,12 @@ mod served;
 
 use bytes::Bytes;
 use http::Request;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use served::ServedAzureV3;
 
-use crate::azure::{Tag, errors, octets, query};
+use crate::azure::{Tag, errors, no_octets, octets, query};
 use crate::wire::{answered, by_status, endpoint, for_all, glimpse, invalid, json, unit_score};
 use crate::{
     Answer, EncodedPicture, Format, Label, Limits, Money, Outcome, Price, Provider, Quota, Reply,
@@ -42,7 +43,7 @@ const CATEGORIES: [(&str, &str, &str); 3] = [
 ];
 
 /// What is asked of Computer Vision 3.2.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The resource's endpoint, for instance `https://NAME.cognitiveservices.azure.com`. It has no default.
@@ -67,7 +68,7 @@ impl Default for Options {
 }
 
 /// A feature of Computer Vision 3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
     /// What is in the picture.
@@ -182,6 +183,11 @@ impl Provider for AzureV3 {
 
     fn request(&self, pictures: &[EncodedPicture]) -> Result<Request<Bytes>, RequestError> {
         octets("azure-v3", &self.url, &LIMITS, pictures)
+    }
+
+    /// An empty picture: it is refused after the key is checked.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        no_octets(&self.url)
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

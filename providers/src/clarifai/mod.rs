@@ -13,6 +13,7 @@ mod wire;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -37,7 +38,7 @@ const MAX_JSON: usize = 120_000_000;
 const JSON_AROUND: usize = 256;
 
 /// What is asked of Clarifai.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Where the API is.
@@ -168,6 +169,11 @@ impl Provider for Clarifai {
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string().into())
             .map_err(|error| invalid("clarifai", error.to_string()))
+    }
+
+    /// What is known of the model.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        get_ready(Method::GET, self.url.strip_suffix("/outputs")?).body(Bytes::new()).ok()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

@@ -142,6 +142,26 @@ impl<'de> serde::Deserialize<'de> for SecretSource {
     }
 }
 
+impl schemars::JsonSchema for SecretSource {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SecretSource".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "Where a secret is kept: env::NAME or file::PATH.",
+            "pattern": "^(env::[A-Za-z_][A-Za-z0-9_]*|file::.+)$",
+        })
+    }
+}
+
+impl serde::Serialize for SecretSource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())

@@ -13,6 +13,7 @@ mod wire;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use served::ServedGoogle;
@@ -36,7 +37,7 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// What is asked of Google Cloud Vision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Where the API is, for instance `https://eu-vision.googleapis.com`.
@@ -67,7 +68,7 @@ impl Default for Options {
 }
 
 /// A feature of Google Cloud Vision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
     /// `LABEL_DETECTION`: labels with scores.
@@ -182,6 +183,12 @@ impl Provider for Google {
             .header(CONTENT_TYPE, "application/json")
             .body(body.into())
             .map_err(|error| invalid("google", error.to_string()))
+    }
+
+    /// A batch of no pictures: prices are by picture and feature.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        let request = get_ready(Method::POST, &self.url).header(CONTENT_TYPE, "application/json");
+        request.body(Bytes::from_static(br#"{"requests":[]}"#)).ok()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

@@ -1,5 +1,6 @@
 //! Where labels and scores are in a reply.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::wire::{glimpse, shorten, unit_score};
 use crate::{Answer, Label, Outcome};
 
 /// Where the labels of a reply are. Pointers are JSON pointers (RFC 6901); the empty one is the whole value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "form", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Labels {
     /// A list with one entry a label: `[{"name": "dog", "score": 0.9}, ...]`.
@@ -47,7 +48,7 @@ pub enum Labels {
 }
 
 /// What a score of 1 is called by an API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scale {
     /// Scores are from 0 to 1.

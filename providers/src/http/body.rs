@@ -1,6 +1,7 @@
 //! How a picture becomes a body.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use crate::{EncodedPicture, RequestError};
 const PLACEHOLDERS: [&str; 3] = ["${image.base64}", "${image.data_url}", "${image.media_type}"];
 
 /// How a picture becomes a body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "form", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Body {
     /// The file itself, under its own media type.

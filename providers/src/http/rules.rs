@@ -1,6 +1,7 @@
 //! Which replies are which failures.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::wire::retry_after;
 use crate::{Outcome, Reply};
 
 /// A reply that fits all conditions of a rule ends as the rule says, whatever its status is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The HTTP status: `429`, or `5xx` for 500 to 599.
@@ -45,7 +46,7 @@ impl Rule {
 }
 
 /// One HTTP status, or a hundred of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct StatusPattern {
     from: u16,
@@ -87,7 +88,7 @@ impl From<StatusPattern> for String {
 }
 
 /// How a call ended that was not answered: the cases of [`Outcome`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// See [`Outcome::Refused`].

@@ -12,6 +12,7 @@ mod served;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,9 @@ pub use served::ServedHuggingFace;
 
 use crate::wire::{base64, check, endpoint, for_all, get_ready, invalid};
 use crate::{EncodedPicture, Format, Limits, Outcome, Price, Provider, Quota, Reply, RequestError};
+
+/// Says whose token it is.
+const WHO_AM_I: &str = "https://huggingface.co/api/whoami-v2";
 
 /// Limits of one picture. The format documents none; these keep a mistake from costing a long upload.
 pub const LIMITS: Limits = Limits {
@@ -31,7 +35,7 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// What is asked of an image classifier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The model on the hosted router.
@@ -51,7 +55,7 @@ impl Default for Options {
 }
 
 /// How scores are made. `none` is not offered: its scores have no scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Function {
     /// Scores sum to 1.
@@ -134,6 +138,12 @@ impl Provider for HuggingFace {
             .header("x-use-cache", "false")
             .body(body)
             .map_err(|error| invalid("huggingface", error.to_string()))
+    }
+
+    /// Whose token it is; nothing of the kind on a server of one's own.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        let hosted = self.options.url.is_none();
+        hosted.then(|| get_ready(Method::GET, WHO_AM_I).body(Bytes::new()).ok()).flatten()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

@@ -13,6 +13,7 @@ mod served;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ pub const LIMITS: Limits = Limits {
 const JSON_LENGTH: &str = "inference-header-content-length";
 
 /// What is asked of a model server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The server, for instance `http://127.0.0.1:8000`. It has no default.
@@ -78,7 +79,7 @@ impl Default for Options {
 }
 
 /// How an answer comes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "form", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AnswerForm {
     /// Triton's classification extension: the highest `top` classes as strings `value:index:label`.
@@ -94,7 +95,7 @@ pub enum AnswerForm {
 }
 
 /// What the values of an output are. The protocol does not say, and a threshold on raw outputs would be nonsense.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Values {
     /// From 0 to 1: they become the labels' scores.
@@ -201,6 +202,11 @@ impl Provider for Kserve {
             None => request.header(CONTENT_TYPE, "application/json"),
         };
         request.body(body).map_err(|error| invalid("kserve", error.to_string()))
+    }
+
+    /// What is known of the model.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        get_ready(Method::GET, self.url.strip_suffix("/infer")?).body(Bytes::new()).ok()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

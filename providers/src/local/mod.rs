@@ -43,12 +43,13 @@ impl std::fmt::Debug for Local {
 }
 
 impl Local {
-    /// An endpoint called `name` whose classifier works on squares of `native_size` pixels.
-    pub fn new(name: impl Into<String>, native_size: u32, backend: Arc<dyn Backend>) -> Self {
+    /// An endpoint called `name` whose classifier, `model`, works on squares of `native_size` pixels.
+    pub fn new(name: impl Into<String>, native_size: u32, model: &str, backend: Arc<dyn Backend>) -> Self {
         Self {
             backend,
             description: Description {
                 name: name.into(),
+                identity: serde_json::json!({ "kind": "local", "model": model }),
                 native_size: Some(native_size),
                 limits: LIMITS,
                 price: Price::Free,

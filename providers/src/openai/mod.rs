@@ -15,6 +15,7 @@ mod served;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -41,7 +42,7 @@ const MAX_CHARACTERS: usize = 15_000;
 const FEW_CHOICES: usize = 250;
 
 /// What is asked of a chat model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The base URL, up to and without `/chat/completions`: `https://api.openai.com/v1`,
@@ -87,7 +88,7 @@ impl Default for Options {
 }
 
 /// How finely a model looks at a picture. vLLM ignores it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Detail {
     /// At 512 pixels: enough for a copy of 224 pixels, and cheap.
@@ -100,7 +101,7 @@ pub enum Detail {
 }
 
 /// How a choice is forced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {
     /// `response_format` with a strict JSON schema.
@@ -225,6 +226,12 @@ impl Provider for OpenAi {
             .header(CONTENT_TYPE, "application/json")
             .body(self.body(&pictures[0]).to_string().into())
             .map_err(|error| invalid("openai", error.to_string()))
+    }
+
+    /// The list of models.
+    fn probe(&self) -> Option<Request<Bytes>> {
+        let base = self.url.strip_suffix("/chat/completions")?;
+        get_ready(Method::GET, &format!("{base}/models")).body(Bytes::new()).ok()
     }
 
     fn outcomes(&self, pictures: usize, reply: &Reply) -> Vec<Outcome> {

@@ -26,7 +26,7 @@ use super::{billing, tls};
 
 /// An [`Endpoint`] over HTTP. Cheap to share behind an [`Arc`]; any number of asks may run at once.
 pub struct HttpEndpoint {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     coalescer: Coalescer,
     retry: RetryPolicy,
 }
@@ -124,8 +124,13 @@ impl HttpEndpoint {
         let limits = provider.limits().clone();
         let most =
             settings.pictures_per_call.unwrap_or(limits.pictures_per_call).min(limits.pictures_per_call);
+        let identity = match settings.identity {
+            serde_json::Value::Null => serde_json::json!({ "kind": provider.name() }),
+            identity => identity,
+        };
         let description = Description {
             name: settings.name.unwrap_or_else(|| provider.name().to_owned()),
+            identity,
             native_size: None,
             limits,
             price: settings.price.unwrap_or_else(|| provider.price()),

@@ -73,6 +73,9 @@ impl std::fmt::Debug for Proxy {
 pub struct TransportSettings {
     /// The instance's name in the configuration. `None`: the provider's name.
     pub name: Option<String>,
+    /// What decides the answers: see [`Description::identity`](crate::Description::identity). `Null`: the provider's
+    /// name.
+    pub identity: serde_json::Value,
     /// The rate limit.
     pub rate: Rate,
     /// How many calls may leave at once after a pause. `None`: 1, or as many as are due within 4 ms where that is
@@ -93,6 +96,7 @@ impl Default for TransportSettings {
     fn default() -> Self {
         Self {
             name: None,
+            identity: serde_json::Value::Null,
             rate: Rate::Provider,
             burst: None,
             retry: RetryPolicy::default(),

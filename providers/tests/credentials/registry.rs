@@ -29,7 +29,7 @@ fn every_provider_is_made_by_its_name_and_says_which_variable_is_missing() {
     for registration in PROVIDERS {
         let name = registration.name;
         assert_eq!(registry::find(name).map(|r| r.name), Some(name));
-        let provider = registration.provider(&options(name), &complete).unwrap();
+        let provider = registration.adapter(&options(name), &complete).unwrap().provider;
         assert_eq!(provider.name(), name);
         let settings = CredentialSettings::default();
         let credential = registration.credential(&options(name), &settings, &complete, &network);
@@ -38,7 +38,7 @@ fn every_provider_is_made_by_its_name_and_says_which_variable_is_missing() {
             _ => assert!(credential.err().unwrap().to_string().contains("export "), "{name}"),
         }
         let unknown =
-            registration.provider(&serde_json::json!({"no_such_option": 1}), &complete).err().unwrap();
+            registration.adapter(&serde_json::json!({"no_such_option": 1}), &complete).err().unwrap();
         assert!(unknown.to_string().contains("no_such_option") || name == "http", "{name}: {unknown}");
     }
     assert!(registry::find("nobody").is_none());
@@ -46,7 +46,7 @@ fn every_provider_is_made_by_its_name_and_says_which_variable_is_missing() {
     for (name, variable) in
         [("aws", "AWS_REGION"), ("azure", "VISION_ENDPOINT"), ("azure-v3", "VISION_ENDPOINT")]
     {
-        let error = registry::find(name).unwrap().provider(&serde_json::json!({}), &nowhere).err().unwrap();
+        let error = registry::find(name).unwrap().adapter(&serde_json::json!({}), &nowhere).err().unwrap();
         assert!(error.to_string().contains(variable), "{error}");
     }
 }

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::stats::fixed::{Claim, Criterion};
 use crate::stats::staircase::{Staircase, StaircaseRun};
 use crate::stats::*;
 
@@ -49,11 +48,15 @@ impl Args<'_> {
 
     fn two_class_table(&self) -> TwoClassTable {
         let table = &self.tables[self.args["table"].as_str().unwrap()];
+        let certify_at: Vec<Vec<usize>> = serde_json::from_value(table["certify_at"].clone()).unwrap();
         TwoClassTable {
             gap: number(&table["c"]),
             n_max: table["n_max"].as_u64().unwrap() as usize,
-            certify_at: serde_json::from_value(table["certify_at"].clone()).unwrap(),
-            futile_at: serde_json::from_value(table["futile_at"].clone()).unwrap(),
+            go_on_from: go_on_from(
+                &certify_at,
+                &serde_json::from_value::<Vec<usize>>(table["futile_at"].clone()).unwrap(),
+            ),
+            certify_at,
         }
     }
 
@@ -81,6 +84,14 @@ impl Args<'_> {
         }
         votes
     }
+}
+
+/// The futility rule of the file, "give up at vote c[i] or later with only i votes for the label", by
+/// dissents: i votes and F dissents are given up if F + i >= c[i], so F dissents are gone on with from the
+/// first i with F + i < c[i].
+fn go_on_from(certify_at: &[Vec<usize>], futile_at: &[usize]) -> Vec<Vec<usize>> {
+    let from = |f: usize| f + (0..futile_at.len()).take_while(|&i| f + i >= futile_at[i]).count();
+    certify_at.iter().enumerate().map(|(f, row)| vec![from(f); row.len()]).collect()
 }
 
 /// The entries of an object of counts. The labels of the vectors happen to sort in the order of the file.
@@ -114,7 +125,8 @@ fn label_value(names: &[String], class: Option<usize>) -> Value {
     class.map_or(Value::Null, |class| Value::String(names[class].clone()))
 }
 
-/// Runs votes through one table, as a ladder of one rung, and compares what is decided, when and on what counts.
+/// Runs votes through one table, as a ladder of one rung, and compares what is decided, when and on what
+/// counts.
 fn check_table_run(tables: Tables, n_max: usize, args: &Args<'_>, want: &Value) -> bool {
     let names = &mut Vec::new();
     let label = args.fixed_label(names);
@@ -163,19 +175,38 @@ fn check_ladder(args: &Args<'_>, want: &Value) -> bool {
         && (want["votes"] == votes || over)
 }
 
-/// Runs a whole series of votes and compares the label and the radius, which is reported with 6 digits.
-fn check_run(test: &Test, votes: &[Vote], label: Option<usize>, names: &[String], want: &Value) -> bool {
+/// Runs a whole series of votes, and compares the label and the radius with those of the vector and of the
+/// function that takes all counts at once.
+fn check_run(
+    test: &Test,
+    votes: &[Vote],
+    label: Option<usize>,
+    by_counts: Option<Certified>,
+    names: &[String],
+    want: &Value,
+) -> bool {
     let mut run = test.start(label).unwrap();
     for &vote in votes {
         run.push(vote);
     }
-    let certified = run.decision().certified().copied();
-    let radius = certified.map_or(0.0, |c| c.radius);
     assert!(run.decision().is_final());
-    let want_radius = number(&want["radius"]);
+    let certified = run.decision().certified().copied();
+    assert_eq!(certified, by_counts);
     label_value(names, certified.map(|c| c.class)) == want["label"]
-        && radius <= want_radius
-        && want_radius - radius < 1.001e-6
+        && is_radius(certified, test.plan().sigma, &want["radius"])
+}
+
+/// Whether a certificate has this radius: its bounds to 1e-9, the reported radius rounded down from it.
+fn is_radius(certified: Option<Certified>, sigma: f64, want: &Value) -> bool {
+    let Some(certified) = certified else { return number(want) == 0.0 };
+    let p_lower = certified.p_lower.unwrap();
+    let radius = match certified.rival_upper {
+        Some(rival_upper) => radius_l2_two_class(p_lower, rival_upper, sigma),
+        None => radius_l2(p_lower, sigma),
+    };
+    close(radius.unwrap(), want, 1e-9)
+        && certified.radius <= number(want)
+        && number(want) - certified.radius < 1.001e-6
 }
 
 fn check(function: &str, args: &Args<'_>, want: &Value, tolerance: f64) -> Option<bool> {
@@ -231,51 +262,42 @@ fn check_test(function: &str, args: &Args<'_>, want: &Value, tolerance: f64) -> 
     let names = &mut Vec::new();
     match function {
         "cohen_certify" => {
-            let mut votes = args.counts("counts0", names);
-            let n0 = votes.len();
-            votes.extend(args.counts("counts", names));
-            let method = Method::Cohen { n0, n: votes.len() - n0 };
-            let plan =
-                Plan { sigma: args.f("sigma"), alpha: args.f("alpha"), label: LabelRule::Leader, method };
-            Some(check_run(&Test::new(plan).unwrap(), &votes, None, names, want))
+            let selection = args.counts("counts0", names);
+            let estimation = args.counts("counts", names);
+            let (sigma, alpha) = (args.f("sigma"), args.f("alpha"));
+            let method = Method::Cohen { n0: selection.len(), n: estimation.len() };
+            let plan = Plan { sigma, alpha, label: LabelRule::Leader, method };
+            let votes = [selection.clone(), estimation.clone()].concat();
+            let tally = |votes: Vec<Vote>| votes.into_iter().collect::<Tally>();
+            let by_counts = certify(&tally(selection), &tally(estimation), sigma, alpha).unwrap();
+            Some(check_run(&Test::new(plan).unwrap(), &votes, None, by_counts, names, want))
         }
         "cohen_predict" => {
-            let votes = args.counts("counts", names);
-            let method = Method::Predict { n: votes.len() };
-            let plan = Plan { sigma: 1.0, alpha: args.f("alpha"), label: LabelRule::Leader, method };
-            let class = match Test::new(plan) {
-                Err(StatsError::Infeasible { votes: 10, needed: 11, .. }) => None,
-                test => {
-                    let mut run = test.unwrap().start(None).unwrap();
-                    for &vote in &votes {
-                        run.push(vote);
-                    }
-                    run.decision().certified().map(|c| c.class)
-                }
-            };
+            let tally: Tally = args.counts("counts", names).into_iter().collect();
+            let class = predict(&tally, args.f("alpha")).unwrap().map(|certified| certified.class);
             Some(label_value(names, class) == *want)
         }
         "certify_fixed_n" => {
             let votes = args.counts("counts", names);
             let label = args.args["label"].as_str().map(|label| intern(names, label));
+            let (sigma, alpha) = (args.f("sigma"), args.f("alpha"));
             let rule = label.map_or(LabelRule::Leader, |_| LabelRule::Fixed);
-            let method = Method::Fixed { n: votes.len(), rival_share: None };
-            let plan = Plan { sigma: args.f("sigma"), alpha: args.f("alpha"), label: rule, method };
-            Some(check_run(&Test::new(plan).unwrap(), &votes, label, names, want))
+            let plan = Plan {
+                sigma,
+                alpha,
+                label: rule,
+                method: Method::Fixed { n: votes.len(), rival_share: None },
+            };
+            let tally: Tally = votes.iter().copied().collect();
+            let by_counts = certify_fixed_n(&tally, label, sigma, alpha).unwrap();
+            Some(check_run(&Test::new(plan).unwrap(), &votes, label, by_counts, names, want))
         }
         "certify_fixed_n_two_class" => {
-            let votes = args.counts("counts", names);
+            let tally: Tally = args.counts("counts", names).into_iter().collect();
             let class = intern(names, args.args["label"].as_str().unwrap());
-            let tally: Tally = votes.into_iter().collect();
-            let criterion = Criterion {
-                claim: Claim::Gap { rival_share: 1.0 - args.f_or("split", 0.9) },
-                sigma: args.f("sigma"),
-                alpha: args.f("alpha"),
-                label: LabelRule::Fixed,
-            };
-            let proof = criterion.prove(tally.agree(class), tally.rival(class), tally.votes());
-            let radius = proof.map_or(0.0, |proof| proof.radius);
-            Some(radius <= number(want) && number(want) - radius < 1.001e-6)
+            let (sigma, alpha, share) = (args.f("sigma"), args.f("alpha"), 1.0 - args.f_or("split", 0.9));
+            let certified = certify_fixed_n_two_class(&tally, Some(class), sigma, alpha, share).unwrap();
+            Some(is_radius(certified, sigma, want))
         }
         "design" => Some(check_design(args, want, tolerance)),
         "operating" => {

@@ -1,0 +1,191 @@
+//! One picture after another: from a working image to a certificate on record.
+//!
+//! A [`Certifier`] joins an [`Engine`] with a run of the [`ledger`](crate::ledger), or with nothing that remembers. With
+//! a ledger a picture that has its certificate costs nothing, and one that was interrupted goes on with the same draws:
+//! what was answered is not asked again.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use smoothgate_providers::{AskError, Fault, JournalError};
+
+use crate::certificate::Certificate;
+use crate::engine::{Engine, EngineError, Forgetful, Memory, Progress};
+use crate::ledger::{LedgerError, PictureSpec, Run, Spec};
+use crate::noise::{self, Seed};
+use crate::picture::{PictureOptions, WorkingImage};
+
+/// Certifies pictures under one set of settings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Certifier {
+    engine: Engine,
+    run: Option<Run>,
+}
+
+/// Why a picture got no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertifyError {
+    /// The pipeline.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The certificate on record cannot be read by this version.
+    #[error(
+        "the certificate of {picture} on record cannot be read ({source}); begin a new run to certify it anew"
+    )]
+    Stored {
+        /// The picture's name.
+        picture: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl CertifyError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Engine(error) => error.fault(),
+            Self::Ledger(error) => error.fault(),
+            Self::Stored { .. } => Fault::User,
+        }
+    }
+
+    /// Did a budget end it?
+    pub fn is_budget(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_budget(),
+            Self::Ledger(error) => matches!(error, LedgerError::Budget(_)),
+            Self::Stored { .. } => false,
+        }
+    }
+
+    /// Was it told to stop?
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Interrupted))
+    }
+
+    /// Would every other picture end the same way?
+    pub fn stops_run(&self) -> bool {
+        let engine = match self {
+            Self::Engine(error) => error,
+            // A picture that changed concerns no other; a ledger that cannot be written concerns all.
+            Self::Ledger(error) => return !matches!(error, LedgerError::Changed { .. }),
+            Self::Stored { .. } => return false,
+        };
+        match engine {
+            EngineError::Stopped { .. } | EngineError::Interrupted => true,
+            EngineError::Ask(error) => match error {
+                AskError::Journal(JournalError::Storage(source)) => {
+                    !matches!(source.downcast_ref(), Some(LedgerError::Changed { .. }))
+                }
+                AskError::Journal(_) | AskError::Credential(_) | AskError::Stopped { .. } => true,
+                AskError::Request(_) | AskError::Broken { .. } => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+impl Certifier {
+    /// A certifier that keeps nothing: an interrupted picture starts again, and pays again.
+    pub fn without_ledger(engine: Engine) -> Self {
+        Self { engine, run: None }
+    }
+
+    /// A certifier that records in `run`, whose parameters must be [`parameters`] of the same engine.
+    pub fn with_ledger(engine: Engine, run: Run) -> Self {
+        Self { engine, run: Some(run) }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The run it records in.
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    /// Certifies `image` under `name`, which must be its own in the run. `seed` counts for a picture that the run does
+    /// not know; one that it knows goes on with the seed on record. A fresh seed is drawn where none is given.
+    ///
+    /// The certificate is on the disk when it returns, and with it every answer that it rests on.
+    ///
+    /// # Errors
+    /// [`CertifyError`]; whatever was answered is on record.
+    pub async fn certify(
+        &self,
+        name: &str,
+        image: Arc<WorkingImage>,
+        seed: Option<Seed>,
+        watch: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Certificate, CertifyError> {
+        // Only now that the picture is fixed.
+        let seed = match seed {
+            Some(seed) => seed,
+            None => Seed::fresh().map_err(EngineError::from)?,
+        };
+        let Some(run) = &self.run else { return Ok(self.gather(image, seed, &Forgetful, watch).await?) };
+        let parameters = json!({
+            "hash": image.hash().to_string(),
+            "width": image.width(),
+            "height": image.height(),
+            "preprocessing": image.preprocessing(),
+        });
+        let parameters = Spec::new(&parameters)?;
+        let spec = PictureSpec { name: name.to_owned(), parameters, seed: *seed.as_bytes() };
+        let picture = run.picture(spec).await?;
+        if let Some(text) = &picture.stored().certificate {
+            let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
+            return serde_json::from_str(text).map_err(stored);
+        }
+        let certificate = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
+        let text = serde_json::to_string(&certificate);
+        let text = text.map_err(|error| EngineError::Worker(error.to_string()))?;
+        picture.store_certificate(&text).await?;
+        Ok(certificate)
+    }
+
+    async fn gather(
+        &self,
+        image: Arc<WorkingImage>,
+        seed: Seed,
+        memory: &dyn Memory,
+        watch: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Certificate, EngineError> {
+        let evidence = self.engine.gather(Arc::clone(&image), seed, memory, watch).await?;
+        Ok(Certificate::new(&self.engine, &image, seed, &evidence))
+    }
+}
+
+/// Everything that decides the certificates of a run: two runs are the same run exactly when these are equal. `seed` is
+/// the one given for every picture, where one was.
+///
+/// # Errors
+/// [`LedgerError::Invalid`] where they have no JSON form.
+pub fn parameters(
+    engine: &Engine,
+    pictures: &PictureOptions,
+    seed: Option<Seed>,
+) -> Result<Spec, LedgerError> {
+    let settings = engine.settings();
+    let endpoint = engine.endpoint().describe();
+    let denoiser = engine.denoiser().id();
+    let test = serde_json::to_value(&settings.method).unwrap_or(Value::Null);
+    Spec::new(&json!({
+        "sigma": settings.sigma,
+        "alpha": settings.alpha,
+        "question": settings.question,
+        "test": test,
+        "encoder": settings.encoder.to_string(),
+        "denoiser": { "name": denoiser.name(), "blake3": denoiser.hash().to_hex().to_string() },
+        "provider": { "name": endpoint.name, "identity": endpoint.identity },
+        "picture": { "size": pictures.size.to_string(), "fit": pictures.fit, "filter": pictures.filter },
+        "noise": noise::RNG_VERSION,
+        "seed": seed,
+    }))
+}

@@ -1,0 +1,247 @@
+//! `smoothgate label`: what the provider says about a picture as it is, without noise.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use clap::{Args as ClapArgs, ValueEnum};
+use futures::StreamExt as _;
+use serde::Serialize;
+use smoothgate_denoisers::Device;
+use smoothgate_providers::{
+    Answer, AskError, EncodedPicture, Endpoint, Fault, Format as Encoding, Journal, JournalError, Likelihood,
+    Outcome, Unrecorded,
+};
+
+use super::inputs::{self, Input};
+use super::ledger::{LedgerOptions, Wanted};
+use super::options::SizeOptions;
+use super::provider::{ConfigOption, ProviderOptions};
+use super::{Ended, Exit, Failure};
+use crate::ledger::{Begin, PictureSpec, Run, Spec};
+use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, planes};
+
+/// Options of `label`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Pictures, folders, quoted patterns, or `-` for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pictures: Vec<String>,
+    #[command(flatten)]
+    provider: ProviderOptions,
+    /// Where the classifier of provider `local` runs: `auto`, `cpu`, `cuda:N` or `metal`
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    #[command(flatten)]
+    size: SizeOptions,
+    #[command(flatten)]
+    ledger: LedgerOptions,
+    /// How pictures are encoded: `png` or `jpeg:QUALITY`
+    #[arg(long, default_value = "png")]
+    encode: Encoder,
+    /// Most labels a picture that are shown
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Pictures asked about at once
+    #[arg(long, default_value_t = 4, help_heading = "Speed")]
+    jobs: usize,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One JSON object a picture
+    Jsonl,
+    /// `image rank label score`, tab separated
+    Tsv,
+}
+
+/// One picture's answer.
+#[derive(Serialize)]
+struct Line {
+    image: String,
+    outcome: String,
+    labels: Vec<Shown>,
+    levels: std::collections::BTreeMap<String, Likelihood>,
+    model_version: Option<String>,
+    provider: String,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    name: String,
+    score: Option<f64>,
+}
+
+pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
+    let config = config.load()?;
+    let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
+    let opened = args.provider.open(&config, args.device)?;
+    let endpoint = opened.endpoint;
+    let native = endpoint.describe().native_size.map_or(WorkingSize::Native, WorkingSize::Square);
+    let picture = args.size.picture(native);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    runtime.block_on(async {
+        let described = endpoint.describe().clone();
+        let wanted = Wanted {
+            parameters: Spec::new(&serde_json::json!({
+                "command": "label",
+                "provider": { "name": described.name, "identity": described.identity },
+                "encoder": args.encode.to_string(),
+            }))
+            .map_err(Failure::ledger)?,
+            arguments: serde_json::Value::Null,
+            instance: described.name,
+            price: described.price,
+            budgets: opened.budgets,
+            pictures: inputs.len() as u64,
+            // Whoever asks again wants to hear it again.
+            begin: Begin::New,
+        };
+        let run = args.ledger.begin(&config, wanted).await?;
+        let mut exit = Exit::Success;
+        let names = inputs::unique_names(&inputs);
+        let mut answers = futures::stream::iter(inputs.iter().zip(&names))
+            .map(|(input, name)| ask(Arc::clone(&endpoint), run.as_ref(), input, name, picture, args.encode))
+            .buffered(args.jobs.max(1));
+        let width = inputs.iter().map(|input| input.name().chars().count()).max().unwrap_or(0).clamp(7, 60);
+        while let Some((line, ended)) = answers.next().await {
+            exit = exit.max(ended);
+            print(args, &line, width).context("cannot write the results").map_err(Failure::internal)?;
+        }
+        drop(answers);
+        if let Some(run) = run {
+            run.finish(true).await.map_err(Failure::ledger)?;
+        }
+        Ok(exit)
+    })
+}
+
+async fn ask(
+    endpoint: Arc<dyn Endpoint>,
+    run: Option<&Run>,
+    input: &Input,
+    name: &str,
+    options: PictureOptions,
+    encoder: Encoder,
+) -> (Line, Exit) {
+    let mut line = Line {
+        image: name.to_owned(),
+        outcome: "failed".to_owned(),
+        labels: Vec::new(),
+        levels: std::collections::BTreeMap::new(),
+        model_version: None,
+        provider: endpoint.describe().name.clone(),
+        error: None,
+    };
+    let read = input.clone();
+    let encoded = tokio::task::spawn_blocking(move || encode(&read, &options, encoder)).await;
+    let encoded = encoded.map_err(anyhow::Error::from).and_then(|encoded| encoded);
+    let picture = match encoded {
+        Ok(picture) => picture,
+        Err(error) => {
+            line.error = Some(format!("{error:#}"));
+            return (line, Exit::Usage);
+        }
+    };
+    let limits = &endpoint.describe().limits;
+    if let Err(problem) = limits.check(&picture) {
+        line.error = Some(anyhow!("provider {} {problem}", line.provider).to_string());
+        return (line, Exit::Usage);
+    }
+    let recorded = match run {
+        None => None,
+        Some(run) => {
+            let parameters =
+                Spec::new(&serde_json::json!({ "bytes": blake3::hash(&picture.bytes).to_hex().as_str() }));
+            let spec =
+                parameters.map(|parameters| PictureSpec { name: name.to_owned(), parameters, seed: [0; 32] });
+            let picture = match spec {
+                Ok(spec) => run.picture(spec).await,
+                Err(error) => Err(error),
+            };
+            match picture {
+                Ok(picture) => Some(picture),
+                Err(error) => {
+                    line.error = Some(error.to_string());
+                    return (line, Exit::Failure);
+                }
+            }
+        }
+    };
+    let journal = recorded.as_ref().map_or(&Unrecorded as &dyn Journal, |picture| picture);
+    match endpoint.ask(None, picture, journal).await {
+        Ok(Outcome::Answered(answer)) => {
+            answered(&mut line, answer);
+            (line, Exit::Success)
+        }
+        Ok(other) => {
+            line.outcome = other.class().to_string();
+            line.error = other.reason().map(str::to_owned);
+            let ours = other.class().fault() == Some(Fault::User);
+            (line, if ours { Exit::Usage } else { Exit::Failure })
+        }
+        Err(error) => {
+            let budget = matches!(&error, AskError::Journal(JournalError::Budget(_)));
+            line.error = Some(error.to_string());
+            (line, if budget { Exit::Budget } else { Exit::Failure })
+        }
+    }
+}
+
+/// The picture as the engine would encode it, with no noise and no denoiser.
+fn encode(input: &Input, options: &PictureOptions, encoder: Encoder) -> anyhow::Result<EncodedPicture> {
+    let image = WorkingImage::decode(&input.read(&options.limits)?, options)?;
+    let (width, height) = (image.width(), image.height());
+    let bytes = encoder.encode(&planes(&image), width, height)?;
+    let format = match encoder {
+        Encoder::Png => Encoding::Png,
+        Encoder::Jpeg(_) => Encoding::Jpeg,
+    };
+    Ok(EncodedPicture { bytes: Bytes::from(bytes), format, width, height })
+}
+
+fn answered(line: &mut Line, answer: Answer) {
+    "answered".clone_into(&mut line.outcome);
+    line.labels =
+        answer.labels.into_iter().map(|label| Shown { name: label.name, score: label.score }).collect();
+    line.levels = answer.levels.into_iter().collect();
+    line.model_version = answer.model_version;
+}
+
+fn print(args: &Args, line: &Line, width: usize) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let score = |shown: &Shown| shown.score.map_or("-".to_owned(), |score| format!("{score:.4}"));
+    match args.format {
+        Format::Jsonl => {
+            serde_json::to_writer(&mut out, line)?;
+            writeln!(out)
+        }
+        Format::Tsv => {
+            for (rank, shown) in line.labels.iter().take(args.top).enumerate() {
+                let name = shown.name.replace(['\t', '\n', '\r'], " ");
+                writeln!(out, "{}\t{}\t{name}\t{}", line.image, rank + 1, score(shown))?;
+            }
+            Ok(())
+        }
+        Format::Table => {
+            write!(out, "{:width$}  ", line.image)?;
+            if let Some(error) = &line.error {
+                return writeln!(out, "{}: {error}", line.outcome);
+            }
+            let labels = line.labels.iter().take(args.top);
+            let mut parts: Vec<String> =
+                labels.map(|shown| format!("{} {}", shown.name, score(shown))).collect();
+            parts.extend(line.levels.iter().map(|(name, level)| format!("{name} {level:?}")));
+            writeln!(out, "{}", if parts.is_empty() { "no label".to_owned() } else { parts.join(", ") })
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `--provider` and what belongs to it, for every command that asks one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use smoothgate_denoisers::Device;
+use smoothgate_providers::credentials::Environment;
+use smoothgate_providers::{Endpoint, Money, Price};
+
+use super::Failure;
+use crate::config::{self, BudgetsOverTime, Config, Instance};
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ConfigOption {
+    /// The configuration file; default: `$SMOOTHGATE_CONFIG`, `./smoothgate.toml`, then the user's configuration folder
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+}
+
+impl ConfigOption {
+    /// The file that counts, where there is one.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        config::find(self.config.as_deref(), Path::new(""), &Environment::process())
+    }
+
+    /// Reads and checks it; without a file everything is a default.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        match self.path() {
+            Some(path) => Config::load(&path, &Environment::process()).map_err(Failure::usage),
+            None => Ok(Config::empty()),
+        }
+    }
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ProviderOptions {
+    /// Whom to ask: an instance of the configuration, a provider (`smoothgate providers` lists both), or `local`, the
+    /// built-in classifier of 64 everyday classes that needs no key and no network [default: local]
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// An option of the provider, over what the configuration says; may be given again
+    #[arg(short = 'O', long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// The price of one picture, over what the configuration and the price list say: `0.0010USD`
+    #[arg(long, value_name = "AMOUNT")]
+    pub price: Option<Money>,
+}
+
+/// A provider that can be asked.
+pub(super) struct Opened {
+    /// What the engine asks.
+    pub endpoint: Arc<dyn Endpoint>,
+    /// What may be spent on it over time.
+    pub budgets: BudgetsOverTime,
+}
+
+impl ProviderOptions {
+    /// The name that counts.
+    pub(super) fn name<'a>(&'a self, config: &'a Config) -> &'a str {
+        self.provider.as_deref().or(config.defaults.provider.as_deref()).unwrap_or("local")
+    }
+
+    /// Opens it. Nothing is sent.
+    pub(super) fn open(&self, config: &Config, device: Device) -> Result<Opened, Failure> {
+        let name = self.name(config);
+        if name == "local" {
+            if let Some(option) = self.options.first() {
+                let error = anyhow::anyhow!("`--option {option}`: the provider `local` has no options");
+                return Err(Failure::usage(error));
+            }
+            let endpoint = crate::local::open(device).context("the built-in classifier cannot be loaded");
+            let endpoint = Arc::new(endpoint.map_err(Failure::usage)?);
+            return Ok(Opened { endpoint, budgets: BudgetsOverTime::default() });
+        }
+        let instance = self.instance(config, name)?;
+        let endpoint = instance.open(&Environment::process()).map_err(Failure::usage)?;
+        Ok(Opened { endpoint: Arc::new(endpoint), budgets: instance.budgets })
+    }
+
+    /// The instance of this name, with what the command line says over the configuration.
+    pub(super) fn instance(&self, config: &Config, name: &str) -> Result<Instance, Failure> {
+        let mut instance = config.instance(name).map_err(Failure::usage)?;
+        for option in &self.options {
+            instance.set_option(option).map_err(Failure::usage)?;
+        }
+        if let Some(price) = self.price {
+            instance.transport.price = Some(Price::PerPicture(price));
+        }
+        Ok(instance)
+    }
+}

@@ -1,0 +1,60 @@
+//! Ctrl-C and SIGTERM: first in order, then at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::engine::Stop;
+
+/// What the first signal turns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signals {
+    /// Ends the work in order.
+    pub stop: Stop,
+    came: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Did one come?
+    pub(super) fn came(&self) -> bool {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Turns `stop` at the first signal and returns at the second: whoever awaits it beside the work then drops the
+    /// work. What is on record by then stays on record.
+    pub(super) async fn listen(&self) {
+        signal().await;
+        self.came.store(true, Ordering::Relaxed);
+        self.stop.stop();
+        eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
+        signal().await;
+    }
+}
+
+/// Waits for one.
+#[cfg(unix)]
+pub(super) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(terminate) => _ = terminate.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = interrupted() => {}
+        () = terminated => {}
+    }
+}
+
+/// Waits for one.
+#[cfg(not(unix))]
+pub(super) async fn signal() {
+    interrupted().await;
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

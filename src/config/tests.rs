@@ -1,0 +1,231 @@
+use std::path::Path;
+
+use serde_json::json;
+use smoothgate_providers::Price;
+use smoothgate_providers::credentials::Environment;
+use smoothgate_providers::transport::Rate;
+
+use super::{Config, ConfigError, InstanceError, find};
+
+fn nowhere() -> Environment {
+    Environment::of([("HOME", "/nowhere")])
+}
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("dir/smoothgate.toml"), text, &nowhere())
+}
+
+/// The error of a text, as `line:column: problem`.
+fn wrong(text: &str) -> String {
+    let error = parse(text).unwrap_err().to_string();
+    error.strip_prefix("dir/smoothgate.toml:").unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+const WHOLE: &str = r#"
+[defaults]
+provider = "vision-eu"
+sigma = 0.5
+alpha = 0.01
+ask_above = "2.50USD"
+
+[ledger]
+path = "votes.db"
+answers = "until-certified"
+
+[network]
+call_timeout = "1m 30s"
+ca_file = "ca.pem"
+
+[providers.vision-eu]
+kind = "google"
+price = "0.0010USD"
+rate = "30/s"
+pictures_per_minute = 600
+burst = 2
+retry = { attempts = 3, base = "100ms" }
+budget = { day = { calls = 1000, cost = "1.50USD" } }
+credentials = { key = "file::key.json", token_exchange = true }
+network = { call_timeout = "20s", proxy = "direct" }
+options = { max_labels = 20, features = ["labels", "safe-search"] }
+
+[providers.aws]
+options = { region = "eu-west-1" }
+"#;
+
+#[test]
+fn everything_that_is_said_is_read() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(config.defaults.provider.as_deref(), Some("vision-eu"));
+    assert_eq!(config.defaults.sigma.unwrap().get().to_bits(), 0.5f64.to_bits());
+    assert_eq!(config.ledger.path.as_deref(), Some(Path::new("dir/votes.db")));
+    assert_eq!(config.network.ca_file.as_deref(), Some(Path::new("dir/ca.pem")));
+    assert_eq!(config.network.call_timeout.as_secs(), 90);
+    let google = config.instance("vision-eu").unwrap();
+    assert_eq!(google.registration.name, "google");
+    assert_eq!(google.price(), Some(Price::PerPicture("0.001".parse().unwrap())));
+    let quota = google.quota().unwrap();
+    assert_eq!((quota.calls_per_minute, quota.pictures_per_minute), (1800, Some(600)));
+    assert_eq!(google.transport.retry.attempts, 3);
+    assert_eq!(google.network.call_timeout.as_secs(), 20);
+    assert_eq!(google.network.connect_timeout.as_secs(), 10);
+    assert_eq!(google.budgets.day.calls, Some(1000));
+    assert_eq!(google.credentials.key.as_ref().unwrap().to_string(), "file::dir/key.json");
+    let adapter = google.adapter(&nowhere()).unwrap();
+    assert_eq!(adapter.identity()["max_labels"], 20);
+    assert_eq!(adapter.identity()["features"], json!(["labels", "safe-search"]));
+    assert_eq!(config.instance("aws").unwrap().registration.name, "aws");
+    assert_eq!(config.names()[..2], ["aws".to_owned(), "vision-eu".to_owned()]);
+}
+
+#[test]
+fn what_is_shown_is_what_is_in_force_and_reads_back_the_same() {
+    let shown = toml::to_string(&parse(WHOLE).unwrap().effective()).unwrap();
+    assert!(shown.contains("first_byte_timeout = \"30s\"") && shown.contains("max_labels = 20"), "{shown}");
+    let again = Config::parse(Path::new("smoothgate.toml"), &shown, &nowhere()).unwrap();
+    assert_eq!(toml::to_string(&again.effective()).unwrap(), shown);
+}
+
+#[test]
+fn a_wrong_key_is_named_with_line_and_the_nearest_right_one() {
+    for (text, expected) in [
+        ("[defaults]\nsigme = 0.25\n", "2:1: unknown key `sigme` in [defaults]: did you mean `sigma`?"),
+        (
+            "[network]\n\n  cal_timeout = \"1s\"\n",
+            "3:3: unknown key `cal_timeout` in [network]: did you mean `call_timeout`?",
+        ),
+        ("provider = 1\n", "1:1: unknown key `provider` in the file: did you mean `providers`?"),
+        (
+            "[providers.google.options]\nmax_label = 5\n",
+            "2:1: unknown key `max_label` in [providers.google.options]: did you mean `max_labels`?",
+        ),
+        (
+            "[providers.g]\nkind = \"google\"\nbudget = { week = {} }\n",
+            "3:12: unknown key `week` in [providers.g.budget]: it may hold day, month",
+        ),
+        (
+            "[providers.gogle]\n",
+            "1:12: `gogle` is no provider, so the instance needs `kind = ...`: did you mean `google`?",
+        ),
+        ("[providers.x]\nkind = \"azur\"\n", "2:1: there is no provider `azur`: did you mean `azure`?"),
+        ("[defaults]\nprovider = \"bing\"\n", "2:1: there is no provider `bing`; known are: local, google"),
+    ] {
+        let error = wrong(text);
+        assert!(error.starts_with(expected), "{error}\n{expected}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named_with_line_and_an_example() {
+    for (text, part) in [
+        ("[defaults]\nsigma = -1\n", "2:1: `sigma`"),
+        ("[defaults]\nask_above = 5\n", "2:1: `ask_above`"),
+        ("[defaults]\nask_above = \"5 dollars\"\n", "5.00USD"),
+        (
+            "[network]\ncall_timeout = \"soon\"\n",
+            "2:1: `call_timeout`: \"soon\" is no duration: write for instance \"10s\"",
+        ),
+        ("[network]\ncall_timeout = 3\n", "2:1: `call_timeout`"),
+        ("[providers.google]\nrate = \"fast\"\n", "2:1: `rate`: \"fast\" is no rate"),
+        ("[providers.google]\nrate = \"0/s\"\n", "is no rate"),
+        ("[providers.google]\nrate = \"99999999/s\"\n", "is no rate"),
+        ("[providers.google]\npictures_per_minute = 5\n", "`rate`: has to be given beside"),
+        ("[providers.google]\nburst = 0\n", "2:1: `burst`: must be at least 1"),
+        ("[providers.google]\nprice = \"cheap\"\n", "or write \"free\""),
+        ("[providers.google.options]\nmax_labels = \"many\"\n", "2:1: `max_labels`: invalid type"),
+        ("[providers.google.options]\nmax_labels = 0\n", "max_labels"),
+        ("[providers.local]\n", "1:12: `local` cannot be the name of an instance"),
+        ("[providers.\"a b\"]\nkind = \"aws\"\n", "cannot be the name of an instance"),
+        ("[defaults\n", "not valid TOML"),
+        ("[defaults]\nsigma = nan\n", "`sigma`"),
+        ("[network]\nproxy = \"nonsense\"\n", "is none of `environment`"),
+        ("[network]\nproxy = \"env::NOT_SET\"\n", "export NOT_SET="),
+    ] {
+        let error = wrong(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_secret_written_out_is_refused_and_not_repeated() {
+    for text in [
+        "[providers.openai.credentials]\nkey = \"sk-planted-secret\"\n",
+        "[network]\nproxy = \"http://me:planted-secret@proxy:8080\"\n",
+    ] {
+        let error = wrong(text);
+        assert!(error.contains("env::NAME") && !error.contains("planted"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_that_only_the_environment_knows_is_asked_for_when_it_is_needed() {
+    let config = parse("[providers.azure]\n").unwrap();
+    let error = config.instance("azure").unwrap().adapter(&nowhere()).unwrap_err();
+    assert!(
+        matches!(&error, InstanceError::Provider { .. }) && error.to_string().contains("export "),
+        "{error}"
+    );
+    assert!(toml::to_string(&config.effective()).unwrap().contains("kind = \"azure\""));
+}
+
+#[test]
+fn options_of_the_command_line_are_read_as_toml_or_as_texts() {
+    let config = Config::empty();
+    let mut google = config.instance("google").unwrap();
+    for text in ["max_labels=7", "endpoint=http://127.0.0.1:9", "features=[\"safe-search\"]"] {
+        google.set_option(text).unwrap();
+    }
+    let identity = google.adapter(&nowhere()).unwrap().identity();
+    assert_eq!(
+        (&identity["max_labels"], &identity["endpoint"], &identity["features"]),
+        (&json!(7), &json!("http://127.0.0.1:9"), &json!(["safe-search"]))
+    );
+    for bad in ["max_labels", "=3", "a b=3", "a.b=3"] {
+        assert!(google.set_option(bad).is_err(), "{bad}");
+    }
+    assert!(matches!(config.instance("bing"), Err(InstanceError::Unknown { .. })));
+    assert!(matches!(config.instance("openai").unwrap().transport.rate, Rate::Provider));
+}
+
+#[test]
+fn the_file_is_looked_for_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, home) = (folder.path().join("here"), folder.path().join("home"));
+    let user = home.join("smoothgate/smoothgate.toml");
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::create_dir_all(user.parent().unwrap()).unwrap();
+    let environment = Environment::of([("XDG_CONFIG_HOME", home.display().to_string())]);
+    assert_eq!(find(None, &here, &environment), None);
+    std::fs::write(&user, "").unwrap();
+    assert_eq!(find(None, &here, &environment), Some(user));
+    std::fs::write(here.join("smoothgate.toml"), "").unwrap();
+    assert_eq!(find(None, &here, &environment), Some(here.join("smoothgate.toml")));
+    let named = Environment::of([("SMOOTHGATE_CONFIG", "elsewhere.toml")]);
+    assert_eq!(find(None, &here, &named).as_deref(), Some(Path::new("elsewhere.toml")));
+    assert_eq!(find(Some(Path::new("asked.toml")), &here, &named).as_deref(), Some(Path::new("asked.toml")));
+}
+
+#[test]
+fn the_example_is_valid_with_and_without_its_comments() {
+    parse(Config::EXAMPLE).unwrap();
+    let is_toml = |rest: &str| {
+        rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let uncommented: Vec<&str> = Config::EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_toml(rest)).unwrap_or(line))
+        .collect();
+    let config = parse(&uncommented.join("\n")).unwrap();
+    assert_eq!(config.instances().len(), 2);
+    assert_eq!(config.instance("shop").unwrap().registration.name, "http");
+}
+
+#[test]
+fn the_schema_knows_every_provider() {
+    let schema = Config::schema();
+    let branches = schema.pointer("/$defs/RawInstance/allOf").unwrap().as_array().unwrap();
+    assert_eq!(branches.len(), smoothgate_providers::registry::PROVIDERS.len());
+    let kind =
+        |branch: &&serde_json::Value| branch.pointer("/if/properties/kind/const") == Some(&json!("google"));
+    let google = branches.iter().find(kind).unwrap();
+    assert!(google.pointer("/then/properties/options/properties/max_labels").is_some());
+}

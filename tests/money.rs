@@ -1,0 +1,289 @@
+//! The money contract as a user sees it: records, resume, budgets, signals, configuration.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PICTURES: [&str; 3] =
+    ["examples/pictures/coffee.jpg", "examples/pictures/spider.png", "examples/pictures/umbrella.png"];
+
+/// A user with a home of their own.
+struct User {
+    home: TempDir,
+}
+
+impl User {
+    fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
+        command.env_clear().env("HOME", self.home.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.program(arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let out = self.run(arguments);
+        assert!(!out.stdout.is_empty(), "{arguments:?}: {}", errors(&out));
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn errors(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+fn code(out: &Output) -> i32 {
+    out.status.code().unwrap()
+}
+
+fn certify<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["certify"];
+    arguments.extend(PICTURES);
+    arguments.extend(["--format", "jsonl", "--n", "40"]);
+    arguments.extend(more);
+    arguments
+}
+
+#[test]
+fn a_finished_picture_costs_nothing_the_second_time() {
+    let user = User::new();
+    let first = user.run(&certify(&[]));
+    assert_eq!(code(&first), 0, "{}", errors(&first));
+    let calls = user.json(&["runs", "--json"])[0]["spend"]["calls"].clone();
+    let second = user.run(&certify(&[]));
+    // Fresh seeds would give other votes: these are the same certificates.
+    assert_eq!(first.stdout, second.stdout);
+    assert!(errors(&second).contains("run 1 goes on"), "{}", errors(&second));
+    let runs = user.json(&["runs", "--json"]);
+    assert_eq!((runs.as_array().unwrap().len(), &runs[0]["spend"]["calls"]), (1, &calls));
+    assert!(runs[0]["finished"].is_string());
+
+    let third = user.run(&certify(&["--new-run"]));
+    assert_ne!(first.stdout, third.stdout);
+    let other = user.run(&certify(&["--sigma", "0.5"]));
+    assert_ne!(first.stdout, other.stdout);
+    assert_eq!(user.json(&["runs", "--json"]).as_array().unwrap().len(), 3);
+    assert_eq!(code(&user.run(&["runs", "rm", "1", "2"])), 0);
+    assert_eq!(user.json(&["runs", "--json"]).as_array().unwrap().len(), 1);
+    assert_eq!(code(&user.run(&["runs", "show", "1"])), 2);
+}
+
+#[test]
+fn a_budget_stops_the_run_with_code_4_and_a_larger_one_goes_on() {
+    let user = User::new();
+    let whole = user.run(&certify(&["--seed", "5"]));
+    user.run(&["runs", "rm", "1"]);
+
+    let stopped = user.run(&certify(&["--seed", "5", "--max-calls", "70"]));
+    assert_eq!(code(&stopped), 4, "{}", errors(&stopped));
+    assert!(errors(&stopped).contains("`smoothgate resume 2`"), "{}", errors(&stopped));
+    let runs = user.json(&["runs", "--json"]);
+    assert_eq!(runs[0]["spend"]["calls"], 70);
+    assert_eq!(code(&user.run(&["resume"])), 4, "still used up");
+
+    let resumed = user.run(&["resume", "2", "--max-calls", "1000"]);
+    assert_eq!(code(&resumed), 0, "{}", errors(&resumed));
+    assert_eq!(resumed.stdout, whole.stdout);
+    assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], 180);
+    let finished = user.run(&["resume"]);
+    assert_eq!(code(&finished), 2);
+    assert!(errors(&finished).contains("finished"), "{}", errors(&finished));
+}
+
+#[test]
+fn a_changed_picture_is_named_and_not_mixed_with_the_old_one() {
+    let user = User::new();
+    let picture = user.home.path().join("p.jpg");
+    std::fs::copy(PICTURES[0], &picture).unwrap();
+    let arguments = ["certify", picture.to_str().unwrap(), "--n", "20", "--n0", "5"];
+    assert!(code(&user.run(&arguments)) <= 1);
+    std::fs::copy(PICTURES[1], &picture).unwrap();
+    let out = user.run(&arguments);
+    let said = String::from_utf8(out.stdout.clone()).unwrap();
+    assert!(said.contains("changed parameters (hash:"), "{said}{}", errors(&out));
+    assert_eq!(code(&out), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_first_signal_ends_in_order_and_the_run_goes_on() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+    for signal in ["-INT", "-TERM"] {
+        let user = User::new();
+        let mut arguments = vec!["certify", "--seed", "6", "--n", "400", "--jobs", "1", "--format", "jsonl"];
+        arguments.extend(PICTURES);
+        let mut child =
+            user.program(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One certificate is out: the next picture is being worked on.
+        let mut first = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(out.status.code(), Some(130), "{signal}: {}", errors(&out));
+        assert!(errors(&out).contains("`smoothgate resume 1` goes on"), "{}", errors(&out));
+        let report = user.json(&["runs", "show", "1", "--json"]);
+        assert_eq!(
+            (&report["unknown"], &report["in_flight"]),
+            (&0.into(), &0.into()),
+            "nothing was left open"
+        );
+
+        let resumed = user.run(&["resume"]);
+        assert!(code(&resumed) <= 1, "{}", errors(&resumed));
+        let fresh = User::new().run(&arguments);
+        assert_eq!(resumed.stdout, fresh.stdout);
+    }
+}
+
+#[test]
+fn without_a_ledger_nothing_is_kept_and_budgets_are_refused() {
+    let user = User::new();
+    let out = user.run(&certify(&["--no-ledger", "--n0", "2"]));
+    assert!(code(&out) <= 1, "{}", errors(&out));
+    assert!(!user.home.path().join(".local").exists());
+    assert_eq!(code(&user.run(&certify(&["--no-ledger", "--max-calls", "5"]))), 2);
+    let config = user.file(
+        "c.toml",
+        "[providers.openai]\nbudget = { day = { calls = 5 } }\noptions = { endpoint = \"http://127.0.0.1:9\", model = \"m\", labels = [\"a\", \"b\"] }\n",
+    );
+    let refused = user.run(&certify(&["--no-ledger", "--provider", "openai", "--config", &config]));
+    assert!(errors(&refused).contains("budgets are kept in the ledger"), "{}", errors(&refused));
+}
+
+#[test]
+fn no_home_and_unusable_ledgers_are_said_before_anything_is_asked() {
+    let user = User::new();
+    let homeless =
+        Command::new(env!("CARGO_BIN_EXE_smoothgate")).env_clear().args(certify(&[])).output().unwrap();
+    assert_eq!(code(&homeless), 2);
+    assert!(errors(&homeless).contains("--ledger PATH, or run with --no-ledger"), "{}", errors(&homeless));
+    let other =
+        user.file("notes.txt", "not a database, but words that are long enough to be read as a header page");
+    let refused = user.run(&certify(&["--ledger", &other]));
+    assert_eq!(code(&refused), 2);
+    assert!(refused.stdout.is_empty());
+    assert!(std::fs::read_to_string(&other).unwrap().starts_with("not a database"));
+}
+
+#[test]
+fn the_price_must_be_known_under_a_cost_budget() {
+    let user = User::new();
+    let options = ["-O", "endpoint=http://127.0.0.1:9", "-O", "model=m", "-O", "labels=[\"a\",\"b\"]"];
+    let mut arguments = certify(&["--provider", "openai", "--max-cost", "1.00USD"]);
+    arguments.extend(options);
+    let refused = user.run(&arguments);
+    assert_eq!(code(&refused), 2, "{}", errors(&refused));
+    assert!(errors(&refused).contains("price of `openai` is unknown"), "{}", errors(&refused));
+}
+
+#[test]
+fn exported_answers_replay_to_the_same_outcomes() {
+    let user = User::new();
+    let rows = user.run(&certify(&["--quiet"]));
+    let exported = user.run(&["runs", "export", "1"]);
+    let log = user.file("log.jsonl", &String::from_utf8(exported.stdout).unwrap());
+    let replayed = user.run(&["replay", &log, "--format", "jsonl", "--quiet"]);
+    let rows: Vec<Value> = lines(&rows);
+    let replayed: Vec<Value> = lines(&replayed);
+    assert_eq!(rows.len(), replayed.len());
+    for (row, again) in rows.iter().zip(&replayed) {
+        for field in ["outcome", "label", "votes"] {
+            assert_eq!(row[field], again[field], "{field}");
+        }
+        let (a, b) = (row["radius"].as_f64().unwrap(), again["radius"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    let certificates = user.run(&["runs", "export", "1", "--format", "certificates"]);
+    assert_eq!(lines(&certificates).len(), 3);
+}
+
+fn lines(out: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&out.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_configuration_is_started_checked_and_shown() {
+    let user = User::new();
+    let path = user.home.path().join("smoothgate.toml");
+    let path = path.to_str().unwrap();
+    assert_eq!(code(&user.run(&["config", "init", path])), 0);
+    assert_eq!(code(&user.run(&["config", "init", path])), 2, "it is not written over");
+    let checked = user.run(&["config", "check", "--config", path]);
+    assert_eq!(code(&checked), 0, "{}", errors(&checked));
+
+    let wrong = user.file("wrong.toml", "[providers.clarifai]\nrat = \"1/s\"\n");
+    let out = user.run(&["config", "check", "--config", &wrong]);
+    assert_eq!(code(&out), 2);
+    assert!(errors(&out).contains("wrong.toml:2:1: unknown key `rat`") && errors(&out).contains("`rate`"));
+
+    let keyless = user.file("keyless.toml", "[providers.clarifai]\n");
+    let out = user.run(&["config", "check", "--config", &keyless]);
+    assert_eq!(code(&out), 2);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("export CLARIFAI_PAT="));
+    let shown = user.run(&["config", "show", "--config", &keyless]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("call_timeout = \"1m\""), "{}", errors(&shown));
+    assert!(user.json(&["config", "schema"])["properties"]["providers"].is_object());
+}
+
+#[test]
+fn providers_are_listed_with_price_quota_and_what_is_missing() {
+    let user = User::new();
+    let listed = user.json(&["providers", "--json"]);
+    let find = |name: &str| {
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|line| line["name"] == name)
+            .unwrap_or_else(|| panic!("{name}"))
+    };
+    assert_eq!(find("local")["ready"], true);
+    assert_eq!(find("google")["price"], "0.0015");
+    assert_eq!(find("google")["calls_per_minute"], 1800);
+    assert!(find("clarifai")["credentials"].as_str().unwrap().contains("export CLARIFAI_PAT="));
+    let with = user.program(&["providers", "--json"]).env("CLARIFAI_PAT", "planted-secret").output().unwrap();
+    let with = String::from_utf8(with.stdout).unwrap();
+    assert!(with.contains("env::CLARIFAI_PAT") && !with.contains("planted"), "{with}");
+    assert!(!user.run(&["providers"]).stdout.is_empty());
+
+    let unset = user.run(&certify(&["--provider", "clarifai"]));
+    assert_eq!(code(&unset), 2);
+    assert!(errors(&unset).contains("export CLARIFAI_PAT="), "{}", errors(&unset));
+    let unknown = user.run(&certify(&["--provider", "clarify"]));
+    assert!(errors(&unknown).contains("there is no provider `clarify`; known are: local, google"));
+}
+
+#[test]
+fn label_says_what_the_provider_says_about_the_plain_picture() {
+    let user = User::new();
+    let out = user.run(&["label", PICTURES[0], "no/such.png", "--format", "jsonl"]);
+    assert_eq!(code(&out), 2, "the second does not exist");
+    let out = user.run(&["label", PICTURES[0], PICTURES[1], "--format", "jsonl"]);
+    assert_eq!(code(&out), 0, "{}", errors(&out));
+    let rows = lines(&out);
+    assert_eq!(rows[0]["labels"][0]["name"], "espresso");
+    assert!(rows[1]["model_version"].as_str().unwrap().starts_with("things64-"));
+    assert!(Path::new(PICTURES[0]).exists());
+    // A call is a call: it is on record and counts in budgets.
+    assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], 2);
+    let table = user.run(&["label", PICTURES[0], "--top", "1"]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("espresso 0."));
+}
