@@ -320,7 +320,10 @@ fn a_data_set_is_evaluated_and_the_evaluation_resumes() {
     let rows: Vec<Vec<&str>> = rows.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows[0], ["idx", "label", "predict", "radius", "correct", "time"]);
     let judged: Vec<[&str; 3]> = rows[1..].iter().map(|row| [row[1], row[2], row[4]]).collect();
-    assert_eq!(judged, [["espresso", "espresso", "1"], ["spider", "spider", "1"], ["teapot", "umbrella", "0"]]);
+    assert_eq!(
+        judged,
+        [["espresso", "espresso", "1"], ["spider", "spider", "1"], ["teapot", "umbrella", "0"]]
+    );
     let summary: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
     let series = &summary["series"][0];
     assert_eq!((&series["measure"], &series["pictures"]), (&"certified accuracy".into(), &3.into()));

@@ -26,6 +26,7 @@ mod resume;
 mod runs;
 mod signals;
 mod test_options;
+mod train;
 mod verify;
 mod work;
 
@@ -87,6 +88,9 @@ enum Command {
     Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
+    /// Train a denoiser or a classifier on this machine's processor
+    #[command(subcommand)]
+    Train(train::Command),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -136,6 +140,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
+            Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }
     }
