@@ -454,14 +454,16 @@ fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
 fn contract_11_a_claim_is_no_more_than_its_test_proves() {
     let image = picture(12, 10);
     let engine = |question: &str, method: Method| {
-        let endpoint = Scripted::at_once(|draw| label(["a", "b", "a", "b", "c"][(draw % 5) as usize]));
+        let endpoint = Scripted::at_once(|draw| {
+            label(["a", "b", "a", "b", "a", "b", "a", "b", "a", "c"][(draw % 10) as usize])
+        });
         let mut settings = settings();
         (settings.question, settings.method) = (question.parse().unwrap(), method);
         (endpoint.clone(), Engine::new(endpoint, denoiser("none"), settings))
     };
     let gather =
         |engine: &Engine| runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {}));
-    let topk = |k| Method::Topk { k, n0: 20, n: 200 };
+    let topk = |k| Method::Topk { k, n0: 20, n: 400 };
     let (_, two) = engine("topk:2", topk(2));
     let evidence = gather(&two).unwrap();
     assert!(evidence.decision.certified().is_some_and(|claim| claim.radius > 0.0), "{:?}", evidence.decision);
@@ -472,7 +474,7 @@ fn contract_11_a_claim_is_no_more_than_its_test_proves() {
         certificate.statement
     );
     // As the first of all, nothing of the kind is certified.
-    let first = gather(&engine("top1", Method::Cohen { n0: 20, n: 200 }).1).unwrap();
+    let first = gather(&engine("top1", Method::Cohen { n0: 20, n: 400 }).1).unwrap();
     assert!(matches!(first.decision, Decision::Abstained(_)));
     for (question, method) in [
         ("top1", topk(2)),
