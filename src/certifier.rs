@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use smoothgate_providers::{AskError, Fault, JournalError};
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Document, DocumentError, SigningKey};
 use crate::engine::{Engine, EngineError, Forgetful, Memory, Progress};
 use crate::ledger::{LedgerError, PictureSpec, Run, Spec};
 use crate::noise::{self, Seed};
@@ -20,6 +20,16 @@ use crate::picture::{PictureOptions, WorkingImage};
 pub struct Certifier {
     engine: Engine,
     run: Option<Run>,
+    key: Option<Arc<SigningKey>>,
+}
+
+/// What came of one picture.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// The certificate as it is written down. The same for a picture that was interrupted and one that was not.
+    pub document: Document,
+    /// Calls sent for it, those of interrupted sittings included.
+    pub calls: u64,
 }
 
 /// Why a picture got no certificate.
@@ -39,8 +49,11 @@ pub enum CertifyError {
         /// The picture's name.
         picture: String,
         /// What is wrong with it.
-        source: serde_json::Error,
+        source: DocumentError,
     },
+    /// The certificate cannot be written down: ours to mend.
+    #[error("the certificate cannot be written down (please report it): {0}")]
+    Document(#[from] DocumentError),
 }
 
 impl CertifyError {
@@ -50,6 +63,7 @@ impl CertifyError {
             Self::Engine(error) => error.fault(),
             Self::Ledger(error) => error.fault(),
             Self::Stored { .. } => Fault::User,
+            Self::Document(_) => Fault::Us,
         }
     }
 
@@ -58,7 +72,7 @@ impl CertifyError {
         match self {
             Self::Engine(error) => error.is_budget(),
             Self::Ledger(error) => matches!(error, LedgerError::Budget(_)),
-            Self::Stored { .. } => false,
+            Self::Stored { .. } | Self::Document(_) => false,
         }
     }
 
@@ -73,7 +87,7 @@ impl CertifyError {
             Self::Engine(error) => error,
             // A picture that changed concerns no other; a ledger that cannot be written concerns all.
             Self::Ledger(error) => return !matches!(error, LedgerError::Changed { .. }),
-            Self::Stored { .. } => return false,
+            Self::Stored { .. } | Self::Document(_) => return false,
         };
         match engine {
             EngineError::Stopped { .. } | EngineError::Interrupted => true,
@@ -92,12 +106,18 @@ impl CertifyError {
 impl Certifier {
     /// A certifier that keeps nothing: an interrupted picture starts again, and pays again.
     pub fn without_ledger(engine: Engine) -> Self {
-        Self { engine, run: None }
+        Self { engine, run: None, key: None }
     }
 
     /// A certifier that records in `run`, whose parameters must be [`parameters`] of the same engine.
     pub fn with_ledger(engine: Engine, run: Run) -> Self {
-        Self { engine, run: Some(run) }
+        Self { engine, run: Some(run), key: None }
+    }
+
+    /// Signs every certificate with this key, one that is on record already included.
+    #[must_use]
+    pub fn signing(self, key: Option<SigningKey>) -> Self {
+        Self { key: key.map(Arc::new), ..self }
     }
 
     /// The engine.
@@ -123,13 +143,13 @@ impl Certifier {
         image: Arc<WorkingImage>,
         seed: Option<Seed>,
         watch: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Certificate, CertifyError> {
+    ) -> Result<Certified, CertifyError> {
         // Only now that the picture is fixed.
         let seed = match seed {
             Some(seed) => seed,
             None => Seed::fresh().map_err(EngineError::from)?,
         };
-        let Some(run) = &self.run else { return Ok(self.gather(image, seed, &Forgetful, watch).await?) };
+        let Some(run) = &self.run else { return self.gather(image, seed, &Forgetful, watch).await };
         let parameters = json!({
             "hash": image.hash().to_string(),
             "width": image.width(),
@@ -141,13 +161,16 @@ impl Certifier {
         let picture = run.picture(spec).await?;
         if let Some(text) = &picture.stored().certificate {
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
-            return serde_json::from_str(text).map_err(stored);
+            let stored = Document::parse(text.as_bytes()).map_err(stored)?;
+            let document = match &self.key {
+                Some(key) => Document::seal(stored.certificate, Some(key))?,
+                None => stored,
+            };
+            return Ok(Certified { document, calls: picture.stored().attempts });
         }
-        let certificate = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
-        let text = serde_json::to_string(&certificate);
-        let text = text.map_err(|error| EngineError::Worker(error.to_string()))?;
-        picture.store_certificate(&text).await?;
-        Ok(certificate)
+        let certified = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
+        picture.store_certificate(&certified.document.to_text()?).await?;
+        Ok(certified)
     }
 
     async fn gather(
@@ -156,9 +179,11 @@ impl Certifier {
         seed: Seed,
         memory: &dyn Memory,
         watch: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Certificate, EngineError> {
+    ) -> Result<Certified, CertifyError> {
         let evidence = self.engine.gather(Arc::clone(&image), seed, memory, watch).await?;
-        Ok(Certificate::new(&self.engine, &image, seed, &evidence))
+        let certificate = Certificate::new(&self.engine, &image, seed, &evidence);
+        let document = Document::seal(certificate, self.key.as_deref())?;
+        Ok(Certified { document, calls: evidence.calls })
     }
 }
 

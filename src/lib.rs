@@ -15,7 +15,12 @@
 //! | [`certificate`] | the document |
 //! | [`replay`] | recorded answers put to any question and test, offline |
 //! | [`report`] | certified accuracy against radius, from logs |
-//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file (a library so far: no command uses it) |
+//! | [`certifier`] | one picture after another, with the ledger |
+//! | [`ledger`] | attempts, answers and budgets in a `SQLite` file |
+//! | [`dataset`] | labelled pictures to evaluate on |
+//! | [`config`] | `smoothgate.toml`: provider instances, network, defaults |
+//! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
+//! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -25,7 +30,10 @@ pub mod certifier;
 #[doc(hidden)]
 pub mod cli;
 pub mod config;
+pub mod dataset;
+pub mod emulate;
 pub mod engine;
+pub mod front;
 pub mod ledger;
 pub mod local;
 pub mod noise;

@@ -21,10 +21,17 @@ const LABELS: usize = 10;
 /// # Errors
 /// [`LocalError`] where the device cannot be used or no thread can be had.
 pub fn open(device: Device) -> Result<Local, LocalError> {
-    let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
-    let size = classifier.input_size().0 as u32;
-    let model = version(&classifier);
-    Ok(Local::new("local", size, &model, Arc::new(Things { classifier, size })))
+    let things = Things::open(device)?;
+    let model = version(&things.classifier);
+    Ok(Local::new("local", things.size, &model, Arc::new(things)))
+}
+
+/// The classifier alone, for whatever stands in front of it.
+///
+/// # Errors
+/// As for [`open`].
+pub fn backend(device: Device) -> Result<Arc<dyn Backend>, LocalError> {
+    Ok(Arc::new(Things::open(device)?))
 }
 
 /// Why the built-in classifier could not be opened.
@@ -44,6 +51,12 @@ struct Things {
 }
 
 impl Things {
+    fn open(device: Device) -> Result<Self, LocalError> {
+        let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
+        let size = classifier.input_size().0 as u32;
+        Ok(Self { classifier, size })
+    }
+
     fn classify(&self, picture: &EncodedPicture) -> Result<Answer, Outcome> {
         let bad = |error: &dyn std::error::Error| Outcome::BadPicture { reason: error.to_string() };
         let broken = |error: &dyn std::error::Error| Outcome::Transient { reason: error.to_string() };

@@ -2,11 +2,15 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod certificate;
 mod certify;
 mod config;
 mod denoise;
+mod emulate;
+mod evaluate;
 mod exit;
 mod inputs;
+mod keys;
 mod label;
 mod ledger;
 mod options;
@@ -23,6 +27,8 @@ mod runs;
 mod signals;
 mod test_options;
 mod train;
+mod verify;
+mod work;
 
 use std::process::ExitCode;
 
@@ -46,6 +52,8 @@ enum Command {
     Certify(certify::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
+    /// Certify a labelled data set: certified accuracy against radius, with what it took
+    Evaluate(evaluate::Args),
     /// Go on with a run that was interrupted, stopped by its budget or killed
     Resume(resume::Args),
     /// The runs on record: list, show, export, remove
@@ -70,6 +78,16 @@ enum Command {
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs: table, curve, HTML page
     Report(report::Args),
+    /// Check certificates: everything that follows from them is computed anew
+    Verify(verify::Args),
+    /// Keys that sign certificates
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// The format of certificates
+    #[command(subcommand)]
+    Certificate(certificate::Command),
+    /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
+    Emulate(emulate::Args),
     /// Train a denoiser or a classifier on this machine's processor
     #[command(subcommand)]
     Train(train::Command),
@@ -107,7 +125,8 @@ impl Cli {
         let config = &self.config;
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
-            Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
+            Command::Predict(args) => certify::run_predict(&args, config, &resume::Command::of_process()),
+            Command::Evaluate(args) => evaluate::run(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
             Command::Label(args) => label::run(&args, config),
@@ -117,6 +136,10 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
             Command::Report(args) => report::run(&args),
+            Command::Verify(args) => verify::run(&args, config),
+            Command::Keys(command) => keys::run(&command),
+            Command::Certificate(command) => certificate::run(command),
+            Command::Emulate(args) => emulate::run(&args),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }
@@ -136,7 +159,11 @@ impl Cli {
             }
             Command::Predict(mut args) => {
                 args.resume(budget, ledger);
-                certify::run_predict(args, &self.config, command)
+                certify::run_predict(&args, &self.config, command)
+            }
+            Command::Evaluate(mut args) => {
+                args.resume(budget, ledger);
+                evaluate::run(args, &self.config, command)
             }
             _ => Err(Failure::usage(anyhow::anyhow!("its command cannot be resumed"))),
         }

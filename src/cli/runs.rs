@@ -226,7 +226,7 @@ fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<()
     let mut failed = None;
     let each = reader.stored(run, |_, _, _, stored| {
         let line = match args.format {
-            ExportFormat::Certificates => stored.certificate.map(Ok),
+            ExportFormat::Certificates => stored.certificate.map(|text| Ok(text.trim_end().to_owned())),
             ExportFormat::Jsonl => {
                 let line = LogLine::of(&head, &stored).ok();
                 overwritten += u64::from(line.is_none());

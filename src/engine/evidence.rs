@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::question::Classes;
+use smoothgate_providers::Outcome;
+
+use crate::question::{Classes, Question};
 use crate::stats::{Decision, Plan, Vote};
 
 /// The votes of one picture, the test's decision on them and what they took.
@@ -10,6 +12,8 @@ use crate::stats::{Decision, Plan, Vote};
 pub struct Evidence {
     /// The test, at the level that was left for it.
     pub plan: Plan,
+    /// What the votes answer: the question of the settings, about the label of the clean answer where it asks for that.
+    pub question: Question,
     /// Its decision.
     pub decision: Decision,
     /// The votes that the decision rests on: index order, no gap, nothing beyond the decision.
@@ -25,6 +29,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
+    pub fn unused_calls(&self) -> u64 {
+        let used = self.votes.len() as u64 + u64::from(matches!(self.question, Question::CleanTop(_)));
+        self.calls.saturating_sub(used)
+    }
+
     /// How many votes are failures.
     pub fn failed_votes(&self) -> u64 {
         self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64
@@ -45,6 +55,18 @@ impl Evidence {
         }
         counts.sort_by_key(|&(_, votes)| std::cmp::Reverse(votes));
         counts
+    }
+}
+
+/// What the outcome of a draw votes for. Everything but an answer votes against all labels, and a reply from a cache is
+/// no answer to this draw (design contracts 3 and 9).
+pub(crate) fn vote(question: &Question, classes: &mut Classes, outcome: &Outcome) -> Vote {
+    match outcome {
+        Outcome::Answered(answer) if !answer.from_cache => match question.vote(answer) {
+            Some(label) => Vote::For(classes.class(label)),
+            None => Vote::NoLabel,
+        },
+        _ => Vote::Failed,
     }
 }
 

@@ -18,6 +18,18 @@ use crate::tables::TableCache;
 /// Shares of alpha that the sampler may take: one in a million to one in a hundred.
 const SHARES: [f64; 5] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2];
 
+/// How far the votes of a certificate can be from what they would be under the exact law.
+fn distance(law: &NoiseLaw, values: f64, votes: usize) -> f64 {
+    law.tv_bound() * values * votes as f64
+}
+
+/// The level that is left for a test of at most `votes` votes on pictures of `values` values, of `alpha` in all; `None`
+/// if the sampler would take more than the largest share. What the engine takes, said in one line for the verifier.
+pub(crate) fn level_of_test(alpha: f64, law: &NoiseLaw, values: f64, votes: usize) -> Option<f64> {
+    let enough = |share: &f64| distance(law, values, votes) <= alpha * share;
+    SHARES.into_iter().find(enough).map(|share| alpha * (1.0 - share))
+}
+
 /// The noise laws and tests built so far: both take a moment to build and serve every picture of a run.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
@@ -75,8 +87,7 @@ impl Levels {
         let mut tests = self.tests.lock().unwrap_or_else(PoisonError::into_inner);
         for (share, slot) in SHARES.into_iter().zip(tests.iter_mut()) {
             let test = self.at(settings, share, slot)?;
-            let distance = law.tv_bound() * image.values() as f64 * test.max_votes() as f64;
-            if distance <= alpha * share {
+            if distance(law, image.values() as f64, test.max_votes()) <= alpha * share {
                 return Ok(test.clone());
             }
         }

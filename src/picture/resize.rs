@@ -60,6 +60,11 @@ impl Axis {
             && self.rows.windows(2).all(|pair| pair[0].0 < pair[1].0)
     }
 
+    /// Number of outputs.
+    pub(super) fn outputs(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Most weights in one row.
     pub(super) fn taps(&self) -> usize {
         self.rows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0)

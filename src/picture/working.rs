@@ -123,6 +123,33 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
+    /// Of a picture that was neither in a file nor resized nor rounded.
+    fn from_memory(original: (u32, u32), bits: u8) -> Self {
+        Self {
+            format: None,
+            original,
+            bits,
+            orientation: 1,
+            fit: Fit::Crop,
+            filter: None,
+            scaled: (u64::from(original.0), u64::from(original.1)),
+            op_norm: 1.0,
+            rounding_l2: 0.0,
+        }
+    }
+
+    /// The grid of the working image: [`Grid::Levels8`] for an 8-bit picture that was not resized.
+    pub fn grid(&self) -> Grid {
+        if self.bits == 8 && self.filter.is_none() { Grid::Levels8 } else { Grid::Levels16 }
+    }
+
+    /// What this record must say for a working image of this size: all that follows from the sizes, the proportions'
+    /// rule and the filter is computed anew, above all the two numbers that `radius_original` rests on.
+    pub(crate) fn implied(&self, width: u32, height: u32) -> Self {
+        let filter = self.filter.unwrap_or_default();
+        LinearMap::new(self.original, (width, height), self.fit, filter).preprocessing(self)
+    }
+
     /// The radius in the original picture that follows from `radius` in the working image; both in units of `[0, 1]`
     /// values, rounded down, 0 if nothing follows.
     ///
@@ -224,17 +251,7 @@ impl WorkingImage {
             height,
             pixels: rgb.iter().map(|&v| u16::from(v) * 256).collect(),
             grid: Grid::Levels8,
-            preprocessing: Preprocessing {
-                format: None,
-                original: (width, height),
-                bits: 8,
-                orientation: 1,
-                fit: Fit::Crop,
-                filter: None,
-                scaled: (u64::from(width), u64::from(height)),
-                op_norm: 1.0,
-                rounding_l2: 0.0,
-            },
+            preprocessing: Preprocessing::from_memory((width, height), 8),
         })
     }
 
@@ -246,47 +263,22 @@ impl WorkingImage {
             WorkingSize::Exact { width, height } => (width, height),
         };
         check_pixels(width, height, options.limits.max_working_pixels)?;
-        let scaled = match options.fit {
-            Fit::Stretch => (u64::from(width), u64::from(height)),
-            Fit::Crop => cover(original, (width, height)),
-        };
-        let axis = |from: u32, scaled: u64, to: u32| {
-            Axis::new(options.filter, from, scaled, (scaled - u64::from(to)) / 2, to)
-        };
-        let horizontal = axis(original.0, scaled.0, width);
-        let vertical = axis(original.1, scaled.1, height);
-        let resized = !(horizontal.is_crop() && vertical.is_crop());
+        let map = LinearMap::new(original, (width, height), options.fit, options.filter);
         let bits = match picture.samples {
             Samples::Bits8(_) => 8,
             Samples::Bits16(_) => 16,
         };
-        let exact = bits == 8 && !resized;
-        let (op_norm, rounding_l2) = if resized {
-            (
-                (horizontal.norm_bound() * vertical.norm_bound()).next_up(),
-                rounding(width, height, &[&horizontal, &vertical]),
-            )
-        } else if exact {
-            (1.0, 0.0)
-        } else {
-            (1.0, rounding(width, height, &[]))
-        };
+        let preprocessing = map.preprocessing(&Preprocessing {
+            format: Some(picture.format),
+            orientation: picture.orientation,
+            ..Preprocessing::from_memory(original, bits)
+        });
         Ok(Self {
             width,
             height,
-            pixels: apply(&picture.samples, &vertical, &horizontal),
-            grid: if exact { Grid::Levels8 } else { Grid::Levels16 },
-            preprocessing: Preprocessing {
-                format: Some(picture.format),
-                original,
-                bits,
-                orientation: picture.orientation,
-                fit: options.fit,
-                filter: resized.then_some(options.filter),
-                scaled,
-                op_norm,
-                rounding_l2,
-            },
+            pixels: apply(&picture.samples, &map.vertical, &map.horizontal),
+            grid: preprocessing.grid(),
+            preprocessing,
         })
     }
 
@@ -339,6 +331,53 @@ impl WorkingImage {
     }
 }
 
+/// The map from the original picture to the working image: resize, then crop.
+struct LinearMap {
+    fit: Fit,
+    filter: Filter,
+    scaled: (u64, u64),
+    horizontal: Axis,
+    vertical: Axis,
+}
+
+impl LinearMap {
+    fn new(original: (u32, u32), (width, height): (u32, u32), fit: Fit, filter: Filter) -> Self {
+        let scaled = match fit {
+            Fit::Stretch => (u64::from(width), u64::from(height)),
+            Fit::Crop => cover(original, (width, height)),
+        };
+        let axis = |from: u32, scaled: u64, to: u32| {
+            Axis::new(filter, from, scaled, (scaled - u64::from(to)) / 2, to)
+        };
+        let (horizontal, vertical) = (axis(original.0, scaled.0, width), axis(original.1, scaled.1, height));
+        Self { fit, filter, scaled, horizontal, vertical }
+    }
+
+    /// `of` with all that this map does.
+    fn preprocessing(&self, of: &Preprocessing) -> Preprocessing {
+        let Self { ref horizontal, ref vertical, fit, scaled, .. } = *self;
+        let resized = !(horizontal.is_crop() && vertical.is_crop());
+        let (op_norm, rounding_l2) = if resized {
+            (
+                (horizontal.norm_bound() * vertical.norm_bound()).next_up(),
+                rounding(horizontal.outputs(), vertical.outputs(), &[horizontal, vertical]),
+            )
+        } else if of.bits == 8 {
+            (1.0, 0.0)
+        } else {
+            (1.0, rounding(horizontal.outputs(), vertical.outputs(), &[]))
+        };
+        Preprocessing {
+            fit,
+            filter: resized.then_some(self.filter),
+            scaled,
+            op_norm,
+            rounding_l2,
+            ..of.clone()
+        }
+    }
+}
+
 fn check_pixels(width: u32, height: u32, limit: u64) -> Result<(), PictureError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 || pixels > limit {
@@ -357,9 +396,9 @@ fn cover(original: (u32, u32), target: (u32, u32)) -> (u64, u64) {
 
 /// Upper bound of the L2 distance that rounding `3 width height` values onto the 1/65280 grid can make: half a step
 /// each, and the floating-point error of the sums, at most (weights in a row + 4) * 2^-52 of white.
-fn rounding(width: u32, height: u32, axes: &[&Axis]) -> f64 {
+fn rounding(width: usize, height: usize, axes: &[&Axis]) -> f64 {
     let taps: usize = axes.iter().map(|axis| axis.taps()).sum();
     let each = 0.5 / f64::from(WHITE) + (taps + 4) as f64 * f64::EPSILON;
-    let values = 3.0 * f64::from(width) * f64::from(height);
+    let values = 3.0 * width as f64 * height as f64;
     each * values.sqrt() * (1.0 + 8.0 * f64::EPSILON)
 }

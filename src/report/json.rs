@@ -46,7 +46,6 @@ struct Document {
     alpha: f64,
     labels: Vec<String>,
     votes: Vec<CastVote>,
-    calls: u64,
 }
 
 #[derive(Deserialize)]
@@ -181,7 +180,7 @@ impl Document {
             label: self.label,
             radius,
             correct: None,
-            calls: Some(self.calls),
+            calls: None,
             votes: Some(cast.cast.len() as u64),
             cast: Some(cast),
         };

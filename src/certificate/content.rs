@@ -1,23 +1,25 @@
-//! The document that says what was certified about one picture, and from what.
+//! What a certificate says: the claim and everything that re-derives it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::FORMAT;
+use super::claim::{self, Claim};
 use crate::engine::{CastVote, Engine, Evidence};
 use crate::noise::{self, Seed};
 use crate::picture::{Preprocessing, WorkingImage};
 use crate::question::Question;
-use crate::stats::{self, Decision, Method, Plan, Reason};
+use crate::stats::{self, Plan, Reason};
 use crate::units::{Alpha, Sigma};
-
-/// Name and version of the document format.
-pub const FORMAT: &str = "smoothgate certificate 1";
 
 /// The verdict on one picture with everything that re-derives it (design contract 10).
 ///
-/// Written as JSON. Sigma and radii are in units of [0, 1] pixel values: `radius` at the working resolution,
-/// `radius_original` at the resolution of the file.
+/// Sigma and radii are in units of [0, 1] pixel values: `radius` at the working resolution, `radius_original` at the
+/// resolution of the file. It holds nothing about when or how often the provider was called: a picture that was
+/// interrupted and resumed gets the same certificate, byte for byte. What it cost stands in rows and in the ledger.
+///
+/// [`Document`](super::Document) is this with a digest, written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// [`FORMAT`].
@@ -63,8 +65,6 @@ pub struct Certificate {
     pub votes: Vec<CastVote>,
     /// BLAKE3 over the BLAKE3 of every copy that was asked about, in index order.
     pub copies: String,
-    /// Calls sent, retries included.
-    pub calls: u64,
     /// The version of this software.
     pub software: String,
 }
@@ -153,48 +153,17 @@ impl Certificate {
             encoder: settings.encoder.to_string(),
             provider,
             model_versions: evidence.model_versions.clone(),
-            question: settings.question.clone(),
-            tie_rule: settings.question.tie_rule().to_owned(),
+            question: evidence.question.clone(),
+            tie_rule: evidence.question.tie_rule().to_owned(),
             test: evidence.plan.clone(),
             alpha: settings.alpha,
             labels: evidence.classes.spellings().to_vec(),
             votes: evidence.votes.iter().copied().map(CastVote::from).collect(),
             copies: blake3::Hash::from_bytes(evidence.copies).to_hex().to_string(),
-            calls: evidence.calls,
             software: concat!("smoothgate ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        certificate.statement = certificate.in_words();
+        certificate.statement = claim::in_words(&certificate);
         certificate
-    }
-
-    /// The claim in words. It is about the smoothed pipeline, never about a single call (design contract 11).
-    fn in_words(&self) -> String {
-        let confidence = 1.0 - self.alpha.get();
-        let pipeline = format!(
-            "the smoothed pipeline (noise of sigma {} on the {}x{} working image, denoiser {}, provider {}, question {})",
-            self.noise.sigma,
-            self.picture.width,
-            self.picture.height,
-            self.denoiser.name,
-            self.provider,
-            self.question
-        );
-        match (self.outcome, &self.label) {
-            (Outcome::Certified, Some(label)) => format!(
-                "With probability at least {confidence}, {pipeline} answers \"{label}\" for every working image within \
-                 L2 distance {} of this one, in units of [0, 1] pixel values. This is a statement about the smoothed \
-                 pipeline, not about a single call to the provider.",
-                self.radius
-            ),
-            (Outcome::Predicted, Some(label)) => format!(
-                "With probability at least {confidence}, \"{label}\" is the most likely answer of {pipeline} for this \
-                 picture. This is a statement about the smoothed pipeline, not about a single call to the provider, \
-                 and it says nothing about other pictures."
-            ),
-            _ => format!(
-                "Nothing is claimed: the votes do not show at level {confidence} what {pipeline} answers."
-            ),
-        }
     }
 
     /// Votes for each label: most first, ties by first appearance.
@@ -220,42 +189,5 @@ impl Certificate {
     /// Votes for each label by name, for machine-readable rows.
     pub fn counts_by_label(&self) -> BTreeMap<&str, u64> {
         self.counts().into_iter().collect()
-    }
-}
-
-/// What a decision claims.
-struct Claim {
-    outcome: Outcome,
-    class: Option<usize>,
-    radius: f64,
-    p_lower: Option<f64>,
-    abstained: Option<Reason>,
-}
-
-impl Claim {
-    fn of(decision: &Decision, method: &Method) -> Self {
-        match decision {
-            Decision::Certified(claim) => Self {
-                outcome: if matches!(method, Method::Predict { .. }) {
-                    Outcome::Predicted
-                } else {
-                    Outcome::Certified
-                },
-                class: Some(claim.class),
-                radius: claim.radius,
-                p_lower: claim.p_lower,
-                abstained: None,
-            },
-            Decision::Continue | Decision::Abstained(_) => Self {
-                outcome: Outcome::Abstained,
-                class: None,
-                radius: 0.0,
-                p_lower: None,
-                abstained: match decision {
-                    Decision::Abstained(why) => Some(why.reason),
-                    _ => None,
-                },
-            },
-        }
     }
 }

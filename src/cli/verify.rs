@@ -1,0 +1,188 @@
+//! `smoothgate verify`: what holds of a certificate.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
+
+use super::inputs::Input;
+use super::ledger::LedgerPath;
+use super::provider::ConfigOption;
+use super::{Ended, Exit, Failure};
+use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
+use crate::ledger::Reader;
+use crate::picture::Limits;
+
+/// Options of `verify`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Certificate documents, or `-` for standard input
+    #[arg(required = true, value_name = "CERT")]
+    certificates: Vec<PathBuf>,
+    /// The picture's file: is it the picture that was certified?
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Must be signed by this key: a file (from `smoothgate keys public`) or 64 hexadecimal digits
+    #[arg(long, value_name = "FILE|HEX")]
+    public_key: Option<String>,
+    /// Make the noisy, denoised and encoded copies of the picture again and compare their hash
+    #[arg(long, requires = "picture")]
+    redraw: bool,
+    /// The denoiser for --redraw, where it came from a file: that file; default: the built-in one of the certificate's name
+    #[arg(long, value_name = "NAME|FILE", requires = "redraw")]
+    denoiser: Option<String>,
+    /// Where that denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
+    #[arg(long, default_value = "auto", requires = "redraw")]
+    device: Device,
+    /// Compare every vote with the answer on record: in the ledger that the configuration names, or in this file
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    ledger: Option<Vec<PathBuf>>,
+    /// Print one JSON object a certificate
+    #[arg(long)]
+    json: bool,
+}
+
+/// The machine-readable result. The names are an interface: fields may be added.
+#[derive(Serialize)]
+struct Line<'a> {
+    certificate: String,
+    holds: bool,
+    statement: Option<&'a str>,
+    checks: &'a [Check],
+}
+
+pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
+    let one = args.certificates.len() == 1;
+    if args.picture.is_some() && !one {
+        return Err(Failure::usage(anyhow::anyhow!("--picture is about one certificate: give one CERT")));
+    }
+    let key = args.public_key.as_deref().map(PublicKey::load).transpose().map_err(Failure::usage)?;
+    let limits = Limits::default();
+    let picture = args.picture.clone().map(|path| Input::File(path).read(&limits)).transpose();
+    let picture = picture.map_err(Failure::usage)?;
+    let ledger = args.ledger.as_deref().map(|file| open_ledger(file, config)).transpose()?;
+    let mut exit = Exit::Success;
+    for path in &args.certificates {
+        let bytes = read(path).map_err(Failure::usage)?;
+        let mut verification = Verification::of(&bytes);
+        if let Some(key) = &key {
+            verification.signed_by(key);
+        }
+        if let Some(picture) = &picture {
+            verification.picture(picture);
+            if args.redraw {
+                redraw(args, &mut verification, picture)?;
+            }
+        }
+        if let Some(ledger) = &ledger {
+            answers(ledger, &mut verification)?;
+        }
+        if !verification.holds() {
+            exit = exit.max(Exit::Abstained);
+        }
+        print(&path.display().to_string(), &verification, args.json).map_err(Failure::internal)?;
+    }
+    Ok(exit)
+}
+
+fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Result<(), Failure> {
+    let Some(certificate) = verification.certificate() else { return Ok(()) };
+    // A name from a document must not make this program open a file of that name.
+    let name = match (&args.denoiser, certificate.denoiser.name.as_str()) {
+        (Some(name), _) => name.clone(),
+        (None, name @ ("unet" | "none")) => name.to_owned(),
+        (None, name) => {
+            let error = anyhow::anyhow!(
+                "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
+            );
+            return Err(Failure::usage(error));
+        }
+    };
+    let denoiser = open(&name, &Options::on(args.device)).map_err(Failure::usage)?;
+    let denoiser = DenoiserHandle::spawn(denoiser).map_err(Failure::internal)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    runtime.block_on(verification.redraw(picture, &denoiser));
+    Ok(())
+}
+
+/// The ledger in this file; without one the ledger that `certify` uses.
+fn open_ledger(file: &[PathBuf], config: &ConfigOption) -> Result<Reader, Failure> {
+    let ledger = file.first().cloned();
+    let path = LedgerPath { ledger }.path(&config.load()?)?;
+    Reader::open(path).map_err(Failure::ledger)
+}
+
+/// Finds the picture by the seed of its draws, which no other has.
+fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failure> {
+    let Some(seed) = verification.certificate().map(|certificate| *certificate.noise.seed.as_bytes()) else {
+        return Ok(());
+    };
+    let Some(hash) = verification.certificate().map(|certificate| certificate.picture.hash.clone()) else {
+        return Ok(());
+    };
+    let mut found = None;
+    for run in ledger.runs().map_err(Failure::ledger)? {
+        let each = ledger.stored(run.id, |_, parameters, stored_seed, stored| {
+            // A seed that the user chose may belong to several pictures.
+            if *stored_seed == seed
+                && parameters.value()["hash"].as_str() == Some(&hash)
+                && !stored.draws.is_empty()
+            {
+                found = Some(stored);
+            }
+        });
+        each.map_err(Failure::ledger)?;
+    }
+    verification.answers(found.as_ref().map(|stored| (&seed, stored)));
+    Ok(())
+}
+
+/// The document, no more of it than can be one.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let most = canonical::MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes).context("cannot read standard input")?;
+    } else if path.is_dir() {
+        bail!("`{}` is a folder: give certificate documents, for instance `{0}/*.json`", path.display());
+    } else {
+        let file = std::fs::File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
+        file.take(most)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+    }
+    Ok(bytes)
+}
+
+fn print(name: &str, verification: &Verification, json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let holds = verification.holds();
+    let statement = verification.certificate().map(|certificate| certificate.statement.as_str());
+    if json {
+        let line = Line { certificate: name.to_owned(), holds, statement, checks: verification.checks() };
+        serde_json::to_writer(&mut out, &line)?;
+        return writeln!(out);
+    }
+    writeln!(out, "{name}")?;
+    for check in verification.checks() {
+        let verdict = match check.verdict {
+            Verdict::Holds => "holds",
+            Verdict::Fails => "FAILS",
+            Verdict::NotChecked => "-",
+        };
+        writeln!(out, "  {:<15}  {verdict:<5}  {}", check.name, printable(&check.says))?;
+    }
+    match (holds, statement) {
+        (true, Some(statement)) => writeln!(out, "It holds. {}", printable(statement)),
+        _ => writeln!(out, "It does not hold: do not rely on it."),
+    }
+}
+
+/// Words of a stranger without what would move the cursor or colour the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

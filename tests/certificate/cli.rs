@@ -1,0 +1,88 @@
+//! `verify`, `keys`, `certificate schema` and `certify --sign` as a user meets them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The program in a folder of its own, with its ledger there.
+fn smoothgate(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("HOME", folder);
+    command.env_remove("SMOOTHGATE_CONFIG").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let picture = dir.path().join("spider.png");
+    std::fs::copy(root.join("examples/pictures/spider.png"), &picture).unwrap();
+    let run = |arguments: &[&str], code: i32| {
+        let out = smoothgate(dir.path(), arguments);
+        let both = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{arguments:?}: {both}");
+        text(&out.stdout)
+    };
+
+    let made = run(&["keys", "new"], 0);
+    assert!(made.starts_with("key ") && !made.contains("PRIVATE"), "{made}");
+    assert_eq!(smoothgate(dir.path(), &["keys", "new"]).status.code(), Some(2), "never overwritten");
+    let public = run(&["keys", "public"], 0);
+    assert!(public.starts_with("-----BEGIN PUBLIC KEY-----"), "{public}");
+    std::fs::write(dir.path().join("public.pem"), public).unwrap();
+    run(&["keys", "new", "--out", "other.pem"], 0);
+    let other = run(&["keys", "public", "other.pem"], 0);
+    std::fs::write(dir.path().join("other-public.pem"), other).unwrap();
+
+    let certify =
+        ["certify", "spider.png", "--quiet", "--out", "certificates", "--sign", "smoothgate-key.pem"];
+    run(&certify, 0);
+    let file = "certificates/0000-spider.png.json";
+    let first = std::fs::read(dir.path().join(file)).unwrap();
+    // From the ledger, the second time: the same bytes.
+    run(&certify, 0);
+    assert_eq!(std::fs::read(dir.path().join(file)).unwrap(), first);
+
+    let all =
+        ["verify", file, "--picture", "spider.png", "--public-key", "public.pem", "--redraw", "--ledger"];
+    let said = run(&all, 0);
+    assert!(said.contains("It holds. With probability at least 0.999"), "{said}");
+    for check in ["digest", "signature", "signer", "votes", "claim", "picture", "copies", "ledger"] {
+        let line = said.lines().find(|line| line.trim_start().starts_with(check)).unwrap_or_default();
+        assert!(line.contains("holds"), "{check}: {said}");
+    }
+    let json: Value = serde_json::from_str(&run(&["verify", file, "--json"], 0)).unwrap();
+    assert_eq!((&json["holds"], &json["checks"][0]["verdict"]), (&Value::Bool(true), &"holds".into()));
+
+    assert!(
+        run(&["verify", file, "--public-key", "other-public.pem"], 1)
+            .contains("not the key that was asked for")
+    );
+    let another = root.join("examples/pictures/umbrella.png");
+    assert!(run(&["verify", file, "--picture", another.to_str().unwrap()], 1).contains("`picture.hash`"));
+    let changed = String::from_utf8(first).unwrap().replacen("\"radius\":0.3", "\"radius\":0.5", 1);
+    std::fs::write(dir.path().join("changed.json"), changed).unwrap();
+    let said = run(&["verify", "changed.json"], 1);
+    assert!(said.contains("changed after the digest was taken: radius"), "{said}");
+    assert!(said.contains("do not rely on it"), "{said}");
+
+    run(&["verify", "missing.json"], 2);
+    run(&["verify", file, file, "--picture", "spider.png"], 2);
+    run(&["certify", "spider.png", "--sign", "public.pem", "--no-ledger"], 2);
+}
+
+#[test]
+fn the_schema_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = smoothgate(dir.path(), &["certificate", "schema"]);
+    assert_eq!(text(&out.stdout), smoothgate::certificate::schema());
+}

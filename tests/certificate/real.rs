@@ -1,0 +1,201 @@
+//! Certificates of every kind, made by the engine from scripted answers.
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use smoothgate::certificate::{Certificate, Document, Outcome as End, SigningKey, Verification, canonical};
+use smoothgate::engine::{Engine, Forgetful, Settings};
+use smoothgate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
+use smoothgate::providers::{Answer, Outcome};
+use smoothgate::question::{ClassMap, Question};
+use smoothgate::stats::{Ladder, Method};
+
+use crate::support::*;
+
+/// A document with what it was made from.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+    pub(crate) file: Vec<u8>,
+}
+
+impl Case {
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(crate) fn certificate(&self) -> Certificate {
+        Document::parse(self.text.as_bytes()).unwrap().certificate
+    }
+}
+
+/// A picture's file: a gradient with edges.
+fn file(width: u32, height: u32) -> Vec<u8> {
+    let pixels = image::RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([(x * 9) as u8, (y * 11) as u8, if x / 3 % 2 == 0 { 0 } else { 255 }])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn answer(name: &str) -> Outcome {
+    Outcome::Answered(Answer { model_version: Some("v7".to_owned()), ..Answer::of([(name, 0.9)]) })
+}
+
+/// What draw i is answered: mostly "a", here and there another label, none, or nothing at all.
+pub(crate) fn answers(draw: u64) -> Outcome {
+    match draw % 23 {
+        5 => answer("b"),
+        11 => Outcome::Answered(Answer { model_version: Some("v7".to_owned()), ..Answer::default() }),
+        17 => Outcome::Transient { reason: "as scripted".to_owned() },
+        _ => answer("a"),
+    }
+}
+
+fn make(
+    name: &'static str,
+    script: impl Fn(u64) -> Outcome + Send + Sync + 'static,
+    change: impl FnOnce(&mut Settings),
+    size: WorkingSize,
+    key: Option<&SigningKey>,
+) -> Case {
+    let mut settings = settings();
+    change(&mut settings);
+    let engine = Engine::new(Scripted::at_once(script), denoiser("none"), settings);
+    let file = file(24, 18);
+    let options = PictureOptions { size, ..PictureOptions::default() };
+    let image = Arc::new(WorkingImage::decode(&file, &options).unwrap());
+    let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
+    let certificate = Certificate::new(&engine, &image, seed(), &evidence);
+    let text = Document::seal(certificate, key).unwrap().to_text().unwrap();
+    Case { name, text, file }
+}
+
+/// One of each kind.
+pub(crate) fn cases() -> &'static [Case] {
+    static CASES: OnceLock<Vec<Case>> = OnceLock::new();
+    CASES.get_or_init(|| {
+        let small = WorkingSize::Exact { width: 9, height: 7 };
+        let key = SigningKey::generate().unwrap();
+        let ladder = |radii: &[f64]| Ladder::new(radii.to_vec(), 80);
+        let map =
+            ClassMap::new("classes.toml", [("a", "first"), ("b", "second"), ("c", "second"), ("x", "")]);
+        let map = Question::Map(map.unwrap());
+        vec![
+            make("certified, cohen", answers, |_| {}, WorkingSize::Native, None),
+            make(
+                "certified, signed and resized",
+                answers,
+                |s| s.encoder = Encoder::Jpeg(90),
+                small,
+                Some(&key),
+            ),
+            make("abstained", |i| answer(["a", "b", "c"][i as usize % 3]), |_| {}, small, None),
+            make(
+                "predicted",
+                answers,
+                |s| s.method = Method::Predict { n: 60 },
+                WorkingSize::Native,
+                Some(&key),
+            ),
+            make(
+                "certified, table, label fixed by the question",
+                answers,
+                |s| {
+                    s.question = "present:A>=0.5".parse().unwrap();
+                    s.method = Method::Table1(ladder(&[0.05, 0.1]));
+                },
+                WorkingSize::Native,
+                None,
+            ),
+            make(
+                "certified, table against a rival",
+                answers,
+                |s| s.method = Method::Table(ladder(&[0.1])),
+                WorkingSize::Native,
+                None,
+            ),
+            make(
+                "certified, class map",
+                answers,
+                |s| {
+                    s.question = map.clone();
+                    s.method = Method::Fixed { n: 60, rival_share: Some(0.1) };
+                },
+                WorkingSize::Native,
+                None,
+            ),
+            make(
+                "certified, anytime",
+                answers,
+                |s| {
+                    s.method =
+                        Method::Anytime { n_max: 200, every: 20, gain: 0.005, n_min: 40, rival_share: None };
+                },
+                WorkingSize::Native,
+                None,
+            ),
+        ]
+    })
+}
+
+#[test]
+fn contract_10_a_document_re_derives_itself() {
+    for case in cases() {
+        let verification = Verification::of(case.text.as_bytes());
+        assert!(verification.holds(), "{}: {:#?}", case.name, verification.checks());
+        let names: Vec<_> = verification.checks().iter().map(|check| check.name).collect();
+        assert_eq!(
+            names,
+            [
+                "json",
+                "canonical",
+                "digest",
+                "fields",
+                "signature",
+                "preprocessing",
+                "test",
+                "level",
+                "votes",
+                "claim",
+                "radius_original",
+                "statement"
+            ]
+        );
+        let expected = case.name.split([',', ' ']).next().unwrap();
+        assert_eq!(case.certificate().outcome.to_string(), expected, "{}", case.name);
+        assert_eq!(case.certificate().radius > 0.0, case.certificate().outcome == End::Certified);
+    }
+}
+
+#[test]
+fn a_document_is_canonical_and_reads_back_as_itself() {
+    for case in cases() {
+        let document = Document::parse(case.text.as_bytes()).unwrap();
+        assert_eq!(document.to_text().unwrap(), case.text);
+        assert_eq!(canonical::text(&case.value()).unwrap() + "\n", case.text);
+        assert!(
+            !case.text.contains("\"calls\""),
+            "how often the provider was called is no part of a certificate"
+        );
+    }
+}
+
+#[test]
+fn the_canonical_form_is_that_of_rfc_8785() {
+    // RFC 8785, section 3.2.2 and 3.2.3: input and output of its example, and the order of its sorting test.
+    let input = r#"{
+        "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+        "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+        "literals": [null, true, false]
+    }"#;
+    let expected = "{\"literals\":[null,true,false],\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],\
+                    \"string\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}";
+    assert_eq!(canonical::text(&canonical::parse(input.as_bytes()).unwrap()).unwrap(), expected);
+    let names = r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#;
+    let sorted = canonical::text(&canonical::parse(names.as_bytes()).unwrap()).unwrap();
+    let expected =
+        "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}";
+    assert_eq!(sorted, expected);
+}

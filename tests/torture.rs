@@ -1,0 +1,207 @@
+//! `kill -9` at random instants: nothing that was answered is lost, nothing is paid for twice.
+//!
+//! The short form runs here. The long one is `SMOOTHGATE_TEST_KILLS=1000 cargo test --release --test torture`.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PICTURES: usize = 20;
+
+fn kills() -> u32 {
+    std::env::var("SMOOTHGATE_TEST_KILLS").ok().map_or(10, |kills| kills.parse().unwrap())
+}
+
+/// An API that counts its calls, in a process of its own.
+struct Api {
+    process: Child,
+    port: u16,
+}
+
+impl Api {
+    fn start(folder: &Path) -> Self {
+        let file = folder.join("port");
+        let process = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
+            .args(["emulate", "--api", "google", "--latency", "5ms..30ms", "--key", "k", "--port-file"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        let port = loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Ok(port) = text.trim().parse() {
+                break port;
+            }
+            assert!(Instant::now() < until, "the emulator did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Self { process, port }
+    }
+
+    fn ask(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Calls that arrived since the last reset. Waits until those that are out have ended.
+    fn calls(&self) -> u64 {
+        loop {
+            let stats: Value = serde_json::from_str(&self.ask("GET", "/__emulator/stats")).unwrap();
+            if stats["in_flight"] == 0 {
+                return stats["total"]["calls"].as_u64().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn reset(&self) {
+        self.ask("POST", "/__emulator/reset");
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Somebody who certifies: a home, and where the certificates go.
+struct User {
+    home: TempDir,
+    arguments: Vec<String>,
+}
+
+impl User {
+    fn new(api: &Api, pictures: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut arguments: Vec<String> =
+            ["certify", "--provider", "google", "--denoiser", "none", "--seed", "9", "--size", "48"]
+                .into_iter()
+                .chain(["--n0", "10", "--n", "50", "--jobs", "3", "--quiet", "-O", "pictures_per_call=1"])
+                .map(str::to_owned)
+                .collect();
+        arguments.extend(["-O".to_owned(), format!("endpoint=http://127.0.0.1:{}", api.port)]);
+        arguments.extend(["--config".to_owned(), pictures.join("smoothgate.toml").display().to_string()]);
+        arguments.extend(["--out".to_owned(), home.path().join("out").display().to_string()]);
+        arguments.push(pictures.display().to_string());
+        Self { home, arguments }
+    }
+
+    fn program(&self, arguments: &[String]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
+        command.env_clear().env("HOME", self.home.path()).env("GOOGLE_API_KEY", "k").args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.program(&arguments).output().unwrap()
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_slice(&self.run(&["runs", "show", "1", "--json"]).stdout).unwrap()
+    }
+
+    /// Every certificate but for the number of attempts that it took.
+    fn certificates(&self) -> BTreeMap<PathBuf, Value> {
+        let folder = self.home.path().join("out");
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            let mut document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            strip(&mut document);
+            (path.file_name().unwrap().into(), document)
+        };
+        std::fs::read_dir(folder).unwrap().map(read).collect()
+    }
+}
+
+/// Takes away what counts attempts, and the digest over it.
+fn strip(document: &mut Value) {
+    if let Value::Object(fields) = document {
+        for name in ["calls", "digest"] {
+            fields.remove(name);
+        }
+        fields.values_mut().for_each(strip);
+    }
+}
+
+#[test]
+fn kill_9_loses_no_answer_and_pays_for_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    std::fs::write(pictures.join("smoothgate.toml"), "[providers.google]\nrate = \"unlimited\"\n").unwrap();
+    for n in 0..PICTURES as u32 {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * (n + 1)) as u8, (y * 5 + n * 11) as u8, (x ^ y) as u8]);
+        image::RgbImage::from_fn(48, 48, pixel).save(pictures.join(format!("{n:02}.png"))).unwrap();
+    }
+    let api = Api::start(folder.path());
+
+    let undisturbed = User::new(&api, &pictures);
+    let out = undisturbed.program(&undisturbed.arguments).output().unwrap();
+    assert!(out.status.code().is_some_and(|code| code <= 1), "{}", String::from_utf8_lossy(&out.stderr));
+    let (expected, calls) = (undisturbed.certificates(), api.calls());
+    assert_eq!(expected.len(), PICTURES);
+    assert_eq!(undisturbed.report()["attempts"]["answered"], calls);
+
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let (mut killed, mut rounds) = (0, 0);
+    while killed < kills() {
+        api.reset();
+        rounds += 1;
+        let user = User::new(&api, &pictures);
+        let finished = loop {
+            if killed == kills() {
+                break false;
+            }
+            let mut child = user.program(&user.arguments).stdout(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(random.random_range(50..900)));
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.code().is_some_and(|code| code <= 1), "{status}");
+                break true;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            killed += 1;
+        };
+        if !finished {
+            let out = user.run(&["resume"]);
+            let text = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(out.status.code().is_some_and(|code| code <= 1) || text.contains("finished"), "{text}");
+            // A kill after the last certificate was stored and before it was written out.
+            assert!(
+                user.program(&user.arguments).output().unwrap().status.code().is_some_and(|code| code <= 1)
+            );
+        }
+        assert_eq!(user.certificates(), expected, "round {rounds}");
+        let report = user.report();
+        let (answered, unknown) =
+            (report["attempts"]["answered"].as_u64().unwrap(), report["unknown"].as_u64().unwrap());
+        assert_eq!(answered, calls, "an answer on record was asked again, or one was lost");
+        let arrived = api.calls();
+        assert!(
+            arrived <= calls + unknown,
+            "{arrived} calls arrived: {calls} undisturbed, {unknown} out at the kills"
+        );
+    }
+    println!("{killed} kills in {rounds} rounds, {calls} calls undisturbed");
+}
