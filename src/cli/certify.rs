@@ -14,6 +14,7 @@ use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::{Common, Format, Printer, Row};
+use super::plan::{self, Most, Pictures, PlanOptions};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::resume::Command;
@@ -91,6 +92,8 @@ struct Shared {
     truth: Option<String>,
     #[command(flatten)]
     ledger: LedgerOptions,
+    #[command(flatten)]
+    plan: PlanOptions,
     /// Begin a new run with new noise, although one with the same parameters is on record
     #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
     new_run: bool,
@@ -113,6 +116,14 @@ struct Shared {
 
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
     start(args.shared, Votes::Test(args.test), config, command)
+}
+
+/// `certify --dry-run` under a name of its own.
+pub(super) fn run_plan(args: plan::Args, config: &ConfigOption, command: &Command) -> Ended {
+    let Args { mut shared, test } = args.certify;
+    shared.plan.dry_run = true;
+    shared.plan.json |= args.json;
+    start(shared, Votes::Test(test), config, command)
 }
 
 pub(super) fn run_predict(args: PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
@@ -157,14 +168,15 @@ fn start(args: Shared, votes: Votes, config: &ConfigOption, command: &Command) -
 }
 
 async fn certify(
-    args: Shared,
+    mut args: Shared,
     votes: Votes,
     config: &ConfigOption,
     command: &Command,
     signals: &Signals,
 ) -> Ended {
+    args.plan.json |= args.format == Format::Jsonl;
     let config = config.load()?;
-    let inputs = inputs::resolve(&args.pictures).map_err(Failure::usage)?;
+    let pictures = Pictures::resolve(&args.pictures, args.plan.dry_run)?;
     let opened = args.provider.open(&config, args.denoiser.device)?;
     let denoiser = args.denoiser.open(&config.defaults)?;
     let described = opened.endpoint.describe().clone();
@@ -191,7 +203,7 @@ async fn certify(
         concurrency: args.concurrency,
     };
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
-    if let Some(folder) = &args.out {
+    if let Some(folder) = args.out.as_ref().filter(|_| !args.plan.dry_run) {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
@@ -200,8 +212,17 @@ async fn certify(
         .with_stop(signals.stop.clone())
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
+    let inputs = match pictures {
+        Pictures::Files(inputs) if !args.plan.dry_run => inputs,
+        pictures => return plan::show(&engine, &plan, &pictures, &picture, &args.plan).await,
+    };
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, inputs.len()));
+    }
+    if command.resumed.is_none() {
+        let calls = (plan.max_votes() as u64).saturating_mul(inputs.len() as u64);
+        let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
+        Most { price: described.price, calls, max_calls, max_cost }.approve(&args.plan, &config.defaults)?;
     }
     let wanted = Wanted {
         parameters: certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?,

@@ -15,6 +15,7 @@ mod ledger;
 mod options;
 mod output;
 mod picture;
+mod plan;
 mod progress;
 mod provider;
 mod providers;
@@ -47,6 +48,10 @@ struct Cli {
 enum Command {
     /// Certify pictures: label and radius within which no perturbation changes it
     Certify(certify::Args),
+    /// What certifying will take: calls, money, time, bytes and the radius in reach; nothing is sent
+    ///
+    /// Takes what `certify` takes, or the number of pictures in their place.
+    Plan(plan::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
     /// Go on with a run that was interrupted, stopped by its budget or killed
@@ -117,6 +122,7 @@ impl Cli {
         let config = &self.config;
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
+            Command::Plan(args) => certify::run_plan(args, config, &resume::Command::of_process()),
             Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
