@@ -20,7 +20,7 @@ use smoothgate::picture::{Encoder, noisy_planes, planes};
 use smoothgate::providers::{
     Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, OutcomeClass, Unrecorded,
 };
-use smoothgate::stats::{Decision, LabelRule, Method, Vote};
+use smoothgate::stats::{Decision, LabelRule, Ladder, Method, Vote};
 use support::*;
 
 /// A denoiser that does nothing and remembers what it was given.
@@ -215,6 +215,78 @@ fn contract_05_a_fixed_label_is_not_exchanged_for_the_one_that_leads() {
     }
 }
 
+fn ask_clean_top(
+    script: impl Fn(u64) -> Outcome + Send + Sync + 'static,
+    memory: &dyn Memory,
+) -> (Arc<Scripted>, Result<Evidence, EngineError>) {
+    let endpoint = Scripted::at_once(script);
+    let mut settings = settings();
+    settings.question = "clean-top".parse().unwrap();
+    settings.method = Method::Table1(Ladder::new(vec![0.1], 60));
+    let engine = Engine::new(endpoint.clone(), denoiser("none"), settings);
+    let evidence = runtime().block_on(engine.gather(picture(12, 10), seed(), memory, &|_| {}));
+    (endpoint, evidence)
+}
+
+#[test]
+fn contract_05_the_label_of_the_clean_answer_is_fixed_before_the_first_vote() {
+    // The picture itself is a dog; its noisy copies are animals first, and dogs too.
+    let script = |draw: u64| {
+        let top = if draw == CLEAN { "Dog" } else { "animal" };
+        Outcome::Answered(Answer::of([("cat", 0.1), (top, 0.9), ("dog", 0.3)]))
+    };
+    let memory = Remembering::default();
+    let (endpoint, evidence) = ask_clean_top(script, &memory);
+    let evidence = evidence.unwrap();
+    assert_eq!(evidence.question.to_string(), "clean-top:Dog");
+    assert_eq!(evidence.plan.label, LabelRule::Fixed);
+    assert_eq!(evidence.classes.spellings(), ["Dog"]);
+    assert!(evidence.decision.certified().is_some(), "{:?}", evidence.decision);
+    // It is asked first, once, about the picture without noise, and is no vote.
+    assert_eq!(endpoint.order.lock().unwrap()[0], CLEAN);
+    assert_eq!((evidence.calls, evidence.unused_calls()), (evidence.votes.len() as u64 + 1, 0));
+    let sent = endpoint.sent.lock().unwrap();
+    let image = picture(12, 10);
+    let clean = Encoder::Png.encode(&planes(&image), 12, 10).unwrap();
+    assert_eq!((sent[&CLEAN].len(), &sent[&CLEAN][0].bytes[..]), (1, &clean[..]));
+    // What is stored is not asked again, the clean answer included.
+    let (silent, again) = ask_clean_top(|draw| panic!("asked about draw {draw}"), &memory);
+    let again = again.unwrap();
+    assert_eq!(silent.calls(), 0);
+    assert_eq!(
+        (again.votes, again.decision, again.question),
+        (evidence.votes, evidence.decision, evidence.question)
+    );
+}
+
+#[test]
+fn contract_05_the_clean_label_is_not_exchanged_for_one_that_leads() {
+    let (_, evidence) = ask_clean_top(|draw| label(if draw == CLEAN { "dog" } else { "cat" }), &Forgetful);
+    let evidence = evidence.unwrap();
+    assert!(matches!(evidence.decision, Decision::Abstained(_)), "{:?}", evidence.decision);
+    assert_eq!(evidence.question.to_string(), "clean-top:dog");
+}
+
+#[test]
+fn contract_08_the_clean_answer_comes_from_the_same_model() {
+    let from = |draw: u64| {
+        let version = if draw == CLEAN { "6.1" } else { "7.0" };
+        Outcome::Answered(Answer { model_version: Some(version.into()), ..Answer::of([("a", 0.9)]) })
+    };
+    let (_, evidence) = ask_clean_top(from, &Forgetful);
+    assert!(matches!(evidence, Err(EngineError::ModelChanged { vote: 0, .. })));
+}
+
+#[test]
+fn a_picture_without_a_label_of_its_own_costs_one_call() {
+    for clean in [Outcome::Answered(Answer::default()), Outcome::Transient { reason: "as scripted".into() }] {
+        let script = move |draw| if draw == CLEAN { clean.clone() } else { label("a") };
+        let (endpoint, evidence) = ask_clean_top(script, &Forgetful);
+        assert!(matches!(evidence, Err(EngineError::NoCleanLabel { .. })));
+        assert_eq!(endpoint.calls(), 1);
+    }
+}
+
 #[test]
 fn contract_06_alpha_covers_the_sampler_too() {
     let image = picture(64, 64);
@@ -387,6 +459,48 @@ fn contract_12_no_more_calls_than_the_test_can_need() {
     assert!(evidence.votes.len() < 120, "{} votes", evidence.votes.len());
     assert_eq!(endpoint.calls(), evidence.votes.len());
     assert_eq!(evidence.calls, evidence.votes.len() as u64);
+}
+
+/// Calls ahead cost what they cost and change nothing else.
+#[test]
+fn contract_12_calls_ahead_are_bounded_and_no_evidence() {
+    let dissent = |draw: u64, every: u64| draw % every == every - 1;
+    for every in [2, 9, 1000] {
+        let run = |ahead: usize, latency: u64| {
+            let endpoint = Scripted::new(move |draw| {
+                let slow = if dissent(draw, every) { 3 * latency } else { latency };
+                (label(if dissent(draw, every) { "b" } else { "a" }), Duration::from_millis(slow))
+            });
+            let mut settings = settings();
+            settings.method = Method::Table(Ladder::new(vec![0.1, 0.25], 120));
+            settings.ahead = ahead;
+            let evidence = gather(endpoint.clone(), settings).unwrap();
+            assert_eq!(endpoint.calls() as u64, evidence.calls);
+            assert!(evidence.unused_calls() <= ahead as u64, "{ahead}: {} unused", evidence.unused_calls());
+            evidence
+        };
+        let reference = run(0, 0);
+        assert_eq!(reference.unused_calls(), 0);
+        for (ahead, latency) in [(1, 1), (7, 2), (64, 1), (10_000, 1)] {
+            let evidence = run(ahead, latency);
+            assert_eq!(
+                (&evidence.votes, evidence.decision),
+                (&reference.votes, reference.decision),
+                "{ahead}"
+            );
+            assert_eq!(
+                (evidence.copies, evidence.plan),
+                (reference.copies, reference.plan.clone()),
+                "{ahead}"
+            );
+        }
+    }
+    // Half the answers dissent: the test is over after a few votes, and calls ahead of it are seen to be paid for.
+    let endpoint = Scripted::at_once(|draw| label(if draw % 2 == 0 { "a" } else { "b" }));
+    let mut settings = settings();
+    (settings.method, settings.ahead) = (Method::Table(Ladder::new(vec![0.25], 120)), 20);
+    let evidence = gather(endpoint, settings).unwrap();
+    assert!(evidence.unused_calls() > 5, "{} unused calls", evidence.unused_calls());
 }
 
 #[test]

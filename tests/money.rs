@@ -164,7 +164,7 @@ fn without_a_ledger_nothing_is_kept_and_budgets_are_refused() {
         "c.toml",
         "[providers.openai]\nbudget = { day = { calls = 5 } }\noptions = { endpoint = \"http://127.0.0.1:9\", model = \"m\", labels = [\"a\", \"b\"] }\n",
     );
-    let refused = user.run(&certify(&["--no-ledger", "--provider", "openai", "--config", &config]));
+    let refused = user.run(&certify(&["--no-ledger", "--provider", "openai", "--config", &config, "--yes"]));
     assert!(errors(&refused).contains("budgets are kept in the ledger"), "{}", errors(&refused));
 }
 
@@ -286,4 +286,49 @@ fn label_says_what_the_provider_says_about_the_plain_picture() {
     assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], 2);
     let table = user.run(&["label", PICTURES[0], "--top", "1"]);
     assert!(String::from_utf8_lossy(&table.stdout).contains("espresso 0."));
+}
+
+#[test]
+fn a_data_set_is_evaluated_and_the_evaluation_resumes() {
+    let user = User::new();
+    let set = user.home.path().join("set");
+    for (class, picture) in [("espresso", PICTURES[0]), ("spider", PICTURES[1]), ("teapot", PICTURES[2])] {
+        std::fs::create_dir_all(set.join(class)).unwrap();
+        let name = Path::new(picture).file_name().unwrap();
+        std::fs::copy(picture, set.join(class).join(name)).unwrap();
+    }
+    let summary = user.home.path().join("summary.json");
+    let arguments = [
+        "evaluate",
+        set.to_str().unwrap(),
+        "--radius",
+        "0.1",
+        "--format",
+        "tsv",
+        "--seed",
+        "3",
+        "--radii",
+        "0,0.1,0.2",
+        "--summary",
+        summary.to_str().unwrap(),
+    ];
+    let stopped: Vec<&str> = arguments.iter().copied().chain(["--max-calls", "20"]).collect();
+    assert_eq!(code(&user.run(&stopped)), 4);
+    let out = user.run(&["resume", "--max-calls", "1000"]);
+    assert_eq!(code(&out), 0, "{}", errors(&out));
+    let rows = String::from_utf8(out.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = rows.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows[0], ["idx", "label", "predict", "radius", "correct", "time"]);
+    let judged: Vec<[&str; 3]> = rows[1..].iter().map(|row| [row[1], row[2], row[4]]).collect();
+    assert_eq!(
+        judged,
+        [["espresso", "espresso", "1"], ["spider", "spider", "1"], ["teapot", "umbrella", "0"]]
+    );
+    let summary: Value = serde_json::from_slice(&std::fs::read(&summary).unwrap()).unwrap();
+    let series = &summary["series"][0];
+    assert_eq!((&series["measure"], &series["pictures"]), (&"certified accuracy".into(), &3.into()));
+    let counts: Vec<&Value> = series["at"].as_array().unwrap().iter().map(|share| &share["count"]).collect();
+    assert_eq!(counts, [&2, &2, &0]);
+    assert_eq!(series["cost"], "0");
+    assert!(errors(&user.run(&arguments)).contains("certified accuracy"));
 }

@@ -13,7 +13,7 @@ const LOG: &str = "tests/data/replay/small.jsonl";
 
 fn smoothgate(cache: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
-    command.args(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()
+    command.args(arguments).env("XDG_CACHE_HOME", cache).env("XDG_STATE_HOME", cache).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -69,21 +69,12 @@ fn certify_by_radius_stops_where_the_votes_show_it_and_keeps_its_tables() {
     assert_eq!(certify(&["--radius", "0.02,0.05", "--quiet"]).stdout, first.stdout);
     assert!(fs::metadata(&kept[0]).unwrap().len() > 100, "the damaged file was not replaced");
     let mut homeless = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
-    homeless.env_remove("XDG_CACHE_HOME").env_remove("HOME").env_remove("LOCALAPPDATA");
-    homeless.args([
-        "certify",
-        PICTURE,
-        "--sigma",
-        "0.12",
-        "--alpha",
-        "0.05",
-        "--seed",
-        "5",
-        "--format",
-        "jsonl",
-        "--no-ledger",
-    ]);
-    let homeless = homeless.args(["--radius", "0.02,0.05", "--quiet"]).output().unwrap();
+    for variable in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "HOME", "LOCALAPPDATA"] {
+        homeless.env_remove(variable);
+    }
+    homeless
+        .args(["certify", PICTURE, "--sigma", "0.12", "--alpha", "0.05", "--seed", "5", "--format", "jsonl"]);
+    let homeless = homeless.args(["--radius", "0.02,0.05", "--quiet", "--no-ledger"]).output().unwrap();
     assert_eq!((text(&homeless.stderr), homeless.stdout), (String::new(), first.stdout));
 }
 

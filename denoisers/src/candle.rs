@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::ops::{pixel_shuffle, pixel_unshuffle};
 
-use crate::graph::{Conv, Exit, Graph, Kind, Value};
+use crate::graph::{Activation, Conv, Exit, Graph, Kind, Value};
 
 /// The parameters of a graph on a device.
 pub(crate) struct Runner {
@@ -75,11 +75,9 @@ impl Runner {
 
     fn enter(&self, graph: &Graph, pictures: &Tensor, sigma: f32) -> Result<Tensor> {
         let entry = &graph.entry;
-        let (scale, shift) = (f64::from(entry.scale), f64::from(entry.shift));
-        let mut x = pictures.affine(1.0, -shift)?;
-        if entry.scale.to_bits() != 1f32.to_bits() {
-            x = x.affine(scale, 0.0)?;
-        }
+        let of_colours = |values: [f32; 3]| Tensor::new(&values, &self.device)?.reshape((1, 3, 1, 1));
+        let x = pictures.broadcast_sub(&of_colours(entry.shift)?)?;
+        let mut x = x.broadcast_mul(&of_colours(entry.scale)?)?;
         if entry.unshuffle > 1 {
             x = pixel_unshuffle(&x, entry.unshuffle)?;
         }
@@ -97,6 +95,7 @@ impl Parameters {
         let k = conv.kind.size();
         let (first, second) = match conv.kind {
             Kind::Up2x2 => (conv.in_channels, conv.out_channels),
+            Kind::Depthwise { .. } => (conv.out_channels, 1),
             _ => (conv.out_channels, conv.in_channels),
         };
         let weight = Tensor::from_slice(&conv.weight, (first, second, k, k), device)?;
@@ -113,12 +112,27 @@ fn convolve(conv: &Conv, parameters: &Parameters, values: &[Option<Tensor>]) -> 
         Kind::Point { stride } => x.conv2d(weight, 0, stride, 1, 1)?,
         Kind::Down2x2 => x.conv2d(weight, 0, 2, 1, 1)?,
         Kind::Up2x2 => x.conv_transpose2d(weight, 0, 0, 2, 1)?,
+        Kind::Tail3x3 => padded(x, conv.kind, 0)?.conv2d(weight, 0, 2, 1, 1)?,
+        Kind::Depthwise { stride, before, .. } => {
+            padded(x, conv.kind, before)?.conv2d(weight, 0, stride, 1, conv.out_channels)?
+        }
     };
     let mut y = y.broadcast_add(&parameters.bias)?;
     if let Some(residual) = conv.residual {
         y = (y + read(values, residual)?)?;
     }
-    if conv.relu { y.relu() } else { Ok(y) }
+    match conv.activation {
+        Activation::None => Ok(y),
+        Activation::Relu => y.relu(),
+        Activation::Relu6 => y.clamp(0f32, Activation::Relu6.ceiling()),
+    }
+}
+
+/// With `before` rows and columns of zeros before, and as many as this kind needs after.
+fn padded(x: &Tensor, kind: Kind, before: usize) -> Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    let after = |n: usize| ((kind.output(n) - 1) * kind.stride() + kind.size()).saturating_sub(before + n);
+    x.pad_with_zeros(2, before, after(height))?.pad_with_zeros(3, before, after(width))
 }
 
 fn read(values: &[Option<Tensor>], value: Value) -> Result<&Tensor> {

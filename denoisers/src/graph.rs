@@ -26,8 +26,10 @@ pub(crate) struct Graph {
 /// `pixel_unshuffle` order; 1 leaves them), then σ is appended as a constant channel if asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    pub(crate) shift: f32,
-    pub(crate) scale: f32,
+    /// Of red, green and blue.
+    pub(crate) shift: [f32; 3],
+    /// Of red, green and blue.
+    pub(crate) scale: [f32; 3],
     pub(crate) unshuffle: usize,
     pub(crate) sigma_map: bool,
 }
@@ -42,18 +44,39 @@ impl Entry {
 /// `activation(convolution(input) + bias + residual)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv {
-    /// Of its tensors in the weights file.
+    /// Of its tensors in the weights file; empty if it is not from there and stays as it is.
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) input: Value,
     pub(crate) residual: Option<Value>,
-    pub(crate) relu: bool,
+    pub(crate) activation: Activation,
     pub(crate) in_channels: usize,
     pub(crate) out_channels: usize,
-    /// `[out, in, k, k]`, for [`Kind::Up2x2`] `[in, out, 2, 2]`: the orders of PyTorch.
+    /// `[out, in, k, k]`, for [`Kind::Up2x2`] `[in, out, 2, 2]`, for [`Kind::Depthwise`] `[out, 1, k, k]`: the orders of PyTorch.
     pub(crate) weight: Vec<f32>,
     /// `[out]`.
     pub(crate) bias: Vec<f32>,
+}
+
+/// What follows a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// Nothing.
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+impl Activation {
+    /// Where it stops to rise.
+    pub(crate) fn ceiling(self) -> f32 {
+        match self {
+            Self::None | Self::Relu => f32::INFINITY,
+            Self::Relu6 => 6.0,
+        }
+    }
 }
 
 /// The convolutions that occur.
@@ -63,6 +86,19 @@ pub(crate) enum Kind {
     Same3x3 {
         /// 1 or 2.
         stride: usize,
+    },
+    /// 3x3 at every second pixel, with a row and a column of zeros after the picture only: what `TensorFlow` does where rows and
+    /// columns are even.
+    Tail3x3,
+    /// Each channel by itself: `size` x `size` at every `stride`-th pixel, with `before` rows and columns of zeros before the picture
+    /// and as many after it as are needed.
+    Depthwise {
+        /// 1, 3, 5, ...
+        size: usize,
+        /// 1 or 2.
+        stride: usize,
+        /// Less than `size`.
+        before: usize,
     },
     /// 1x1 at every `stride`-th pixel.
     Point {
@@ -79,9 +115,28 @@ impl Kind {
     /// Rows and columns of the kernel.
     pub(crate) fn size(self) -> usize {
         match self {
-            Self::Same3x3 { .. } => 3,
+            Self::Same3x3 { .. } | Self::Tail3x3 => 3,
+            Self::Depthwise { size, .. } => size,
             Self::Point { .. } => 1,
             Self::Down2x2 | Self::Up2x2 => 2,
+        }
+    }
+
+    /// Input pixels from output to output.
+    pub(crate) fn stride(self) -> usize {
+        match self {
+            Self::Same3x3 { stride } | Self::Point { stride } | Self::Depthwise { stride, .. } => stride,
+            Self::Tail3x3 | Self::Down2x2 => 2,
+            Self::Up2x2 => 1,
+        }
+    }
+
+    /// Rows, or columns, of the output for these of the input.
+    pub(crate) fn output(self, input: usize) -> usize {
+        match self {
+            Self::Down2x2 => input / 2,
+            Self::Up2x2 => input * 2,
+            _ => input.div_ceil(self.stride()),
         }
     }
 }
@@ -98,6 +153,8 @@ pub(crate) enum Exit {
     },
     /// Mean over the picture, then a linear layer: one number a class.
     Classify {
+        /// Of the linear layer's tensors in the weights file.
+        name: String,
         /// The features.
         value: Value,
         /// `[classes, channels]`.
@@ -133,11 +190,7 @@ impl Conv {
         (in_channels, out_channels): (usize, usize),
         bias: Bias,
     ) -> Result<Self, WeightsError> {
-        let k = kind.size();
-        let shape = match kind {
-            Kind::Up2x2 => [in_channels, out_channels, k, k],
-            _ => [out_channels, in_channels, k, k],
-        };
+        let shape = shape(kind, in_channels, out_channels);
         let weight = weights.get(&format!("{name}.weight"), &shape)?;
         let bias_name = format!("{name}.bias");
         let bias = match bias {
@@ -146,7 +199,8 @@ impl Conv {
         };
         let input = Value(0);
         let name = name.to_owned();
-        Ok(Self { name, kind, input, residual: None, relu: false, in_channels, out_channels, weight, bias })
+        let activation = Activation::None;
+        Ok(Self { name, kind, input, residual: None, activation, in_channels, out_channels, weight, bias })
     }
 
     /// Folds the batch normalisation that follows into weight and bias, in double precision.
@@ -171,14 +225,33 @@ impl Conv {
         Ok(self)
     }
 
-    pub(crate) fn relu(mut self) -> Self {
-        self.relu = true;
+    /// The shape of [`Conv::weight`].
+    pub(crate) fn shape(&self) -> [usize; 4] {
+        shape(self.kind, self.in_channels, self.out_channels)
+    }
+
+    pub(crate) fn relu(self) -> Self {
+        self.then(Activation::Relu)
+    }
+
+    pub(crate) fn then(mut self, activation: Activation) -> Self {
+        self.activation = activation;
         self
     }
 
     pub(crate) fn add(mut self, residual: Value) -> Self {
         self.residual = Some(residual);
         self
+    }
+}
+
+/// Of the weights, in PyTorch's order.
+fn shape(kind: Kind, in_channels: usize, out_channels: usize) -> [usize; 4] {
+    let k = kind.size();
+    match kind {
+        Kind::Up2x2 => [in_channels, out_channels, k, k],
+        Kind::Depthwise { .. } => [out_channels, 1, k, k],
+        _ => [out_channels, in_channels, k, k],
     }
 }
 

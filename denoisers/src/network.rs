@@ -105,16 +105,21 @@ impl Network {
 pub(crate) fn logits(exit: &Exit, features: &[f32], count: usize) -> Vec<Vec<f32>> {
     let Exit::Classify { weight, bias, .. } = exit else { return vec![] };
     let channels = weight.len() / bias.len();
-    let per_picture = features.len() / count;
-    let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
-    let of_picture = |picture: &[f32]| {
-        let means: Vec<f64> = picture.chunks_exact(per_picture / channels).map(mean).collect();
+    let of_picture = |means: Vec<f64>| {
         let class = |(row, b): (&[f32], &f32)| {
             (f64::from(*b) + row.iter().zip(&means).map(|(w, m)| f64::from(*w) * m).sum::<f64>()) as f32
         };
         weight.chunks_exact(channels).zip(bias).map(class).collect()
     };
-    features.chunks_exact(per_picture).map(of_picture).collect()
+    means(features, count, channels).map(of_picture).collect()
+}
+
+/// For each picture the mean of each channel.
+fn means(features: &[f32], count: usize, channels: usize) -> impl Iterator<Item = Vec<f64>> {
+    let per_picture = features.len() / count;
+    let mean = |plane: &[f32]| plane.iter().map(|v| f64::from(*v)).sum::<f64>() / plane.len() as f64;
+    let of_picture = move |picture: &[f32]| picture.chunks_exact(per_picture / channels).map(mean).collect();
+    features.chunks_exact(per_picture).map(of_picture)
 }
 
 /// The gradient of the features, `per_picture` floats each, from that of the [`logits`].
@@ -131,6 +136,21 @@ pub(crate) fn logits_gradient(exit: &Exit, gradients: &[Vec<f32>], per_picture: 
         }
     }
     features
+}
+
+/// The gradients of the linear layer's weights and bias, from those of the [`logits`].
+pub(crate) fn linear_gradient(exit: &Exit, features: &[f32], gradients: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
+    let Exit::Classify { weight, bias, .. } = exit else { return (vec![], vec![]) };
+    let channels = weight.len() / bias.len();
+    let (mut of_weight, mut of_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
+    for (means, gradient) in means(features, gradients.len(), channels).zip(gradients) {
+        for ((row, bias), g) in of_weight.chunks_exact_mut(channels).zip(&mut of_bias).zip(gradient) {
+            *bias += f64::from(*g);
+            row.iter_mut().zip(&means).for_each(|(w, mean)| *w += f64::from(*g) * mean);
+        }
+    }
+    let single = |sums: Vec<f64>| sums.into_iter().map(|v| v as f32).collect();
+    (single(of_weight), single(of_bias))
 }
 
 impl Denoiser for Network {

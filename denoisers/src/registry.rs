@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     BackendError, Classifier, Denoiser, Device, DeviceError, Identity, WeightsError, architectures,
-    classifiers::things64::{self, Things64},
+    classifiers::{self, Loaded, NetworkClassifier},
     network::{Model, Network},
     weights::Weights,
 };
@@ -114,14 +114,15 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
     Ok(Box::new(Network::new(model, options.device.connect()?, options.engine)?))
 }
 
-/// Opens a classifier: `things64`, or the path of a safetensors file of that architecture.
+/// Opens a classifier: `things64`, or the path of a safetensors file, whose architecture is read from its metadata (`arch`) or
+/// recognised by its tensor names. Its classes are those of the metadata (`classes`, separated by `|`), else numbers.
 ///
 /// # Errors
 /// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
 pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifier>, OpenError> {
-    let (model, labels) = load_classifier(name)?;
+    let Loaded { model, labels, input_size } = load_classifier(name)?;
     let network = Network::new(model, options.device.connect()?, options.engine)?;
-    Ok(Box::new(Things64::new(network, labels)))
+    Ok(Box::new(NetworkClassifier::new(network, labels, input_size)))
 }
 
 /// A denoiser that is a network, before it is given a device.
@@ -133,13 +134,13 @@ pub(crate) fn load_denoiser(name: &str) -> Result<Model, OpenError> {
     Ok(architectures::load(weights)?)
 }
 
-/// A classifier and its labels, before it is given a device.
-pub(crate) fn load_classifier(name: &str) -> Result<(Model, Vec<String>), OpenError> {
-    let mut weights = match name {
+/// A classifier, before it is given a device.
+pub(crate) fn load_classifier(name: &str) -> Result<Loaded, OpenError> {
+    let weights = match name {
         "auto" | "things64" => Weights::parse("the built-in things64", THINGS64)?,
         path => file(path, Task::Classify)?,
     };
-    Ok(things64::load(&mut weights)?)
+    Ok(classifiers::load(weights)?)
 }
 
 fn file(path: &str, task: Task) -> Result<Weights, OpenError> {

@@ -121,6 +121,8 @@ pub(crate) struct Weights {
     metadata: HashMap<String, String>,
     tensors: BTreeMap<String, Weight>,
     used: RefCell<BTreeSet<String>>,
+    /// Every tensor that is asked for exists, in the shape asked for, and is zero.
+    blank: bool,
 }
 
 impl Weights {
@@ -169,7 +171,26 @@ impl Weights {
             metadata: header.metadata().clone().unwrap_or_default(),
             tensors,
             used: RefCell::default(),
+            blank: false,
         })
+    }
+
+    /// No file: metadata that describe a network whose weights are yet to be chosen. [`Weights::has`] finds nothing, [`Weights::get`]
+    /// gives zeros.
+    pub(crate) fn blank(metadata: HashMap<String, String>) -> Self {
+        Self {
+            path: "the new network".into(),
+            architecture: "the network".into(),
+            metadata,
+            tensors: BTreeMap::new(),
+            used: RefCell::default(),
+            blank: true,
+        }
+    }
+
+    /// Whether these are of [`Weights::blank`].
+    pub(crate) fn is_blank(&self) -> bool {
+        self.blank
     }
 
     /// Says what is being built, for the errors to come.
@@ -180,6 +201,27 @@ impl Weights {
     /// The file's own key-value text.
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
+    }
+
+    /// The class names that the metadata lists as `classes`, separated by `|`.
+    pub(crate) fn classes(&self) -> Option<Vec<String>> {
+        self.metadata("classes").map(|text| text.split('|').map(str::to_owned).collect())
+    }
+
+    /// Three comma-separated numbers, one a colour.
+    pub(crate) fn colours(&self, key: &str) -> Result<Option<[f32; 3]>, WeightsError> {
+        let Some(text) = self.metadata(key) else { return Ok(None) };
+        let numbers: Option<Vec<f32>> =
+            text.split(',').map(|n| n.trim().parse().ok().filter(|n: &f32| n.is_finite())).collect();
+        numbers
+            .and_then(|n| n.try_into().ok())
+            .map(Some)
+            .ok_or_else(|| self.misfit(format!("metadata `{key}` is `{text}`, but three numbers are needed")))
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|weight| weight.shape.as_slice())
     }
 
     /// All of it.
@@ -204,6 +246,9 @@ impl Weights {
 
     /// The tensor of this name and shape.
     pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        if self.blank {
+            return Ok(vec![0.0; shape.iter().product()]);
+        }
         let Some(weight) = self.tensors.get(name) else {
             return Err(WeightsError::Missing {
                 path: self.path.clone(),

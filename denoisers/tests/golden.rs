@@ -33,6 +33,26 @@
 //!     save_file(tensors, f"dncnn-{name}.safetensors")
 //!     save_file({"x": x, "y": y}, f"dncnn-{name}.golden.safetensors")
 //! ```
+//! The goldens of the classifiers, random weights, where `CifarResnet(blocks, width, option_a)` has its linear layer under `linear` with
+//! option A and under `fc` without, and `Lite(stages, stem, head, classes)` takes stages of `(repeats, kernel, stride, expansion, channels)`:
+//! ```python
+//! def save(name, net, x, metadata=None, prefix=""):
+//!     for bn in (m for m in net.eval().modules() if isinstance(m, nn.BatchNorm2d)):
+//!         for t in bn.weight, bn.running_var: t.data.uniform_(0.5, 1.5)
+//!         for t in bn.bias, bn.running_mean: t.data.normal_(0, 0.5)
+//!     for p in (p for n, p in net.named_parameters() if p.dim() > 1): p.data.normal_(0, ((2 if p.dim() > 2 else 0.2) / p[0].numel()) ** 0.5)
+//!     x[1] **= 4
+//!     tensors = {prefix + k: v.float() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+//!     save_file(tensors, f"{name}.safetensors", metadata)
+//!     save_file({"x": x, "y": net.double()(x.double()).softmax(1).float()}, f"{name}.golden.safetensors")
+//! torch.manual_seed(11)
+//! x = torch.rand(2, 3, 32, 32)
+//! save("cifar-resnet-8", CifarResnet(1, 4, True), x.clone(), prefix="1.")
+//! save("cifar-resnet-14", CifarResnet(2, 4, False), x)
+//! stages = [(1, 3, 1, 1, 8), (2, 3, 2, 3, 12), (2, 5, 2, 2, 12), (1, 5, 1, 2, 16), (1, 5, 2, 2, 16), (1, 3, 2, 2, 20)]
+//! text = ";".join(",".join(map(str, s)) for s in stages)
+//! save("efficientnet-lite", Lite(stages, 8, 20, 7), torch.rand(2, 3, 64, 64), {"size": "64", "stages": text})
+//! ```
 
 #![expect(
     clippy::unwrap_used,
@@ -118,15 +138,37 @@ fn dncnn_of_kair_equals_pytorch() {
     check_denoiser(data("dncnn-kair.safetensors").to_str().unwrap(), "dncnn-kair.golden.safetensors", 0.25);
 }
 
-#[test]
-fn things64_equals_pytorch() {
-    let golden = "things64.golden.safetensors";
-    let mut classifier = open_classifier("things64", &Options::on(Device::Cpu)).unwrap();
+fn check_classifier(model: &str, golden: &str) -> Vec<String> {
+    let mut classifier = open_classifier(model, &Options::on(Device::Cpu)).unwrap();
     let probabilities = classifier.classify(batch(golden)).unwrap();
     assert_eq!(probabilities.len(), 2);
     assert!(probabilities.iter().all(|p| p.len() == classifier.labels().len()));
     let difference = largest_difference(&probabilities.concat(), &tensor(golden, "y").1);
     println!("{golden}: largest difference {difference:e}");
     assert!(difference <= TOLERANCE, "{difference:e}");
-    assert_eq!((classifier.labels().len(), classifier.labels()[0].as_str()), (64, "goldfish"));
+    // Classifiers that say the same of everything would be equal too.
+    assert!(largest_difference(&probabilities[0], &probabilities[1]) > 100.0 * TOLERANCE);
+    classifier.labels().to_vec()
+}
+
+#[test]
+fn things64_equals_pytorch() {
+    let labels = check_classifier("things64", "things64.golden.safetensors");
+    assert_eq!((labels.len(), labels[0].as_str()), (64, "goldfish"));
+}
+
+#[test]
+fn cifar_resnets_with_both_shortcuts_equal_pytorch() {
+    for name in ["cifar-resnet-8", "cifar-resnet-14"] {
+        let file = data(&format!("{name}.safetensors"));
+        let labels = check_classifier(file.to_str().unwrap(), &format!("{name}.golden.safetensors"));
+        assert_eq!((labels.len(), labels[9].as_str()), (10, "truck"));
+    }
+}
+
+#[test]
+fn efficientnet_lite_equals_pytorch() {
+    let file = data("efficientnet-lite.safetensors");
+    let labels = check_classifier(file.to_str().unwrap(), "efficientnet-lite.golden.safetensors");
+    assert_eq!(labels, ["0", "1", "2", "3", "4", "5", "6"]);
 }

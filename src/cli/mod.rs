@@ -7,6 +7,7 @@ mod certify;
 mod config;
 mod denoise;
 mod emulate;
+mod evaluate;
 mod exit;
 mod inputs;
 mod keys;
@@ -26,7 +27,9 @@ mod resume;
 mod runs;
 mod signals;
 mod test_options;
+mod train;
 mod verify;
+mod work;
 
 use std::process::ExitCode;
 
@@ -54,6 +57,8 @@ enum Command {
     Plan(plan::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
+    /// Certify a labelled data set: certified accuracy against radius, with what it took
+    Evaluate(evaluate::Args),
     /// Go on with a run that was interrupted, stopped by its budget or killed
     Resume(resume::Args),
     /// The runs on record: list, show, export, remove
@@ -88,6 +93,9 @@ enum Command {
     Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
+    /// Train a denoiser or a classifier on this machine's processor
+    #[command(subcommand)]
+    Train(train::Command),
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
@@ -123,7 +131,8 @@ impl Cli {
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
             Command::Plan(args) => certify::run_plan(args, config, &resume::Command::of_process()),
-            Command::Predict(args) => certify::run_predict(args, config, &resume::Command::of_process()),
+            Command::Predict(args) => certify::run_predict(&args, config, &resume::Command::of_process()),
+            Command::Evaluate(args) => evaluate::run(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
             Command::Runs(args) => runs::run(&args, config),
             Command::Label(args) => label::run(&args, config),
@@ -137,6 +146,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
+            Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }
     }
@@ -155,7 +165,11 @@ impl Cli {
             }
             Command::Predict(mut args) => {
                 args.resume(budget, ledger);
-                certify::run_predict(args, &self.config, command)
+                certify::run_predict(&args, &self.config, command)
+            }
+            Command::Evaluate(mut args) => {
+                args.resume(budget, ledger);
+                evaluate::run(args, &self.config, command)
             }
             _ => Err(Failure::usage(anyhow::anyhow!("its command cannot be resumed"))),
         }

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::certificate::{Certificate, Outcome};
-use crate::question::normalise;
+use crate::question::{Question, normalise};
+use crate::report::{Picture, Verdict};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -75,6 +76,7 @@ struct Line<'a> {
     working_size: Option<[u32; 2]>,
     error: Option<&'a str>,
     picture_hash: Option<&'a str>,
+    unused_calls: u64,
 }
 
 impl Row {
@@ -103,6 +105,35 @@ impl Row {
             working_size: certificate.map(|c| [c.picture.width, c.picture.height]),
             error: self.result.as_ref().err().map(String::as_str),
             picture_hash: certificate.map(|c| c.picture.hash.as_str()),
+            unused_calls: self.unused_calls(),
+        }
+    }
+
+    /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
+    pub(super) fn unused_calls(&self) -> u64 {
+        self.result.as_ref().map_or(0, |certificate| {
+            let clean = u64::from(matches!(certificate.question, Question::CleanTop(_)));
+            self.calls.saturating_sub(certificate.votes.len() as u64 + clean)
+        })
+    }
+
+    /// The row as reports count it.
+    pub(super) fn picture(&self) -> Picture {
+        let certificate = self.result.as_ref().ok();
+        Picture {
+            name: self.image.clone(),
+            verdict: match certificate.map(|certificate| certificate.outcome) {
+                Some(Outcome::Certified) => Verdict::Certified,
+                Some(Outcome::Predicted) => Verdict::Predicted,
+                Some(Outcome::Abstained) => Verdict::Abstained,
+                None => Verdict::Failed,
+            },
+            label: certificate.and_then(|certificate| certificate.label.clone()),
+            radius: certificate.map_or(0.0, |certificate| certificate.radius),
+            correct: self.truth.is_some().then(|| self.correct()),
+            calls: certificate.is_some().then_some(self.calls),
+            votes: certificate.map(|certificate| certificate.votes.len() as u64),
+            cast: None,
         }
     }
 

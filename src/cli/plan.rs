@@ -9,9 +9,8 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use smoothgate_providers::{Money, Price, Quota};
 
-use super::certify;
-use super::inputs::{self, Input};
-use super::{Ended, Exit, Failure};
+use super::work::Job;
+use super::{Failure, certify};
 use crate::config::Defaults;
 use crate::engine::{Engine, Redraw, copies};
 use crate::noise::Seed;
@@ -56,32 +55,15 @@ pub(super) struct PlanOptions {
     pub yes: bool,
     #[arg(skip)]
     pub json: bool,
+    /// How many pictures, where they are not given.
+    #[arg(skip)]
+    pub count: Option<u64>,
 }
 
-/// How many pictures, and which where that is known.
-pub(super) enum Pictures {
-    Files(Vec<Input>),
-    Count(u64),
-}
-
-impl Pictures {
-    /// Paths, or for a plan one number in their place.
-    pub(super) fn resolve(arguments: &[String], plan: bool) -> Result<Self, Failure> {
-        if let ([one], true) = (arguments, plan)
-            && let Ok(count) = one.parse()
-            && !std::path::Path::new(one).exists()
-        {
-            return Ok(Self::Count(count));
-        }
-        inputs::resolve(arguments).map(Self::Files).map_err(Failure::usage)
-    }
-
-    pub(super) fn count(&self) -> u64 {
-        match self {
-            Self::Files(files) => files.len() as u64,
-            Self::Count(count) => *count,
-        }
-    }
+/// The number of pictures, where one stands in place of their paths.
+pub(super) fn count(arguments: &[String]) -> Option<u64> {
+    let [one] = arguments else { return None };
+    one.parse().ok().filter(|_| !std::path::Path::new(one).exists())
 }
 
 /// The machine-readable plan. The names are an interface: fields may be added.
@@ -113,10 +95,11 @@ struct Bytes {
 pub(super) async fn show(
     engine: &Engine,
     test: &Test,
-    pictures: &Pictures,
+    jobs: &[Job],
     options: &PictureOptions,
     plan: &PlanOptions,
-) -> Ended {
+    json: bool,
+) -> Result<(), Failure> {
     let settings = engine.settings();
     let described = engine.endpoint().describe();
     let votes = Extremes::of(test).map_err(Failure::internal)?;
@@ -124,10 +107,18 @@ pub(super) async fn show(
         None => expect(test, plan.agreement.unwrap_or(Prior::UNKNOWN)).map_err(Failure::internal)?,
         Some(log) => recorded(engine, log).map_err(Failure::usage)?,
     };
-    let bytes = bytes(engine, pictures, options).await?;
-    let rate = Rate { price: described.price, quota: described.quota, bytes: bytes.map(|bytes| bytes.mean) };
-    let bill = Bill::new(pictures.count(), &votes, &expected, &rate);
-    let text = if plan.json {
+    let bytes = match plan.count {
+        Some(_) => uncompressed(options),
+        None => measured(engine, jobs, options).await?,
+    };
+    let rate = Rate {
+        price: described.price,
+        quota: described.quota,
+        bytes: bytes.map(|bytes| bytes.mean),
+        besides: u64::from(settings.question.asks_clean()),
+    };
+    let bill = Bill::new(plan.count.unwrap_or(jobs.len() as u64), &votes, &expected, &rate);
+    let text = if json {
         let document = Document {
             provider: &described.name,
             price: described.price,
@@ -146,8 +137,7 @@ pub(super) async fn show(
     } else {
         words(engine, &votes, &expected, bytes, &bill)
     };
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::internal)?;
-    Ok(Exit::Success)
+    std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::internal)
 }
 
 /// The rows of recorded answers under the same question and test.
@@ -167,30 +157,25 @@ fn recorded(engine: &Engine, log: &std::path::Path) -> anyhow::Result<Expected> 
     Expected::of_rows(&rows).ok_or_else(none)
 }
 
-/// The size of a copy: of a few that are made, or where there are no pictures the size without compression.
-async fn bytes(
-    engine: &Engine,
-    pictures: &Pictures,
-    options: &PictureOptions,
-) -> Result<Option<Bytes>, Failure> {
-    let settings = engine.settings();
-    let files = match pictures {
-        Pictures::Files(files) => files,
-        Pictures::Count(_) => {
-            let pixels = match options.size {
-                WorkingSize::Native => None,
-                WorkingSize::Square(side) => Some(u64::from(side).pow(2)),
-                WorkingSize::Exact { width, height } => Some(u64::from(width) * u64::from(height)),
-            };
-            return Ok(pixels.map(|pixels| Bytes { mean: 3 * pixels, measured: false }));
-        }
+/// The size of a copy without compression, where the working size is given.
+fn uncompressed(options: &PictureOptions) -> Option<Bytes> {
+    let pixels = match options.size {
+        WorkingSize::Native => None,
+        WorkingSize::Square(side) => Some(u64::from(side).pow(2)),
+        WorkingSize::Exact { width, height } => Some(u64::from(width) * u64::from(height)),
     };
-    let step = files.len().div_ceil(SAMPLED_PICTURES).max(1);
+    pixels.map(|pixels| Bytes { mean: 3 * pixels, measured: false })
+}
+
+/// The mean size of a few copies of a few of the pictures.
+async fn measured(engine: &Engine, jobs: &[Job], options: &PictureOptions) -> Result<Option<Bytes>, Failure> {
+    let settings = engine.settings();
+    let step = jobs.len().div_ceil(SAMPLED_PICTURES).max(1);
     let (mut sum, mut number) = (0, 0);
-    for input in files.iter().step_by(step).filter(|input| matches!(input, Input::File(_))) {
-        let opened = input.read(&options.limits);
+    for job in jobs.iter().step_by(step) {
+        let opened = job.source.read(&options.limits);
         let opened = opened.and_then(|file| Ok(WorkingImage::decode(&file, options)?));
-        let image = opened.with_context(|| input.name()).map_err(Failure::usage)?;
+        let image = opened.with_context(|| job.name.clone()).map_err(Failure::usage)?;
         let work = Redraw {
             picture: Arc::new(image),
             sigma: settings.sigma,
@@ -210,11 +195,7 @@ async fn bytes(
         .await
         .map_err(Failure::internal)?;
         refused.map_err(|problem| {
-            Failure::usage(anyhow!(
-                "{}: provider {} {problem}",
-                input.name(),
-                engine.endpoint().describe().name
-            ))
+            Failure::usage(anyhow!("{}: provider {} {problem}", job.name, engine.endpoint().describe().name))
         })?;
     }
     Ok((number > 0).then(|| Bytes { mean: sum.div_ceil(number), measured: true }))

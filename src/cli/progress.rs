@@ -44,3 +44,41 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 }
+
+/// The line of a training run.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// A line that counts to `steps`, from `made`.
+    pub(super) fn new(steps: u64, made: u64, quiet: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+        if quiet || !std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} steps, {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_position(made);
+        Self { bar }
+    }
+
+    /// A step was made.
+    pub(super) fn made(&self, step: u64, loss: f64, pictures_per_second: f64, left: Duration) {
+        self.bar.set_position(step);
+        let left = indicatif::HumanDuration(left);
+        self.bar.set_message(format!("loss {loss:.3e}, {pictures_per_second:.0} pictures/s, {left} left"));
+    }
+
+    /// Runs `print` with the line out of the way.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
+    /// Takes the line away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people
     Table,
     /// One JSON document
@@ -53,10 +53,7 @@ pub(super) fn run(args: &Args) -> Ended {
         series.extend(read(file)?);
     }
     let series = distinct(series);
-    let radii = match args.radii.as_slice() {
-        [] => report::default_radii(&series),
-        given => given.iter().map(|radius| radius.get()).collect(),
-    };
+    let radii = radii(&args.radii, &series);
     // Everything is made before anything is written.
     let page = Page { title: &args.title, series: &series, radii: &radii, price: args.price };
     let html = args.out.as_ref().map(|_| page.html()).transpose().map_err(Failure::usage)?;
@@ -67,14 +64,32 @@ pub(super) fn run(args: &Args) -> Ended {
             .with_context(|| format!("cannot write `{}`", file.display()))
             .map_err(Failure::internal)?;
     }
-    let figures: Vec<Figures> = series.iter().map(|one| Figures::of(one, &radii)).collect();
-    let text = match args.format {
-        Format::Table => table(&series, &figures),
-        Format::Json => json(&series, &figures, &radii, args.price).map_err(Failure::internal)?,
-    };
+    let text = summary(&series, &radii, args.format, args.price)?;
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::internal)?;
     Ok(Exit::Success)
+}
+
+/// The radii asked for, or round ones up to the largest that was certified.
+pub(super) fn radii(given: &[Radius], series: &[Series]) -> Vec<f64> {
+    match given {
+        [] => report::default_radii(series),
+        given => given.iter().map(|radius| radius.get()).collect(),
+    }
+}
+
+/// The numbers of `series` at `radii`.
+pub(super) fn summary(
+    series: &[Series],
+    radii: &[f64],
+    format: Format,
+    price: Option<Money>,
+) -> Result<String, Failure> {
+    let figures: Vec<Figures> = series.iter().map(|one| Figures::of(one, radii)).collect();
+    match format {
+        Format::Table => Ok(table(series, &figures)),
+        Format::Json => json(series, &figures, radii, price).map_err(Failure::internal),
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<Series>, Failure> {

@@ -30,8 +30,9 @@ impl Signals {
     }
 }
 
+/// Waits for one.
 #[cfg(unix)]
-async fn signal() {
+pub(super) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).ok();
     let terminated = async {
@@ -46,8 +47,9 @@ async fn signal() {
     }
 }
 
+/// Waits for one.
 #[cfg(not(unix))]
-async fn signal() {
+pub(super) async fn signal() {
     interrupted().await;
 }
 

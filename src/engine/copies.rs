@@ -61,7 +61,8 @@ impl Copies {
     }
 }
 
-fn format(encoder: Encoder) -> Format {
+/// How the endpoint is told what an encoder makes.
+pub(super) fn format(encoder: Encoder) -> Format {
     match encoder {
         Encoder::Png => Format::Png,
         Encoder::Jpeg(_) => Format::Jpeg,

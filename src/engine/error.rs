@@ -44,6 +44,15 @@ pub enum EngineError {
         /// The limit, the copy's value and what to change.
         problem: String,
     },
+    /// The clean picture got no label, so there is none to ask noisy copies about. Nothing else was sent.
+    #[error(
+        "provider {provider} gives the picture itself no label: there is nothing to ask its noisy copies about; ask about a \
+         label of your own with `present:LABEL`"
+    )]
+    NoCleanLabel {
+        /// The endpoint's name.
+        provider: String,
+    },
     /// The endpoint cannot answer any more: credentials, quota or configuration.
     #[error("provider {provider} stopped the run ({class}): {reason}")]
     Stopped {
@@ -94,6 +103,7 @@ impl EngineError {
             | Self::Noise(_)
             | Self::TooFine { .. }
             | Self::Unacceptable { .. }
+            | Self::NoCleanLabel { .. }
             | Self::Interrupted
             | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Stopped { .. } | Self::ModelChanged { .. } => Fault::Provider,

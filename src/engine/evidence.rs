@@ -12,6 +12,8 @@ use crate::stats::{Decision, Plan, Vote};
 pub struct Evidence {
     /// The test, at the level that was left for it.
     pub plan: Plan,
+    /// What the votes answer: the question of the settings, about the label of the clean answer where it asks for that.
+    pub question: Question,
     /// Its decision.
     pub decision: Decision,
     /// The votes that the decision rests on: index order, no gap, nothing beyond the decision.
@@ -27,6 +29,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
+    pub fn unused_calls(&self) -> u64 {
+        let used = self.votes.len() as u64 + u64::from(matches!(self.question, Question::CleanTop(_)));
+        self.calls.saturating_sub(used)
+    }
+
     /// How many votes are failures.
     pub fn failed_votes(&self) -> u64 {
         self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64

@@ -8,17 +8,18 @@ use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestError};
 
+use super::clean::Clean;
 use super::copies::Copies;
 use super::evidence;
 use super::meter::Meter;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
-use crate::question::Classes;
+use crate::question::{Classes, Question};
 use crate::stats::{Run, Test, Vote};
 
 type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
-type Asked = Result<(u64, Settled), EngineError>;
+type Asked = Result<(Option<u64>, Settled), EngineError>;
 
 /// How long an interrupted picture waits for calls that are out.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +31,10 @@ pub(super) struct Flight<'a> {
     copies: Copies,
     test: Test,
     run: Run,
+    /// What the votes answer.
+    question: Question,
+    /// Calls of this process before the first draw.
+    calls_before: u64,
     classes: Classes,
     /// Votes in index order: the next one to count has index `votes.len()`.
     votes: Vec<Vote>,
@@ -51,6 +56,7 @@ impl<'a> Flight<'a> {
         memory: &'a dyn Memory,
         picture: Arc<WorkingImage>,
         seed: Seed,
+        clean: Clean,
     ) -> Result<Self, EngineError> {
         let settings = &engine.settings;
         let law = engine.levels.law(settings, picture.grid())?;
@@ -63,17 +69,20 @@ impl<'a> Flight<'a> {
             denoiser: engine.denoiser.clone(),
             encoder: settings.encoder,
         };
-        let (classes, fixed) = settings.question.classes();
+        let Clean { question, model, calls } = clean;
+        let (classes, fixed) = question.classes();
         Ok(Self {
             engine,
             memory,
             copies,
             run: test.start(fixed)?,
             test,
+            question,
+            calls_before: calls,
             classes,
             votes: Vec::new(),
             copies_hash: blake3::Hasher::new(),
-            model: None,
+            model,
             ended: BTreeMap::new(),
             ready: VecDeque::new(),
             dispatched: 0,
@@ -101,7 +110,7 @@ impl<'a> Flight<'a> {
             while calls.len() < engine.settings.concurrency.max(1)
                 && let Some((draw, copy)) = self.ready.pop_front()
             {
-                calls.push(Box::pin(ask(engine, memory, &meter, draw, copy)));
+                calls.push(Box::pin(ask(engine, memory, &meter, Some(draw), copy)));
             }
             if !busy && self.ready.is_empty() {
                 let draws = self.dispatch();
@@ -118,7 +127,8 @@ impl<'a> Flight<'a> {
             }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
-                    Ok((draw, settled)) => { self.ended.insert(draw, settled); }
+                    Ok((Some(draw), settled)) => { self.ended.insert(draw, settled); }
+                    Ok((None, _)) => {}
                     Err(error) => break Err(error),
                 },
                 Some(made) = &mut making, if busy => {
@@ -142,7 +152,7 @@ impl<'a> Flight<'a> {
             out.await;
         }
         drop(calls);
-        let calls = memory.attempts() + meter.sent();
+        let calls = memory.attempts() + self.calls_before + meter.sent();
         ended.map(|()| self.evidence(calls))
     }
 
@@ -167,11 +177,11 @@ impl<'a> Flight<'a> {
         {
             self.check_version(index, answer)?;
         }
-        Ok(evidence::vote(&self.engine.settings.question, &mut self.classes, outcome))
+        Ok(evidence::vote(&self.question, &mut self.classes, outcome))
     }
 
     fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {
-        let now = Model { version: answer.model_version.clone() };
+        let now = Model::of(answer);
         let before = self.model.get_or_insert_with(|| now.clone());
         if *before == now {
             return Ok(());
@@ -185,9 +195,10 @@ impl<'a> Flight<'a> {
     }
 
     /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
-    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing.
+    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
+    /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.needed() as u64;
+        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
         let mut draws = Vec::new();
         while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
             let draw = self.dispatched;
@@ -217,6 +228,7 @@ impl<'a> Flight<'a> {
     fn evidence(self, calls: u64) -> Evidence {
         Evidence {
             plan: self.test.plan().clone(),
+            question: self.question,
             decision: self.run.decision(),
             votes: self.votes,
             classes: self.classes,
@@ -229,8 +241,15 @@ impl<'a> Flight<'a> {
 
 /// The model behind an answer, as far as the answer tells.
 #[derive(Clone, PartialEq)]
-struct Model {
+pub(super) struct Model {
     version: Option<String>,
+}
+
+impl Model {
+    /// The model that gave this answer.
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self { version: answer.model_version.clone() }
+    }
 }
 
 impl std::fmt::Display for Model {
@@ -239,16 +258,16 @@ impl std::fmt::Display for Model {
     }
 }
 
-/// Asks about one copy until its draw has ended, and settles it.
-async fn ask(
+/// Asks about one copy until its draw has ended, and settles it; `None` is the picture without noise.
+pub(super) async fn ask(
     engine: &Engine,
     memory: &dyn Memory,
     meter: &Meter<'_>,
-    draw: u64,
+    draw: Option<u64>,
     copy: EncodedPicture,
-) -> Result<(u64, Settled), EngineError> {
+) -> Asked {
     let hash = *blake3::hash(&copy.bytes).as_bytes();
-    let outcome = match engine.endpoint.ask(Some(draw), copy, meter).await {
+    let outcome = match engine.endpoint.ask(draw, copy, meter).await {
         Ok(outcome) => outcome,
         // This copy alone breaks a limit (noise makes some files larger than others): it cannot be asked about.
         Err(AskError::Request(RequestError::Limit { problem, .. })) => {
@@ -264,6 +283,6 @@ async fn ask(
         });
     }
     let settled = Settled { outcome, copy: hash };
-    memory.settle(Some(draw), &settled).await.map_err(AskError::from)?;
+    memory.settle(draw, &settled).await.map_err(AskError::from)?;
     Ok((draw, settled))
 }

@@ -10,6 +10,7 @@
 //! never further ahead than the test allows: a copy is only made when its vote is needed. All futures are polled by
 //! the task that certifies, so dropping that future cancels everything that was not sent.
 
+mod clean;
 mod copies;
 mod error;
 mod evidence;
@@ -143,6 +144,8 @@ impl Engine {
     /// batch size, the number of threads or the order of the answers. Use a fresh seed, drawn after the picture is
     /// fixed, for every new certificate: choosing a seed by its result voids the guarantee.
     ///
+    /// A question that depends on the clean answer asks for that first, once.
+    ///
     /// `memory` keeps every attempt and every outcome before it counts; a draw that it already knows is not asked
     /// again. `watch` is called after every vote.
     ///
@@ -155,6 +158,9 @@ impl Engine {
         memory: &dyn Memory,
         watch: &(dyn Fn(Progress) + Sync),
     ) -> Result<Evidence, EngineError> {
-        flight::Flight::new(self, memory, picture, seed)?.run(watch).await
+        // What can never certify is refused before the first call.
+        self.test_for(&picture)?;
+        let clean = clean::settle(self, memory, &picture).await?;
+        flight::Flight::new(self, memory, picture, seed, clean)?.run(watch).await
     }
 }

@@ -22,6 +22,10 @@ pub struct Settings {
     pub batch: usize,
     /// Most calls in flight for one picture. Changes speed, never a result.
     pub concurrency: usize,
+    /// Most calls in flight beyond those that the test needs whatever is answered, never beyond the earliest vote at which
+    /// it could claim anything. They may be paid in vain; fewer rounds of waiting are what they buy. Changes speed and
+    /// cost, never a result.
+    pub ahead: usize,
 }
 
 impl Settings {
@@ -35,6 +39,7 @@ impl Settings {
             encoder: Encoder::Png,
             batch: 16,
             concurrency: 32,
+            ahead: 0,
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Bill {
 /// One column of a [`Bill`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Total {
-    /// Calls, one a vote; retries come on top.
+    /// Calls: one a vote, and those that are no votes; retries come on top.
     pub calls: u64,
     /// What they cost, exactly; `None` where the price is unknown.
     pub cost: Option<Money>,
@@ -40,13 +40,16 @@ pub struct Rate {
     pub quota: Option<Quota>,
     /// Bytes of one encoded copy.
     pub bytes: Option<u64>,
+    /// Calls a picture that are no votes: 1 for a question that asks about the clean picture first.
+    pub besides: u64,
 }
 
 impl Bill {
     /// The bill for this many pictures. Counts that no number can hold are cut at the largest, amounts of money that none
     /// can hold are `None`.
     pub fn new(pictures: u64, extremes: &Extremes, expected: &Expected, rate: &Rate) -> Self {
-        let total = |calls: u64| rate.total(calls);
+        let besides = rate.besides.saturating_mul(pictures);
+        let total = |votes: u64| rate.total(votes.saturating_add(besides));
         let average = (expected.votes * pictures as f64).ceil() as u64;
         Self {
             pictures,

@@ -105,15 +105,21 @@ fn bills_are_exact() {
     let expected = Expected { votes: 100.1, votes_error: Some(2.0), certified: 0.5, basis };
     let price = Price::PerPicture(Money::new(15, 4));
     let quota = Some(Quota { calls_per_minute: 600, pictures_per_minute: Some(300) });
-    let bill = Bill::new(7, &extremes, &expected, &Rate { price, quota, bytes: Some(1000) });
+    let bill = Bill::new(7, &extremes, &expected, &Rate { price, quota, bytes: Some(1000), besides: 0 });
     assert_eq!((bill.least.calls, bill.expected.calls, bill.most.calls), (140, 701, 840));
     assert_eq!(bill.most.cost, Some("1.26".parse().unwrap()));
     assert_eq!(bill.expected.cost, Some("1.0515".parse().unwrap()));
     assert_eq!((bill.most.seconds, bill.most.bytes), (Some(168.0), Some(840_000)));
-    let unknown =
-        Bill::new(7, &extremes, &expected, &Rate { price: Price::Unknown, quota: None, bytes: None });
+    let unknown = Bill::new(
+        7,
+        &extremes,
+        &expected,
+        &Rate { price: Price::Unknown, quota: None, bytes: None, besides: 2 },
+    );
     assert_eq!((unknown.most.cost, unknown.most.seconds, unknown.most.bytes), (None, None, None));
-    let huge = Bill::new(u64::MAX, &extremes, &expected, &Rate { price, quota, bytes: Some(u64::MAX) });
+    assert_eq!(unknown.most.calls, 840 + 14);
+    let huge =
+        Bill::new(u64::MAX, &extremes, &expected, &Rate { price, quota, bytes: Some(u64::MAX), besides: 1 });
     assert_eq!((huge.most.calls, huge.most.bytes), (u64::MAX, Some(u64::MAX)));
 }
 

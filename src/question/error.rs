@@ -9,7 +9,8 @@ pub enum QuestionError {
     /// No question begins like this.
     #[error(
         "`{0}` is not a question: write `top1` (which label has the highest score?), `present:LABEL`, \
-         `present:LABEL>=SCORE`, `absent:LABEL`, `level:CATEGORY>=LIKELIHOOD` or `map:FILE`"
+         `present:LABEL>=SCORE`, `absent:LABEL`, `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that \
+         the clean picture gets?) or `map:FILE`"
     )]
     Unknown(String),
     /// A question about no label, or about one that cannot be written back.

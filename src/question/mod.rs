@@ -9,6 +9,7 @@
 //! | `present:LABEL`, `present:LABEL>=s` | for LABEL if the answer holds it (with score s or more) | fixed |
 //! | `absent:LABEL`, `absent:LABEL>=s` | for `absent:LABEL` if not | fixed |
 //! | `level:CATEGORY>=LIKELIHOOD` | for that, if the category is rated so or higher | fixed |
+//! | `clean-top` | for the top label of the picture's own clean answer, if the answer holds it | fixed |
 //! | `map:FILE` | for the user's class of the highest-scored label that has one | chosen from the votes |
 //!
 //! Names are compared by [`normalise`], never by spelling. A label that is fixed before the votes costs nothing; one
@@ -58,6 +59,10 @@ pub enum Question {
     Absent(Presence),
     /// Is this category rated so likely? Votes for `CATEGORY>=LIKELIHOOD`, or for none.
     Level(Level),
+    /// Is the top label of the clean picture still in the answer? The API is asked about the picture without noise first,
+    /// and [`Self::about_clean`] makes the question that the votes answer: [`Self::Present`] for that label. `None` before.
+    /// As text `clean-top`, and `clean-top:LABEL` in documents.
+    CleanTop(Option<Presence>),
     /// Which of the user's classes? Labels are gone through as for [`Self::Top1`], best first, and the first that
     /// belongs to a class gives the vote to it; an answer without any such label votes for none.
     Map(ClassMap),
@@ -86,6 +91,10 @@ impl Question {
     /// # Errors
     /// [`QuestionError`].
     pub fn load(text: &str) -> Result<Self, QuestionError> {
+        // Which label the clean answer has is for the API to say.
+        if text.trim().starts_with("clean-top:") {
+            return Err(QuestionError::Unknown(text.to_owned()));
+        }
         let Some(named) = text.trim().strip_prefix("map:") else { return text.parse() };
         let (file, hash) = ClassMap::split_hash(named);
         let map = ClassMap::load(Path::new(file))?;
@@ -111,7 +120,10 @@ impl Question {
     ) -> Option<Choice<'_, L>> {
         match self {
             Self::Top1 => rank::first(labels).map(Choice::Label),
-            Self::Present(what) => what.holds(labels.by_ref()).then(|| Choice::Class(what.label())),
+            Self::Present(what) | Self::CleanTop(Some(what)) => {
+                what.holds(labels.by_ref()).then(|| Choice::Class(what.label()))
+            }
+            Self::CleanTop(None) => None,
             Self::Absent(what) => (!what.holds(labels.by_ref())).then(|| Choice::Class(what.absence())),
             Self::Level(what) => what.holds(levels).then(|| Choice::Class(what.claim())),
             Self::Map(map) => {
@@ -124,8 +136,8 @@ impl Question {
     /// The one label that can be voted for, where the question fixes it before the votes.
     pub fn fixed_label(&self) -> Option<&str> {
         match self {
-            Self::Top1 | Self::Map(_) => None,
-            Self::Present(what) => Some(what.label()),
+            Self::Top1 | Self::Map(_) | Self::CleanTop(None) => None,
+            Self::Present(what) | Self::CleanTop(Some(what)) => Some(what.label()),
             Self::Absent(what) => Some(what.absence()),
             Self::Level(what) => Some(what.claim()),
         }
@@ -133,7 +145,27 @@ impl Question {
 
     /// Whether a test must pay for the choice of the label (contract 5).
     pub fn label_rule(&self) -> LabelRule {
-        if self.fixed_label().is_some() { LabelRule::Fixed } else { LabelRule::Leader }
+        match self {
+            Self::Top1 | Self::Map(_) => LabelRule::Leader,
+            Self::Present(_) | Self::CleanTop(_) | Self::Absent(_) | Self::Level(_) => LabelRule::Fixed,
+        }
+    }
+
+    /// Must the API be asked about the clean picture before this question can be asked of a noisy one?
+    pub fn asks_clean(&self) -> bool {
+        matches!(self, Self::CleanTop(None))
+    }
+
+    /// The question that the votes answer, once the clean answer is known: about its top label, the one with the highest
+    /// score, among equal ones the one that the API named first. `None` if it holds no label that a question can name.
+    /// A question that asks nothing of the clean picture is returned as it is.
+    #[must_use]
+    pub fn about_clean(&self, clean: &Answer) -> Option<Self> {
+        if !self.asks_clean() {
+            return Some(self.clone());
+        }
+        let label = clean_top(clean.labels.iter())?;
+        Some(Self::CleanTop(Some(Presence::new(&label.name, None).ok()?)))
     }
 
     /// The classes before the first vote, and the fixed label's number among them.
@@ -152,6 +184,9 @@ impl Question {
                  order"
             }
             Self::Present(_) | Self::Absent(_) | Self::Level(_) => "none needed: one label is asked about",
+            Self::CleanTop(_) => {
+                "highest score of the clean answer; ties to the label that the API named first"
+            }
         }
     }
 }
@@ -161,6 +196,8 @@ impl fmt::Display for Question {
         match self {
             Self::Top1 => f.write_str("top1"),
             Self::Present(what) => write!(f, "present:{what}"),
+            Self::CleanTop(None) => f.write_str("clean-top"),
+            Self::CleanTop(Some(what)) => write!(f, "clean-top:{what}"),
             Self::Absent(what) => f.write_str(what.absence()),
             Self::Level(what) => write!(f, "level:{}", what.claim()),
             Self::Map(map) => write!(f, "map:{map}"),
@@ -175,7 +212,9 @@ impl FromStr for Question {
         let text = text.trim();
         match text.split_once(':') {
             None if text == "top1" => Ok(Self::Top1),
+            None if text == "clean-top" => Ok(Self::CleanTop(None)),
             Some(("present", what)) => Ok(Self::Present(what.parse()?)),
+            Some(("clean-top", what)) => Ok(Self::CleanTop(Some(what.parse()?))),
             Some(("absent", what)) => Ok(Self::Absent(what.parse()?)),
             Some(("level", what)) => Ok(Self::Level(what.parse()?)),
             Some(("map", _)) => Err(QuestionError::NotLoaded(text.to_owned())),

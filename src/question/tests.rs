@@ -48,6 +48,28 @@ fn case_and_composition_do_not_split_a_label() {
 }
 
 #[test]
+fn clean_top_becomes_a_question_about_the_top_label_of_the_clean_answer() {
+    let asked: Question = "clean-top".parse().unwrap();
+    assert!(asked.asks_clean() && asked.fixed_label().is_none());
+    assert_eq!((asked.label_rule(), asked.to_string().as_str()), (LabelRule::Fixed, "clean-top"));
+    // Of equal scores the first that the API named; a name that no question can write is no label to ask about.
+    let clean = Answer::of([("Cat", 0.2), ("Dog", 0.9), ("Animal", 0.9)]);
+    let about = asked.about_clean(&clean).unwrap();
+    assert_eq!((about.to_string().as_str(), about.fixed_label()), ("clean-top:Dog", Some("Dog")));
+    assert_eq!((about.label_rule(), about.asks_clean()), (LabelRule::Fixed, false));
+    assert_eq!(about.vote(&Answer::of([("ANIMAL", 0.9), ("DOG", 0.1)])), Some("Dog"));
+    assert_eq!(about.vote(&Answer::of([("animal", 0.9)])), None);
+    assert_eq!(asked.about_clean(&Answer::default()), None);
+    assert_eq!(asked.about_clean(&Answer::of([("a>=b", 0.9)])), None);
+    assert_eq!(Question::Top1.about_clean(&clean), Some(Question::Top1));
+    // Documents hold the label, and a command line cannot choose it.
+    let written = serde_json::to_string(&about).unwrap();
+    assert_eq!(serde_json::from_str::<Question>(&written).unwrap(), about);
+    assert!(matches!(Question::load("clean-top:Dog"), Err(QuestionError::Unknown(_))));
+    assert_eq!(Question::load("clean-top").unwrap(), asked);
+}
+
+#[test]
 fn unknown_questions_are_refused_by_name() {
     assert!("top5".parse::<Question>().unwrap_err().to_string().contains("top5"));
     assert_eq!("top1".parse::<Question>().unwrap().to_string(), "top1");

@@ -43,8 +43,8 @@ impl Asked {
     /// The question about this record, if it has one.
     fn about(&self, record: &Record<'_>) -> Option<Question> {
         match self {
-            Self::Question(question) => Some(question.clone()),
-            Self::CleanTop => {
+            Self::Question(question) if !question.asks_clean() => Some(question.clone()),
+            Self::Question(_) | Self::CleanTop => {
                 let label = record.clean_top()?;
                 // A name that no question can write is no label to ask about.
                 Presence::new(label, None).ok().map(Question::Present)

@@ -103,6 +103,21 @@ impl Run {
         }
     }
 
+    /// How many further votes may be on their way at once if up to `extra` beyond [`Self::needed`] may turn out to be of no
+    /// use: never more than up to the earliest vote at which a claim could be given. 0 once decided.
+    pub fn ahead(&self, extra: usize) -> usize {
+        let needed = self.needed();
+        if needed == 0 || extra == 0 {
+            return needed;
+        }
+        let earliest = match &self.state {
+            State::FixedSize(test, run) => run.ramp(test, 0),
+            State::Staircase(ladder, run) => run.ramp(ladder, 0),
+            State::Anytime(..) | State::TopK(..) => needed,
+        };
+        earliest.clamp(needed, needed.saturating_add(extra))
+    }
+
     /// How many further votes may be on their way at once: [`Self::needed`] at first, and from vote 10 on,
     /// while the votes point to a certificate, up to the earliest vote at which it could be given. Never less
     /// than `needed`.

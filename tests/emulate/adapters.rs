@@ -27,7 +27,7 @@ async fn right_answers_in_every_format_and_every_call_on_record() {
         }
         let stats = emulator.stop().await;
         // One attempt a picture; fewer calls where several pictures share one.
-        assert_eq!((stats.total.pictures, journal.attempts()), (10, 10), "{api}");
+        assert_eq!((stats.total.pictures, journal.opened()), (10, 10), "{api}");
         assert_eq!(stats.total.billed_pictures, 10);
         let own = endpoint.stats();
         assert_eq!((own.calls, own.pictures), (stats.total.calls, 10), "{api}");
@@ -72,7 +72,7 @@ async fn wrong_credentials_stop_at_once_and_cost_one_call() {
         let again = endpoint.ask(Some(2), picture(2), &journal).await;
         assert!(matches!(again, Err(AskError::Stopped { .. })), "{api}: {again:?}");
         let stats = emulator.stop().await;
-        assert_eq!((stats.total.calls, journal.attempts()), (1, 1), "{api}");
+        assert_eq!((stats.total.calls, journal.opened()), (1, 1), "{api}");
         assert_eq!(stats.total.billed_pictures, 0);
         let refused = if api == "aws" { "unauthenticated" } else { "unknown-key" };
         assert_eq!(stats.total.outcomes[refused], 1, "{api}: {:?}", stats.total.outcomes);
@@ -158,7 +158,7 @@ async fn pictures_beyond_the_limits_are_refused_by_the_server() {
         assert_eq!(outcome.class() == OutcomeClass::Answered, takes_gif, "{api}: {outcome:?}");
         refused += u64::from(!takes_gif);
         let stats = emulator.stop().await;
-        assert_eq!(stats.total.calls, journal.attempts());
-        assert_eq!(stats.total.billed_pictures, journal.attempts() - refused, "{api}: {stats:?}");
+        assert_eq!(stats.total.calls, journal.opened());
+        assert_eq!(stats.total.billed_pictures, journal.opened() - refused, "{api}: {stats:?}");
     }
 }

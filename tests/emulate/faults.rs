@@ -58,7 +58,7 @@ async fn every_fault_in_every_format_is_seen_for_what_it_is() {
                     assert_eq!(answer.labels.is_empty(), empty, "{api} {kind}");
                     assert!(empty || top(&outcome) == Ok(best(&picture(n))), "{api} {kind}: {outcome:?}");
                 }
-                assert_eq!(journal.attempts(), 1);
+                assert_eq!(journal.opened(), 1);
             }
             let stats = emulator.stop().await;
             let fault = stats.total.faults[kind.name()];
@@ -81,7 +81,7 @@ async fn what_passes_is_answered_in_the_end() {
             let outcome = ask(&endpoint, 5, &journal).await;
             assert_eq!(top(&outcome), Ok(best(&picture(5))), "{api} {kind}: {outcome:?}");
             let stats = emulator.stop().await;
-            assert_eq!(stats.total.calls, journal.attempts(), "{api} {kind}");
+            assert_eq!(stats.total.calls, journal.opened(), "{api} {kind}");
             // What the real API bills is within what our records say.
             let (yes, unknown) = (journal.billed(Billed::Yes), journal.billed(Billed::Unknown));
             let billed = stats.total.billed_pictures;
@@ -104,9 +104,9 @@ async fn faults_in_a_batch() {
             }
             let stats = emulator.stop().await;
             assert_eq!(stats.total.faults[kind.name()].calls, 1, "{api} {kind}");
-            assert_eq!(stats.total.pictures, journal.attempts(), "{api} {kind}");
+            assert_eq!(stats.total.pictures, journal.opened(), "{api} {kind}");
             if kind == Kind::PictureError && api != "kserve" {
-                assert_eq!(journal.attempts(), 5, "{api}: one of four was asked again");
+                assert_eq!(journal.opened(), 5, "{api}: one of four was asked again");
                 assert_eq!(stats.total.faults[kind.name()].billed_pictures, 3);
             }
         }

@@ -76,7 +76,7 @@ async fn faults_over_http2_and_tls() {
         let journal = Records::default();
         let outcome = ask(&endpoint, 4, &journal).await;
         assert_eq!(top(&outcome), Ok(best(&picture(4))), "{kind}: {outcome:?}");
-        assert_eq!(emulator.stop().await.total.calls, journal.attempts(), "{kind}");
+        assert_eq!(emulator.stop().await.total.calls, journal.opened(), "{kind}");
     }
 }
 

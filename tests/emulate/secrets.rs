@@ -33,8 +33,8 @@ async fn no_secret_in_any_log_count_or_error() {
     let log = Log::default();
     let writer = log.clone();
     let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false);
-    // No filter: every level of every crate, on the one thread that client and server share here.
-    let _guard = tracing_subscriber::registry().with(layer).set_default();
+    // No filter: every level of every crate, and of the tests that run beside this one.
+    tracing_subscriber::registry().with(layer).init();
     let said = Arc::new(Mutex::new(String::new()));
     let lines = Arc::clone(&said);
     let keys = Keys {

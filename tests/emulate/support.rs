@@ -183,11 +183,11 @@ pub(crate) type Closed = (OutcomeClass, Option<u16>, Billed, String);
 pub(crate) struct Records {
     next: AtomicI64,
     pub(crate) closed: Mutex<Vec<Closed>>,
-    pub(crate) settled: Mutex<Vec<(u64, Settled)>>,
+    pub(crate) settled: Mutex<Vec<(Option<u64>, Settled)>>,
 }
 
 impl Records {
-    pub(crate) fn attempts(&self) -> u64 {
+    pub(crate) fn opened(&self) -> u64 {
         self.next.load(Ordering::SeqCst) as u64
     }
 
@@ -221,11 +221,12 @@ impl Memory for Records {
         settled: &'a Settled,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
-            self.settled.lock().unwrap().push((draw.unwrap(), settled.clone()));
+            self.settled.lock().unwrap().push((draw, settled.clone()));
             Ok(())
         })
     }
 
+    /// None from before.
     fn attempts(&self) -> u64 {
         0
     }

@@ -4,7 +4,7 @@
 //! A checkpoint is a `Sequential`: tensors `PREFIX.INDEX.weight`, where rank 4 is a convolution and rank 1 the batch
 //! normalisation after it; a rectifier follows every convolution but the last. That covers the Denoised Smoothing release
 //! (prefix `dncnn`, 17 layers), and KAIR's colour models with their normalisation kept or merged (prefix `model`, 20
-//! layers). Depth and width are those of the file. No padding is needed.
+//! layers). Depth and width are those of the file, or of [`Config`] where there is none. No padding is needed.
 
 use crate::{
     graph::{BatchNorm, Bias, Conv, Entry, Exit, Graph, Kind, Value},
@@ -16,6 +16,37 @@ const PREFIXES: [&str; 3] = ["dncnn", "model", "net"];
 
 /// Both releases normalise with this, not with PyTorch's default of 1e-5; metadata `bn_eps` says otherwise.
 const BATCH_NORM_EPS: f64 = 1e-4;
+
+/// Sizes of a network without a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// Convolutions, 2 or more. Metadata `depth`.
+    pub(crate) depth: usize,
+    /// Channels between them. Metadata `width`.
+    pub(crate) width: usize,
+}
+
+impl Default for Config {
+    /// The paper's network for Gaussian noise.
+    fn default() -> Self {
+        Self { depth: 17, width: 64 }
+    }
+}
+
+impl Config {
+    fn of(weights: &Weights) -> Result<Self, WeightsError> {
+        let default = Self::default();
+        Ok(Self {
+            depth: weights.numbers("depth")?.map_or(default.depth, |[depth]| depth).max(2),
+            width: weights.numbers("width")?.map_or(default.width, |[width]| width),
+        })
+    }
+
+    /// The members of a `Sequential` in which rectifiers have a number too.
+    fn layers(self) -> Vec<Layer> {
+        (0..self.depth).map(|i| Layer::Conv { index: 2 * i, out_channels: self.width }).collect()
+    }
+}
 
 /// Whether the tensors are named like a DnCNN's.
 pub(crate) fn recognises(weights: &Weights) -> bool {
@@ -35,7 +66,8 @@ enum Layer {
 /// Builds it from a `Sequential`'s tensors.
 pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
     weights.for_architecture("dncnn");
-    let Some(prefix) = prefix(weights) else {
+    let fresh = weights.is_blank().then_some("model");
+    let Some(prefix) = fresh.or_else(|| prefix(weights)) else {
         let name = format!("{}.0.weight", PREFIXES[0]);
         weights.get(&name, &[64, 3, 3, 3])?;
         return Err(weights.misfit("has no DnCNN"));
@@ -48,10 +80,10 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
             .filter(|eps: &f64| eps.is_finite() && *eps >= 0.0)
             .ok_or_else(|| weights.misfit(format!("metadata `bn_eps` is `{text}`, not a number >= 0")))?,
     };
-    let layers = layers(weights, prefix);
+    let layers = if weights.is_blank() { Config::of(weights)?.layers() } else { layers(weights, prefix) };
     let last = layers.iter().rposition(|l| matches!(l, Layer::Conv { .. }));
 
-    let entry = Entry { shift: 0.0, scale: 1.0, unshuffle: 1, sigma_map: false };
+    let entry = Entry { shift: [0.0; 3], scale: [1.0; 3], unshuffle: 1, sigma_map: false };
     let mut graph = Graph::new(entry, 1);
     let (mut value, mut channels) = (Value(0), entry.channels());
     for (i, layer) in layers.iter().enumerate() {
@@ -63,8 +95,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
         if let Some(Layer::Norm { index }) = layers.get(i + 1) {
             conv = conv.fold(weights, &BatchNorm { name: &format!("{prefix}.{index}"), eps })?;
         }
-        conv.relu = Some(i) != last;
-        value = graph.push(value, conv);
+        value = graph.push(value, if Some(i) == last { conv } else { conv.relu() });
         channels = out_channels;
     }
     graph.exit = Exit::Subtract { value, shuffle: 1 };

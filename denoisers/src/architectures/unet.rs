@@ -44,7 +44,7 @@ fn graph(
     weights: &Weights,
     Config { channels: [a, b, c], blocks: [na, nb, nc] }: Config,
 ) -> Result<Graph, WeightsError> {
-    let entry = Entry { shift: 0.5, scale: 1.0, unshuffle: 2, sigma_map: true };
+    let entry = Entry { shift: [0.5; 3], scale: [1.0; 3], unshuffle: 2, sigma_map: true };
     let mut graph = Graph::new(entry, 8);
     let conv = |name: &str, kind, io| Conv::load(weights, name, kind, io, Bias::Required);
 

@@ -11,7 +11,7 @@ use super::{
     route::{Route, Step},
     tape::{Gradient, PARTS},
 };
-use crate::graph::{Exit, Graph};
+use crate::graph::{Activation, Exit, Graph};
 
 /// Pixels of one item where a step goes through the features once.
 const PIXELS: usize = 512;
@@ -69,7 +69,9 @@ impl Back<'_> {
             to_layout,
             residual: std::ptr::null(),
             mask: std::ptr::null(),
-            relu: false,
+            mask_ceiling: 0.0,
+            activation: Activation::None,
+            ahead: 0,
             pictures: self.pictures(),
         }
     }
@@ -78,11 +80,15 @@ impl Back<'_> {
     fn input_job(&self, conv: usize, add: bool, mask: bool) -> Job {
         let input = self.graph.convs[conv].input.0;
         let (from, from_layout) = match self.route.spread[conv] {
-            Some(slot) => (self.spread[slot].as_ptr(), self.route.spread_layouts[slot]),
+            Some(slot) => (self.spread[slot].as_ptr(), self.route.spread_layouts[slot].0),
             None => self.gradient(conv + 1),
         };
         let (to, to_layout) = self.gradient(input);
-        let mask = if mask { self.values[input].as_ptr() } else { std::ptr::null_mut() };
+        let block = plan::block(&self.transposed[conv], &to_layout, self.plan.key.threads);
+        let (mask, mask_ceiling) = match input.checked_sub(1).filter(|_| mask) {
+            Some(producer) => (self.values[input].as_ptr(), self.graph.convs[producer].activation.ceiling()),
+            None => (std::ptr::null_mut(), 0.0),
+        };
         Job {
             from,
             from_layout,
@@ -90,7 +96,9 @@ impl Back<'_> {
             to_layout,
             residual: if add { to } else { std::ptr::null() },
             mask,
-            relu: false,
+            mask_ceiling,
+            activation: Activation::None,
+            ahead: (block * self.plan.key.threads) as isize,
             pictures: self.pictures(),
         }
     }
@@ -107,7 +115,7 @@ impl Back<'_> {
             Step::Sum { .. } => (PARTS, 1),
             Step::Fold { conv } => match &self.layers[conv] {
                 Layer::Winograd(_) => (self.graph.convs[conv].out_channels, CHANNELS),
-                Layer::Direct(_) => (1, 1),
+                Layer::Direct(_) | Layer::Depthwise(_) => (1, 1),
             },
             Step::Input { conv, add, mask } => {
                 let (layer, job) = (&self.transposed[conv], self.input_job(conv, add, mask));
@@ -142,8 +150,10 @@ impl Back<'_> {
                 Step::Mask { conv } => {
                     let (to, layout) = self.gradient(conv + 1);
                     let mask = self.values[conv + 1].as_ptr();
+                    let ceiling = self.graph.convs[conv].activation.ceiling();
                     rows(&layout, range, |at| {
-                        let kept = if *mask.add(at) > 0.0 { *to.add(at) } else { 0.0 };
+                        let value = *mask.add(at);
+                        let kept = if value > 0.0 && value < ceiling { *to.add(at) } else { 0.0 };
                         *to.add(at) = kept;
                     });
                 }
@@ -176,7 +186,12 @@ impl Back<'_> {
                         Layer::Direct(direct) => {
                             let weight = std::slice::from_raw_parts_mut(weight, spec.weight.len());
                             let bias = std::slice::from_raw_parts_mut(bias, spec.bias.len());
-                            direct.fold(spec, self.parts, 0..spec.out_channels, weight, bias);
+                            direct.fold(spec, self.parts, weight, bias);
+                        }
+                        Layer::Depthwise(depthwise) => {
+                            let weight = std::slice::from_raw_parts_mut(weight, spec.weight.len());
+                            let bias = std::slice::from_raw_parts_mut(bias, spec.bias.len());
+                            depthwise.fold(self.parts, weight, bias);
                         }
                     }
                 }
@@ -226,14 +241,14 @@ impl Back<'_> {
     unsafe fn spread(&self, conv: usize, range: Range<usize>) {
         let (from, small) = self.gradient(conv + 1);
         let Some(slot) = self.route.spread[conv] else { return };
-        let (to, large) = (self.spread[slot].as_ptr(), self.route.spread_layouts[slot]);
+        let (to, (large, shift)) = (self.spread[slot].as_ptr(), self.route.spread_layouts[slot]);
         for row in range {
             let (picture, y) = (row / small.height, row % small.height);
             for x in 0..small.width {
                 // SAFETY: the larger grid has a pixel for each second one.
                 unsafe {
                     let from = from.add(small.at(picture, y + 1, x + 1));
-                    let to = to.add(large.at(picture, 2 * y + 1, 2 * x + 1));
+                    let to = to.add(large.at(picture, 2 * y + 1 + shift, 2 * x + 1 + shift));
                     to.copy_from_nonoverlapping(from, small.channels);
                 }
             }

@@ -53,7 +53,8 @@ pub(super) unsafe fn enter(
                 let from = planes.row(picture, plane, reflected(y * factor + dy, planes.height));
                 for x in 0..layout.width {
                     let value = *from.add(reflected(x * factor + dx, planes.width));
-                    *to.add(at + x * layout.channels + channel) = (value - entry.shift) * entry.scale;
+                    *to.add(at + x * layout.channels + channel) =
+                        (value - entry.shift[plane]) * entry.scale[plane];
                 }
             }
             // What an earlier call may have left in the channels that only fill up.
@@ -192,7 +193,7 @@ pub(super) unsafe fn enter_gradient(
                 let from = from.add(layout.at(picture, y + 1, 1) + channel);
                 let to = planes.row(picture, plane, y * factor + dy);
                 for x in 0..layout.width {
-                    *to.add(x * factor + dx) += entry.scale * *from.add(x * layout.channels);
+                    *to.add(x * factor + dx) += entry.scale[plane] * *from.add(x * layout.channels);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! How features lie in memory.
 
 use super::simd::Simd;
+use crate::graph::Activation;
 
 /// Features of some pictures, channels innermost, with a border of zeros one pixel wide around each picture and beyond it to the
 /// next multiple of [`Layout::TILE`]: `[pictures, 1 + height.. + 1, 1 + width.. + 1, channels]`.
@@ -82,7 +83,8 @@ impl Places {
 pub(super) struct Finish {
     residual: *const f32,
     mask: *const f32,
-    relu: bool,
+    mask_ceiling: f32,
+    activation: Activation,
 }
 
 impl Finish {
@@ -94,7 +96,8 @@ impl Finish {
     pub(super) unsafe fn of(job: &Job, at: usize) -> Self {
         // SAFETY: residual and mask are null or as large as the output.
         let shift = |p: *const f32| if p.is_null() { p } else { unsafe { p.add(at) } };
-        Self { residual: shift(job.residual), mask: shift(job.mask), relu: job.relu }
+        let (residual, mask) = (shift(job.residual), shift(job.mask));
+        Self { residual, mask, mask_ceiling: job.mask_ceiling, activation: job.activation }
     }
 
     /// The vector of outputs at this index.
@@ -108,11 +111,13 @@ impl Finish {
             if !self.residual.is_null() {
                 v = S::add(v, S::load(self.residual.add(at)));
             }
-            if self.relu {
-                v = S::relu(v);
+            match self.activation {
+                Activation::None => {}
+                Activation::Relu => v = S::relu(v),
+                Activation::Relu6 => v = S::min(S::relu(v), S::splat(Activation::Relu6.ceiling())),
             }
             if !self.mask.is_null() {
-                v = S::keep(v, S::load(self.mask.add(at)));
+                v = S::keep(v, S::load(self.mask.add(at)), S::splat(self.mask_ceiling));
             }
             v
         }
@@ -130,9 +135,13 @@ pub(super) struct Job {
     pub(super) to: *mut f32,
     pub(super) to_layout: Layout,
     pub(super) residual: *const f32,
-    /// Null, or of `to_layout`: the result becomes zero where this is not greater than zero. The gradient of a rectifier.
+    /// Null, or of `to_layout`: the result becomes zero where this is not between zero and the ceiling. The gradient of a
+    /// rectifier, whose output this is.
     pub(super) mask: *const f32,
-    pub(super) relu: bool,
+    pub(super) mask_ceiling: f32,
+    pub(super) activation: Activation,
+    /// How many tiles further the same thread will probably work next; fetched ahead.
+    pub(super) ahead: isize,
     /// How many of the pictures are there; the others' memory is not touched.
     pub(super) pictures: usize,
 }

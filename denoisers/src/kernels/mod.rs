@@ -21,6 +21,7 @@
 
 mod back;
 mod buffer;
+mod depthwise;
 mod direct;
 mod edge;
 mod layout;
@@ -41,6 +42,7 @@ mod x86;
 
 use std::ops::Range;
 
+use depthwise::Depthwise;
 use direct::Direct;
 use edge::Planes;
 use layout::{CHANNELS, Job};
@@ -115,6 +117,7 @@ impl Instructions {
 enum Layer {
     Winograd(Winograd),
     Direct(Direct),
+    Depthwise(Depthwise),
 }
 
 impl Layer {
@@ -126,6 +129,7 @@ impl Layer {
                 job.pictures * rows * columns
             }
             Self::Direct(direct) => job.pictures * direct.rows_per_picture(job),
+            Self::Depthwise(_) => job.pictures * job.to_layout.height,
         }
     }
 
@@ -134,6 +138,7 @@ impl Layer {
         match self {
             Self::Winograd(winograd) => winograd.pack(conv),
             Self::Direct(direct) => direct.pack(conv),
+            Self::Depthwise(depthwise) => depthwise.pack(conv),
         }
     }
 
@@ -141,7 +146,7 @@ impl Layer {
     fn scratch(&self) -> usize {
         match self {
             Self::Winograd(winograd) => winograd.scratch(plan::TILES),
-            Self::Direct(_) => 0,
+            Self::Direct(_) | Self::Depthwise(_) => 0,
         }
     }
 
@@ -150,6 +155,7 @@ impl Layer {
         match self {
             Self::Winograd(winograd) => winograd.sums(),
             Self::Direct(direct) => direct.sums(),
+            Self::Depthwise(depthwise) => depthwise.sums(),
         }
     }
 
@@ -169,6 +175,8 @@ impl Layer {
                 }
                 (Self::Direct(direct), true) => direct.rows::<S>(job, units),
                 (Self::Direct(direct), false) => direct.accumulate_gradient::<S>(job, units, sums),
+                (Self::Depthwise(depthwise), true) => depthwise.rows::<S>(job, units),
+                (Self::Depthwise(depthwise), false) => depthwise.accumulate_gradient::<S>(job, units, sums),
             }
         }
     }
@@ -213,6 +221,9 @@ fn layers(graph: &Graph, instructions: Instructions) -> Vec<Layer> {
 
 /// Packs a convolution whose input has so many floats a pixel.
 fn layer(conv: &Conv, channels: usize, sizes: &[usize]) -> Layer {
+    if let Kind::Depthwise { size, stride, before } = conv.kind {
+        return Layer::Depthwise(Depthwise::new(conv, size, stride, before));
+    }
     // Below a vector of channels the transforms cost more than they save.
     let worth = conv.in_channels >= CHANNELS && channels.is_multiple_of(CHANNELS);
     if worth && conv.kind == (Kind::Same3x3 { stride: 1 }) {

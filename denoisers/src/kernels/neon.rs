@@ -1,8 +1,8 @@
 //! NEON, which every 64-bit ARM processor has.
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vandq_u32, vcgtzq_f32, vdupq_n_f32, vfmaq_f32, vfmsq_f32, vld1q_f32,
-    vreinterpretq_f32_u32, vreinterpretq_u32_f32, vst1q_f32, vsubq_f32,
+    float32x4_t, vaddq_f32, vandq_u32, vcgtzq_f32, vcltq_f32, vdupq_n_f32, vfmaq_f32, vfmsq_f32, vld1q_f32,
+    vminq_f32, vreinterpretq_f32_u32, vreinterpretq_u32_f32, vst1q_f32, vsubq_f32,
 };
 
 use super::simd::Simd;
@@ -66,8 +66,17 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn keep(a: float32x4_t, mask: float32x4_t) -> float32x4_t {
+    unsafe fn keep(a: float32x4_t, mask: float32x4_t, ceiling: float32x4_t) -> float32x4_t {
         // SAFETY: every aarch64 processor has NEON.
-        unsafe { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vcgtzq_f32(mask))) }
+        unsafe {
+            let between = vandq_u32(vcgtzq_f32(mask), vcltq_f32(mask, ceiling));
+            vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), between))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: every aarch64 processor has NEON.
+        unsafe { vminq_f32(a, b) }
     }
 }

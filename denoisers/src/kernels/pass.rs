@@ -91,6 +91,7 @@ impl Pass<'_> {
     fn job(&self, conv: usize) -> Job {
         let spec = &self.graph.convs[conv];
         let (layouts, slots) = (&self.plan.layouts, &self.plan.slots);
+        let ahead = (self.plan.block[conv] * self.plan.key.threads) as isize;
         Job {
             from: self.slots[slots[spec.input.0]].as_ptr(),
             from_layout: layouts[spec.input.0],
@@ -98,7 +99,9 @@ impl Pass<'_> {
             to_layout: layouts[conv + 1],
             residual: spec.residual.map_or(std::ptr::null(), |r| self.slots[slots[r.0]].as_ptr()),
             mask: std::ptr::null(),
-            relu: spec.relu,
+            mask_ceiling: 0.0,
+            activation: spec.activation,
+            ahead: if conv.is_multiple_of(2) { -ahead } else { ahead },
             pictures: self.pictures,
         }
     }
@@ -110,6 +113,8 @@ impl Pass<'_> {
     /// other items of this stage.
     pub(super) unsafe fn item(&self, stage: usize, item: usize, scratch: &Buffer) {
         let (units, block) = self.extent(stage);
+        // Every other stage goes backwards, and finds what the one before has written last still in the cache.
+        let item = if stage.is_multiple_of(2) { item } else { units.div_ceil(block) - 1 - item };
         let range = item * block..units.min((item + 1) * block);
         let place = |value: usize| (self.slots[self.plan.slots[value]].as_ptr(), &self.plan.layouts[value]);
         // SAFETY: slots are as large as the layouts of the values in them, and the planes as the pictures; items are disjoint ranges of

@@ -4,7 +4,7 @@ use super::{
     Layer,
     layout::{CHANNELS, Layout},
 };
-use crate::graph::{Graph, Kind, Value};
+use crate::graph::{Graph, Value};
 
 /// Tiles in a block of the Winograd kernel: enough that its matrix products are efficient, few enough that the block's numbers
 /// stay in the second-level cache.
@@ -90,13 +90,7 @@ fn layouts(graph: &Graph, pictures: usize, size: (usize, usize)) -> Vec<Layout> 
     let mut layouts = vec![entry];
     for conv in &graph.convs {
         let Layout { height, width, .. } = layouts[conv.input.0];
-        let (height, width) = match conv.kind {
-            Kind::Same3x3 { stride } | Kind::Point { stride } => {
-                (height.div_ceil(stride), width.div_ceil(stride))
-            }
-            Kind::Down2x2 => (height / 2, width / 2),
-            Kind::Up2x2 => (height * 2, width * 2),
-        };
+        let (height, width) = (conv.kind.output(height), conv.kind.output(width));
         layouts.push(Layout {
             pictures,
             height,
@@ -138,10 +132,11 @@ pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
         Layer::Winograd(_) => {
             let (rows, columns) = to.tiles();
             let tiles = to.pictures * rows * columns;
-            // Few blocks are dealt out evenly.
-            tiles.div_ceil(tiles.div_ceil(TILES).next_multiple_of(threads))
+            // Few blocks are dealt out evenly; of many the last may be short, so that the others suit the inner kernel.
+            let blocks = tiles.div_ceil(TILES);
+            if blocks < 4 * threads { tiles.div_ceil(blocks.next_multiple_of(threads)) } else { TILES }
         }
-        Layer::Direct(_) => (128 / to.width).max(1),
+        Layer::Direct(_) | Layer::Depthwise(_) => (128 / to.width).max(1),
     }
 }
 

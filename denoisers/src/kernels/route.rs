@@ -1,7 +1,7 @@
 //! The way back through a graph: which steps, and where each gradient lies.
 
 use super::layout::{CHANNELS, Layout};
-use crate::graph::{Graph, Kind, Value};
+use crate::graph::{Activation, Graph, Kind, Value};
 
 /// What is wanted of the way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,8 @@ pub(super) struct Route {
     pub(super) slot_layouts: Vec<Layout>,
     /// Of each convolution's [`Step::Spread`], in slots of its own.
     pub(super) spread: Vec<Option<usize>>,
-    pub(super) spread_layouts: Vec<Layout>,
+    /// With how many pixels the first value lies off the corner.
+    pub(super) spread_layouts: Vec<(Layout, usize)>,
 }
 
 /// The layout of a value's gradient: that of the value, with padded channels, as it is a convolution's output.
@@ -52,7 +53,7 @@ pub(super) fn layout(value: &Layout) -> Layout {
 
 /// Whether a convolution's gradient takes [`Step::Spread`].
 pub(super) fn strided(kind: Kind) -> bool {
-    matches!(kind, Kind::Same3x3 { stride: 2.. } | Kind::Point { stride: 2.. })
+    kind.stride() > 1 && kind != Kind::Down2x2
 }
 
 impl Route {
@@ -72,7 +73,7 @@ impl Route {
         for (i, conv) in graph.convs.iter().enumerate().rev() {
             // Nobody reads a result that has no gradient.
             let Some(slot) = route.slots[i + 1] else { continue };
-            if conv.relu && !masked[i + 1] {
+            if conv.activation != Activation::None && !masked[i + 1] {
                 route.steps.push(Step::Mask { conv: i });
             }
             if want == Want::Parameters {
@@ -82,7 +83,10 @@ impl Route {
             if wanted(conv.input) {
                 let input = conv.input;
                 if strided(conv.kind) {
-                    route.spread(i, Layout { channels: slot_channels(&route, slot), ..layouts[input.0] });
+                    let channels = route.slot_layouts[slot].channels;
+                    // Turned around, a kernel that covers no border before its pixel covers twice the border: a step aside.
+                    let shift = usize::from(conv.kind == Kind::Tail3x3);
+                    route.spread(i, (Layout { channels, ..layouts[input.0] }, shift));
                 }
                 let add = route.slots[input.0].is_some();
                 if !add {
@@ -90,7 +94,7 @@ impl Route {
                 }
                 let last = graph.convs[..i].iter().all(|c| c.input != input && c.residual != Some(input))
                     && conv.residual != Some(input);
-                let mask = last && input.0 > 0 && graph.convs[input.0 - 1].relu;
+                let mask = last && input.0 > 0 && graph.convs[input.0 - 1].activation != Activation::None;
                 masked[input.0] = mask;
                 route.steps.push(Step::Input { conv: i, add, mask });
             }
@@ -119,7 +123,7 @@ impl Route {
     }
 
     /// Each stride writes to the same pixels of a layout, so that convolutions of one layout may share the zeros between them.
-    fn spread(&mut self, conv: usize, layout: Layout) {
+    fn spread(&mut self, conv: usize, layout: (Layout, usize)) {
         let slot = self.spread_layouts.iter().position(|l| *l == layout).unwrap_or_else(|| {
             self.spread_layouts.push(layout);
             self.spread_layouts.len() - 1
@@ -127,8 +131,4 @@ impl Route {
         self.spread[conv] = Some(slot);
         self.steps.push(Step::Spread { conv });
     }
-}
-
-fn slot_channels(route: &Route, slot: usize) -> usize {
-    route.slot_layouts[slot].channels
 }

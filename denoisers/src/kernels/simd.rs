@@ -29,8 +29,10 @@ pub(super) trait Simd: Copy {
     unsafe fn mul_sub_from(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where it is greater than 0, else +0 (also for NaN).
     unsafe fn relu(a: Self::V) -> Self::V;
-    /// `a` where `mask` is greater than 0, else +0.
-    unsafe fn keep(a: Self::V, mask: Self::V) -> Self::V;
+    /// `a` where `mask` lies between 0 and `ceiling`, else +0.
+    unsafe fn keep(a: Self::V, mask: Self::V, ceiling: Self::V) -> Self::V;
+    /// The lesser one; neither is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// Asks for a cache line, which need not exist; does nothing where there is no instruction for it.
     #[inline(always)]
     unsafe fn prefetch(_line: *const f32) {}
@@ -89,8 +91,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn keep(a: [f32; 4], mask: [f32; 4]) -> [f32; 4] {
-        std::array::from_fn(|i| if mask[i] > 0.0 { a[i] } else { 0.0 })
+    unsafe fn keep(a: [f32; 4], mask: [f32; 4], ceiling: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if mask[i] > 0.0 && mask[i] < ceiling[i] { a[i] } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
     }
 }
 

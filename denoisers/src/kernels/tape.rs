@@ -19,7 +19,7 @@ use super::{
     route::{Route, Step, Want},
     team::{self, Stages},
 };
-use crate::graph::{Conv, Exit, Graph, Kind, Value};
+use crate::graph::{Activation, Conv, Exit, Graph, Kind, Value};
 
 /// Parts of a batch whose gradients are summed up one beside the other.
 pub(super) const PARTS: usize = 8;
@@ -93,6 +93,12 @@ impl Tape {
     /// As of the last [`Tape::backward`] with [`Want::Parameters`]; zero before.
     pub(crate) fn gradients(&self) -> &[Gradient] {
         &self.gradients
+    }
+
+    /// Multiplies all of [`Tape::gradients`].
+    pub(crate) fn scale_gradients(&mut self, factor: f32) {
+        let gradients = self.gradients.iter_mut().flat_map(|g| g.weight.iter_mut().chain(&mut g.bias));
+        gradients.for_each(|g| *g *= factor);
     }
 
     /// `data` is `[count, 3, height, width]`, height and width multiples of `graph.align`, with σ of each picture. Gives the cleaned
@@ -200,7 +206,7 @@ impl State {
         Self {
             values: zeroed(&plan.layouts),
             gradients: zeroed(&route.slot_layouts),
-            spread: zeroed(&route.spread_layouts),
+            spread: route.spread_layouts.iter().map(|(l, _)| Buffer::zeroed(l.len())).collect(),
             parts: (0..PARTS).map(|_| Buffer::zeroed(sums)).collect(),
             scratch: (0..key.threads).map(|_| Buffer::zeroed(scratch)).collect(),
             plan,
@@ -214,13 +220,18 @@ impl State {
 fn transposed(conv: &Conv) -> Conv {
     let (ins, outs) = (conv.in_channels, conv.out_channels);
     let (kind, area) = match conv.kind {
-        Kind::Same3x3 { .. } => (Kind::Same3x3 { stride: 1 }, 9),
+        Kind::Same3x3 { .. } | Kind::Tail3x3 => (Kind::Same3x3 { stride: 1 }, 9),
+        Kind::Depthwise { size, before, .. } => {
+            (Kind::Depthwise { size, stride: 1, before: size - 1 - before }, size * size)
+        }
         Kind::Point { .. } => (Kind::Point { stride: 1 }, 1),
         Kind::Down2x2 => (Kind::Up2x2, 4),
         Kind::Up2x2 => (Kind::Down2x2, 4),
     };
-    let weight = if area == 4 {
+    let weight = if matches!(kind, Kind::Up2x2 | Kind::Down2x2) {
         conv.weight.clone()
+    } else if matches!(kind, Kind::Depthwise { .. }) {
+        conv.weight.chunks_exact(area).flat_map(|kernel| kernel.iter().rev().copied()).collect()
     } else {
         // Channels change places, and the kernel is turned by half a turn.
         let mut weight = vec![0.0; conv.weight.len()];
@@ -238,7 +249,7 @@ fn transposed(conv: &Conv) -> Conv {
         weight,
         bias,
         residual: None,
-        relu: false,
+        activation: Activation::None,
         name: String::new(),
         ..*conv
     }

@@ -2,7 +2,7 @@
 
 use super::{Instructions, Kernels, Tape, Want};
 use crate::{
-    graph::{Conv, Entry, Exit, Graph, Kind, Value},
+    graph::{Activation, Conv, Entry, Exit, Graph, Kind, Value},
     pad,
 };
 
@@ -22,9 +22,18 @@ impl Numbers {
     /// Weights that keep the variance, and a small bias.
     fn conv(&mut self, kind: Kind, (in_channels, out_channels): (usize, usize)) -> Conv {
         let area = kind.size() * kind.size();
-        let fan_in = if kind == Kind::Up2x2 { in_channels } else { in_channels * area };
+        let fan_in = match kind {
+            Kind::Up2x2 => in_channels,
+            Kind::Depthwise { .. } => area,
+            _ => in_channels * area,
+        };
+        let (of_file, in_channels) = if matches!(kind, Kind::Depthwise { .. }) {
+            (1, in_channels)
+        } else {
+            (in_channels, in_channels)
+        };
         let scale = (3.0 / fan_in as f32).sqrt();
-        let weight = self.take(in_channels * out_channels * area).iter().map(|w| w * scale).collect();
+        let weight = self.take(of_file * out_channels * area).iter().map(|w| w * scale).collect();
         let bias = self.take(out_channels).iter().map(|b| b * 0.1).collect();
         let name = String::new();
         Conv {
@@ -32,7 +41,7 @@ impl Numbers {
             kind,
             input: Value(0),
             residual: None,
-            relu: false,
+            activation: Activation::None,
             in_channels,
             out_channels,
             weight,
@@ -58,6 +67,48 @@ fn graph(numbers: &mut Numbers, entry: Entry, [a, b]: [usize; 2]) -> Graph {
     let value = graph.push(up, numbers.conv(SAME, (a, 3 * entry.unshuffle * entry.unshuffle)));
     graph.exit = Exit::Subtract { value, shuffle: entry.unshuffle };
     graph
+}
+
+/// The convolutions of mobile networks.
+fn mobile(numbers: &mut Numbers, [a, b]: [usize; 2]) -> Graph {
+    let mut graph = Graph::new(PLAIN, 4);
+    let depthwise = |size, stride, before| Kind::Depthwise { size, stride, before };
+    let six = Activation::Relu6;
+    let stem = graph.push(Value(0), numbers.conv(Kind::Tail3x3, (3, a)).then(six));
+    // Values up to 10, so that the ceiling is met.
+    graph.convs[0].weight.iter_mut().for_each(|w| *w *= 10.0);
+    let wide = graph.push(stem, numbers.conv(Kind::Point { stride: 1 }, (a, b)).then(six));
+    let wide = graph.push(wide, numbers.conv(depthwise(5, 2, 1), (b, b)).then(six));
+    let same = graph.push(wide, numbers.conv(depthwise(3, 1, 1), (b, b)).add(wide).then(six));
+    let large = graph.push(same, numbers.conv(depthwise(5, 1, 2), (b, b)));
+    let up = graph.push(large, numbers.conv(Kind::Up2x2, (b, a)).add(stem));
+    let up = graph.push(up, numbers.conv(depthwise(1, 1, 0), (a, a)).relu());
+    let up = graph.push(up, numbers.conv(Kind::Up2x2, (a, 16)));
+    let value = graph.push(up, numbers.conv(Kind::Point { stride: 1 }, (16, 3)));
+    graph.exit = Exit::Subtract { value, shuffle: 1 };
+    graph
+}
+
+/// Graphs of all sorts, with a size of picture each.
+fn graphs(numbers: &mut Numbers, large: bool) -> Vec<(Graph, (usize, usize))> {
+    let mut graphs = vec![
+        (graph(numbers, PHOTO, [20, 48]), (8, 4)),
+        (graph(numbers, PHOTO, [16, 5]), (4, 4)),
+        (graph(numbers, PLAIN, [64, 16]), (2, 6)),
+        (graph(numbers, PLAIN, [3, 1]), (2, 2)),
+        (mobile(numbers, [20, 33]), (12, 8)),
+    ];
+    if large {
+        graphs.extend([
+            (graph(numbers, PHOTO, [48, 96]), (40, 24)),
+            (graph(numbers, PHOTO, [16, 32]), (1, 1)),
+            (graph(numbers, PHOTO, [5, 64]), (7, 33)),
+            (graph(numbers, PLAIN, [64, 20]), (13, 9)),
+            (graph(numbers, PLAIN, [80, 3]), (2, 70)),
+            (mobile(numbers, [16, 48]), (28, 16)),
+        ]);
+    }
+    graphs
 }
 
 /// `[channels, height, width]`.
@@ -105,8 +156,9 @@ fn reference(graph: &Graph, picture: &[f64], size: (usize, usize), sigma: f32, n
             let value = if c == 3 * f * f {
                 f64::from(sigma)
             } else {
-                let from = (c / (f * f) * h + y * f + c / f % f) * w + x * f + c % f;
-                (padded[from] - f64::from(entry.shift)) * f64::from(entry.scale)
+                let plane = c / (f * f);
+                let from = (plane * h + y * f + c / f % f) * w + x * f + c % f;
+                (padded[from] - f64::from(entry.shift[plane])) * f64::from(entry.scale[plane])
             };
             features.set(c, y, x, value);
         }
@@ -144,7 +196,8 @@ fn convolve(
     let (stride, border) = match conv.kind {
         Kind::Same3x3 { stride } => (stride, 1),
         Kind::Point { stride } => (stride, 0),
-        Kind::Down2x2 => (2, 0),
+        Kind::Depthwise { stride, before, .. } => (stride, before as isize),
+        Kind::Down2x2 | Kind::Tail3x3 => (2, 0),
         Kind::Up2x2 => (1, 0),
     };
     let (h, w) = match conv.kind {
@@ -157,6 +210,10 @@ fn convolve(
     for (o, y, x) in pixels(conv.out_channels, h, w) {
         let mut sum = value(Parameter::Bias(o), conv.bias[o]);
         for (i, ky, kx) in pixels(conv.in_channels, k, k) {
+            let depthwise = matches!(conv.kind, Kind::Depthwise { .. });
+            if depthwise && i != o {
+                continue;
+            }
             if conv.kind == Kind::Up2x2 {
                 if (ky, kx) == (y % 2, x % 2) {
                     let at = ((i * conv.out_channels + o) * 2 + ky) * 2 + kx;
@@ -164,33 +221,36 @@ fn convolve(
                         * from.get(i, (y / 2) as isize, (x / 2) as isize);
                 }
             } else {
-                let at = ((o * conv.in_channels + i) * k + ky) * k + kx;
+                let at = if depthwise { o } else { o * conv.in_channels + i };
+                let at = (at * k + ky) * k + kx;
                 let place = |position: usize, k: usize| (position * stride + k) as isize - border;
                 let from = from.get(i, place(y, ky), place(x, kx));
                 sum += value(Parameter::Weight(at), conv.weight[at]) * from;
             }
         }
         sum += residual.map_or(0.0, |r| r.get(o, y as isize, x as isize));
-        to.set(o, y, x, if conv.relu { sum.max(0.0) } else { sum });
+        to.set(
+            o,
+            y,
+            x,
+            match conv.activation {
+                Activation::None => sum,
+                Activation::Relu => sum.max(0.0),
+                Activation::Relu6 => sum.clamp(0.0, 6.0),
+            },
+        );
     }
     to
 }
 
-const PHOTO: Entry = Entry { shift: 0.5, scale: 1.0, unshuffle: 2, sigma_map: true };
-const PLAIN: Entry = Entry { shift: 0.0, scale: 2.0, unshuffle: 1, sigma_map: false };
+const PHOTO: Entry = Entry { shift: [0.5; 3], scale: [1.0; 3], unshuffle: 2, sigma_map: true };
+const PLAIN: Entry =
+    Entry { shift: [0.0, 0.25, -1.0], scale: [2.0, 1.0, 0.5], unshuffle: 1, sigma_map: false };
 
 #[test]
 fn every_convolution_is_what_its_definition_says() {
     let mut numbers = Numbers(1);
-    for (entry, widths, size) in [
-        (PHOTO, [48, 96], (40, 24)),
-        (PHOTO, [16, 32], (1, 1)),
-        (PHOTO, [5, 64], (7, 33)),
-        (PLAIN, [64, 20], (13, 9)),
-        (PLAIN, [80, 3], (2, 70)),
-        (PLAIN, [1, 1], (5, 5)),
-    ] {
-        let graph = graph(&mut numbers, entry, widths);
+    for (number, (graph, size)) in graphs(&mut numbers, true).into_iter().enumerate() {
         let pictures = numbers.take(2 * 3 * size.0 * size.1);
         let mut expected = Vec::new();
         for picture in pictures.chunks(3 * size.0 * size.1) {
@@ -203,12 +263,26 @@ fn every_convolution_is_what_its_definition_says() {
             let result = kernels.run(&graph, pictures.clone(), (2, size.0, size.1), 0.25);
             let error =
                 result.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-            println!("{widths:?} {size:?} {instructions:?}: largest error {error:.1e}");
-            assert!(error < 5e-5, "{widths:?} {size:?} {instructions:?}: {error:e}");
+            println!("graph {number} {size:?} {instructions:?}: largest error {error:.1e}");
+            assert!(error < 5e-5, "graph {number} {size:?} {instructions:?}: {error:e}");
             let bits: Vec<u32> = result.into_iter().map(f32::to_bits).collect();
             assert!(first.get_or_insert_with(|| bits.clone()) == &bits, "{instructions:?} has other bits");
         }
     }
+}
+
+/// The bits of a result are part of what a certificate can be checked by: they are the same on every machine, and a change of the kernels
+/// that changes them must change the text in `Weights::finish`, so that the model gets another name.
+#[test]
+fn bits_are_those_of_every_machine() {
+    let mut numbers = Numbers(5);
+    let graph = graph(&mut numbers, PHOTO, [48, 64]);
+    let result = Kernels::new(&graph).run(&graph, numbers.take(3 * 20 * 36), (1, 20, 36), 0.25);
+    let bytes: Vec<u8> = result.iter().flat_map(|v| v.to_le_bytes()).collect();
+    assert_eq!(
+        blake3::hash(&bytes).to_hex().as_str(),
+        "a3f9c5344d2ebafdd00ea6b83b10812950c90d415020389df1437260cff5be84"
+    );
 }
 
 /// Sizes alternate, so that memory and plans of one call are left for the next.
@@ -230,13 +304,7 @@ fn nothing_of_a_call_is_left_for_the_next() {
 fn gradients_are_the_differences_of_the_definition() {
     const STEP: f64 = 1e-6;
     let mut numbers = Numbers(3);
-    for (entry, widths, size) in [
-        (PHOTO, [20, 48], (8, 4)),
-        (PHOTO, [16, 5], (4, 4)),
-        (PLAIN, [64, 16], (2, 6)),
-        (PLAIN, [3, 1], (2, 2)),
-    ] {
-        let graph = graph(&mut numbers, entry, widths);
+    for (number, (graph, size)) in graphs(&mut numbers, false).into_iter().enumerate() {
         let len = 3 * size.0 * size.1;
         let (pictures, direction) = (numbers.take(2 * len), numbers.take(2 * len));
         let sigma = [0.25, 0.75];
@@ -259,7 +327,7 @@ fn gradients_are_the_differences_of_the_definition() {
         let mut check = |name: &str, found: f32, expected: f64, scale: f64| {
             let error = (f64::from(found) - expected).abs() / scale;
             worst = worst.max(error);
-            assert!(error < 1e-4, "{widths:?} {size:?} {name}: {found} instead of {expected}");
+            assert!(error < 1e-4, "graph {number} {size:?} {name}: {found} instead of {expected}");
         };
         let norm = |values: &[f32]| values.iter().map(|v| f64::from(v.abs())).fold(1e-3, f64::max);
 
@@ -292,7 +360,7 @@ fn gradients_are_the_differences_of_the_definition() {
             });
             check(&format!("pixel {at}"), gradient[at], (up - down) / (2.0 * STEP), norm(&gradient));
         }
-        println!("{widths:?} {size:?}: largest error {worst:.1e} of the largest gradient");
+        println!("graph {number} {size:?}: largest error {worst:.1e} of the largest gradient");
     }
 }
 

@@ -1,9 +1,9 @@
 //! A frozen classifier that tells a denoiser which way to go (Salman et al. 2020, section 3: the stability objective).
 
-use super::TrainError;
+use super::{TrainError, loss};
 use crate::{
     Batch, OpenError,
-    classifiers::softmax,
+    classifiers::Loaded,
     graph::Graph,
     kernels::{Tape, Want},
     network, registry,
@@ -11,9 +11,11 @@ use crate::{
 
 /// A classifier whose weights stay, with the gradient of its loss for the pictures.
 pub struct Surrogate {
+    name: String,
     graph: Graph,
     tape: Tape,
     labels: Vec<String>,
+    input_size: (usize, usize),
 }
 
 impl Surrogate {
@@ -22,9 +24,14 @@ impl Surrogate {
     /// # Errors
     /// [`OpenError`] as from [`crate::open_classifier`].
     pub fn open(name: &str) -> Result<Self, OpenError> {
-        let (model, labels) = registry::load_classifier(name)?;
+        let Loaded { model, labels, input_size } = registry::load_classifier(name)?;
         let tape = Tape::new(&model.graph, Want::Pictures);
-        Ok(Self { graph: model.graph, tape, labels })
+        Ok(Self { name: model.id.to_string(), graph: model.graph, tape, labels, input_size })
+    }
+
+    /// Name and hash of its architecture and weights.
+    pub fn id(&self) -> &str {
+        &self.name
     }
 
     /// The classes, in the order of the probabilities.
@@ -32,37 +39,42 @@ impl Surrogate {
         &self.labels
     }
 
+    /// Rows and columns of the pictures that it takes.
+    pub fn input_size(&self) -> (usize, usize) {
+        self.input_size
+    }
+
+    fn logits(&mut self, batch: Batch) -> Result<(Vec<Vec<f32>>, usize), TrainError> {
+        let shape = (batch.count(), batch.height(), batch.width());
+        if (shape.1, shape.2) != self.input_size {
+            let (height, width) = self.input_size;
+            return Err(TrainError::Input { name: self.name.clone(), height, width });
+        }
+        let features = self.tape.forward(&self.graph, batch.into_data(), shape, &vec![0.0; shape.0]);
+        Ok((network::logits(&self.graph.exit, &features, shape.0), features.len() / shape.0))
+    }
+
+    /// The index of each picture's most likely class.
+    ///
+    /// # Errors
+    /// [`TrainError::Input`] if the pictures have another size than it takes.
+    pub fn classify(&mut self, batch: Batch) -> Result<Vec<usize>, TrainError> {
+        Ok(self.logits(batch)?.0.iter().map(|logits| loss::first(logits)).collect())
+    }
+
     /// The mean cross-entropy of the pictures' probabilities to these labels (indices into [`Surrogate::labels`]), in nats, and its
     /// gradient for the pictures.
     ///
     /// # Errors
-    /// [`TrainError`] if there is not one label of the classifier's for each picture.
+    /// [`TrainError`] if the pictures have another size than it takes, or there is not one label of the classifier's for each.
     pub fn cross_entropy(&mut self, batch: Batch, labels: &[usize]) -> Result<(f64, Batch), TrainError> {
-        let (count, height, width) = (batch.count(), batch.height(), batch.width());
-        let classes = self.labels.len();
-        if labels.len() != count || labels.iter().any(|label| *label >= classes) {
-            return Err(TrainError::Labels { labels: labels.to_vec(), count, classes });
-        }
-        let sigma = vec![0.0; count];
+        let (count, size) = (batch.count(), (batch.height(), batch.width()));
         let len = batch.data().len();
-        let features = self.tape.forward(&self.graph, batch.into_data(), (count, height, width), &sigma);
-        let mut loss = 0.0;
-        let mut logit_gradients = Vec::with_capacity(count);
-        for (logits, label) in network::logits(&self.graph.exit, &features, count).iter().zip(labels) {
-            let mut gradient = softmax(logits);
-            // The logarithm of the sum is taken apart, as a small probability would lose its digits.
-            let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = logits.iter().map(|l| f64::from(l - max).exp()).sum();
-            loss += sum.ln() - f64::from(logits[*label] - max);
-            gradient[*label] -= 1.0;
-            for g in &mut gradient {
-                *g /= count as f32;
-            }
-            logit_gradients.push(gradient);
-        }
-        let gradient = network::logits_gradient(&self.graph.exit, &logit_gradients, features.len() / count);
+        let (logits, each) = self.logits(batch)?;
+        let (loss, gradients) = loss::cross_entropy(&logits, labels)?;
+        let gradient = network::logits_gradient(&self.graph.exit, &gradients, each);
         let mut pictures = vec![0.0; len];
         self.tape.backward(&self.graph, &gradient, &mut pictures);
-        Ok((loss / count as f64, Batch::trusted(pictures, count, (height, width))))
+        Ok((loss, Batch::trusted(pictures, count, size)))
     }
 }

@@ -109,6 +109,9 @@ proptest! {
                 let open = !run.decision().is_final();
                 prop_assert_eq!(open, run.needed() > 0);
                 prop_assert!(run.ramp() >= run.needed());
+                let ahead = [0, 1, 7, usize::MAX].map(|extra| run.ahead(extra));
+                prop_assert!(ahead[0] == run.needed() && ahead.is_sorted() && ahead[1] <= ahead[0] + 1);
+                prop_assert!(run.evidence().votes + ahead[3] <= test.max_votes());
                 prop_assert!(run.evidence().votes <= i && run.evidence().votes + run.needed() <= test.max_votes());
                 run.push(vote);
             }

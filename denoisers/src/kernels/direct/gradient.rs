@@ -7,7 +7,7 @@ use crate::{
     graph::Conv,
     kernels::{
         buffer::Buffer,
-        layout::{CHANNELS, Job},
+        layout::Job,
         panel::{self, Left, Outer, Right, panels},
         simd::Simd,
     },
@@ -72,24 +72,20 @@ impl Direct {
         }
     }
 
-    /// As [`super::super::winograd::Winograd::fold`]; `weight` is all of the gradient, as the output channels of a transposed
-    /// convolution do not lie together.
+    /// The gradients from the sums of all parts in their order, in the convolution's own order.
     pub(in crate::kernels) fn fold(
         &self,
         conv: &Conv,
         parts: &[Buffer],
-        outs: Range<usize>,
         weight: &mut [f32],
         bias: &mut [f32],
     ) {
         let total = |at: usize| parts.iter().map(|part| f64::from(part.as_slice()[at])).sum::<f64>() as f32;
-        for (place, packed) in self.places(conv, outs.clone()) {
+        for (place, packed) in self.places(conv) {
             weight[place] = total(packed);
         }
-        for (bias, out) in bias.iter_mut().zip(outs) {
+        for (out, bias) in bias.iter_mut().enumerate() {
             *bias = total(self.weights.len() + out);
         }
     }
 }
-
-const _: () = assert!(CHANNELS == 16, "parts of sixteen output channels are folded at once");

@@ -40,8 +40,10 @@ impl Direct {
         let k = conv.kind.size();
         let (rows, stride, offset, upscale) = match conv.kind {
             Kind::Same3x3 { stride } => (3, stride, 0, 1),
+            Kind::Tail3x3 => (3, 2, 1, 1),
             Kind::Point { stride } => (1, stride, 1, 1),
-            Kind::Down2x2 => (2, 2, 1, 1),
+            // Depthwise convolutions have a kernel of their own.
+            Kind::Down2x2 | Kind::Depthwise { .. } => (2, 2, 1, 1),
             Kind::Up2x2 => (1, 1, 1, 2),
         };
         let columns = if upscale == 2 { 1 } else { k };
@@ -57,29 +59,33 @@ impl Direct {
     /// Takes new weights for the same convolution.
     pub(super) fn pack(&mut self, conv: &Conv) {
         self.bias.as_mut_slice()[..conv.out_channels].copy_from_slice(&conv.bias);
-        let places = self.places(conv, 0..conv.out_channels);
+        let places = self.places(conv);
         let weights = self.weights.as_mut_slice();
         for (from, to) in places {
             weights[to] = conv.weight[from];
         }
     }
 
-    /// For each weight of these output channels its index in the convolution and in the packed order.
-    fn places(&self, conv: &Conv, outs: Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
+    /// For each weight its index in the convolution and in the packed order.
+    fn places(&self, conv: &Conv) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (ins, out_channels, up) = (conv.in_channels, conv.out_channels, conv.kind == Kind::Up2x2);
         let (rows, panel, k) = (self.rows, self.panel, conv.kind.size());
         let columns = if up { 1 } else { k };
         let channels = self.run / columns;
         let panels = out_channels.next_multiple_of(CHANNELS) / panel;
-        outs.flat_map(move |out| (0..ins).map(move |input| (out, input))).flat_map(move |(out, input)| {
-            (0..k * k).map(move |position| {
-                let from = if up { (input * out_channels + out) * 4 } else { (out * ins + input) * k * k }
-                    + position;
-                let (grid, row, column) = if up { (position, 0, 0) } else { (0, position / k, position % k) };
-                let line = ((grid * panels + out / panel) * rows + row) * columns + column;
-                (from, (line * channels + input) * panel + out % panel)
-            })
-        })
+        (0..out_channels).flat_map(move |out| (0..ins).map(move |input| (out, input))).flat_map(
+            move |(out, input)| {
+                (0..k * k).map(move |position| {
+                    let from =
+                        if up { (input * out_channels + out) * 4 } else { (out * ins + input) * k * k }
+                            + position;
+                    let (grid, row, column) =
+                        if up { (position, 0, 0) } else { (0, position / k, position % k) };
+                    let line = ((grid * panels + out / panel) * rows + row) * columns + column;
+                    (from, (line * channels + input) * panel + out % panel)
+                })
+            },
+        )
     }
 
     /// How many rows a picture gives to [`Direct::rows`].

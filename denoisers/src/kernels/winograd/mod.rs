@@ -113,8 +113,9 @@ impl Winograd {
                 for i in point * count / POINTS..(point + 1) * count / POINTS {
                     let (picture, y, x) = place.tile(tiles.start + i);
                     prefetch::<S>(job.to.add(job.to_layout.at(picture, y + 1, x + 1)), &job.to_layout);
-                    if tiles.end + i < total {
-                        let (picture, y, x) = place.tile(tiles.end + i);
+                    let next = (tiles.start + i).wrapping_add_signed(job.ahead);
+                    if next < total {
+                        let (picture, y, x) = place.tile(next);
                         prefetch::<S>(
                             job.from.add(job.from_layout.at(picture, y + 2, x + 2)),
                             &job.from_layout,

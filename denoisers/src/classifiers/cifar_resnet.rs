@@ -1,0 +1,163 @@
+//! The residual networks of He et al. (2016), section 4.2, for CIFAR-10: 6n + 2 layers at 32x32.
+//!
+//! A 3x3 convolution, three stages of n basic blocks with widths that double from stage to stage (16, 32 and 64 in the paper), the second
+//! and third beginning with stride 2, mean, linear layer. Shortcuts where the shape changes are those of the file: its `downsample` (a
+//! 1x1 convolution), or none, which means option A: every second pixel, zeros for the new channels.
+//!
+//! Names: `conv1`, `bn1`, `layer1.0.conv1/bn1/conv2/bn2`, `linear` or `fc`, all behind `1.` where the network followed a normalising layer.
+//! That layer has no tensors: its `mean` and `std` are read from the metadata, and are those of `ImageNet` otherwise.
+
+use super::{Loaded, normalised};
+use crate::{
+    graph::{Activation, Conv, Entry, Exit, Graph, Kind, Value},
+    network::Model,
+    weights::{Weights, WeightsError},
+};
+
+const SIZE: (usize, usize) = (32, 32);
+const BATCH_NORM_EPS: f64 = 1e-5;
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// The classes of CIFAR-10 in their order.
+pub(crate) const CIFAR10: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// Whether the tensors are named like those of such a network.
+pub(crate) fn recognises(weights: &Weights) -> bool {
+    let prefix = prefix(weights);
+    weights.has(&format!("{prefix}layer3.0.conv1.weight"))
+        && !weights.has(&format!("{prefix}layer4.0.conv1.weight"))
+}
+
+fn prefix(weights: &Weights) -> &'static str {
+    if weights.has("1.conv1.weight") { "1." } else { "" }
+}
+
+/// Sizes of a network without a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// Layers, 6n + 2. Metadata `depth`.
+    pub(crate) depth: usize,
+    /// Channels of the first stage. Metadata `width`.
+    pub(crate) width: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { depth: 20, width: 16 }
+    }
+}
+
+impl Config {
+    fn of(weights: &Weights) -> Result<Self, WeightsError> {
+        let default = Self::default();
+        let depth = weights.numbers("depth")?.map_or(default.depth, |[depth]| depth);
+        if depth < 8 || depth % 6 != 2 {
+            return Err(
+                weights.misfit(format!("metadata `depth` is {depth}, but 6n + 2 layers are possible"))
+            );
+        }
+        Ok(Self { depth, width: weights.numbers("width")?.map_or(default.width, |[width]| width) })
+    }
+}
+
+/// Builds it; depth and widths are those of the file, or of [`Config`] where there is none.
+pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
+    weights.for_architecture("cifar-resnet");
+    let prefix = prefix(weights);
+    let config = Config::of(weights)?;
+    let mean = weights.colours("mean")?.unwrap_or(MEAN);
+    let std = weights.colours("std")?.unwrap_or(STD);
+    if std.iter().any(|s| *s <= 0.0) {
+        return Err(weights.misfit(format!("metadata `std` is {std:?}, but must be positive")));
+    }
+    let entry = Entry { shift: mean, scale: std.map(|s| 1.0 / s), unshuffle: 1, sigma_map: false };
+    let mut graph = Graph::new(entry, 1);
+    let width = match weights.shape(&format!("{prefix}conv1.weight")) {
+        Some([width, ..]) => *width,
+        _ => config.width,
+    };
+    // Of a file, as many as there are.
+    let blocks = if weights.is_blank() { (config.depth - 2) / 6 } else { 1 };
+    let stem = (format!("{prefix}conv1"), format!("{prefix}bn1"));
+    let same = Kind::Same3x3 { stride: 1 };
+    let mut value = graph
+        .push(Value(0), normalised(weights, (&stem.0, &stem.1), same, (3, width), BATCH_NORM_EPS)?.relu());
+    let mut layers = 2;
+    for stage in 1..=3 {
+        let mut number = 0;
+        while number < blocks || weights.has(&format!("{prefix}layer{stage}.{number}.conv1.weight")) {
+            let name = format!("{prefix}layer{stage}.{number}");
+            let stride = if stage > 1 && number == 0 { 2 } else { 1 };
+            value = block(&mut graph, weights, &name, value, (width << (stage - 1), stride))?;
+            layers += 2;
+            number += 1;
+        }
+    }
+    let linear = if weights.has(&format!("{prefix}fc.weight")) { "fc" } else { "linear" };
+    let linear = format!("{prefix}{linear}");
+    let classes = match weights.shape(&format!("{linear}.weight")) {
+        Some([classes, _]) => *classes,
+        _ => weights.classes().map_or(CIFAR10.len(), |classes| classes.len()),
+    };
+    let channels = graph.channels(value);
+    graph.exit = Exit::Classify {
+        value,
+        weight: weights.get(&format!("{linear}.weight"), &[classes, channels])?,
+        bias: weights.get(&format!("{linear}.bias"), &[classes])?,
+        name: linear,
+    };
+    let labels = match weights.classes() {
+        Some(labels) if labels.len() == classes => labels,
+        Some(labels) => {
+            return Err(weights.misfit(format!("metadata `classes` lists {}, not {classes}", labels.len())));
+        }
+        None if classes == CIFAR10.len() => CIFAR10.map(str::to_owned).to_vec(),
+        None => (0..classes).map(|class| class.to_string()).collect(),
+    };
+    let model = Model::finish(&format!("cifar-resnet-{layers}"), graph, weights)?;
+    Ok(Loaded { model, labels, input_size: SIZE })
+}
+
+/// `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`.
+fn block(
+    graph: &mut Graph,
+    weights: &Weights,
+    name: &str,
+    x: Value,
+    (to, stride): (usize, usize),
+) -> Result<Value, WeightsError> {
+    let from = graph.channels(x);
+    let conv = |part: &str, norm: &str, kind, io| {
+        normalised(weights, (&format!("{name}.{part}"), &format!("{name}.{norm}")), kind, io, BATCH_NORM_EPS)
+    };
+    let inner = graph.push(x, conv("conv1", "bn1", Kind::Same3x3 { stride }, (from, to))?.relu());
+    let shortcut = if weights.has(&format!("{name}.downsample.0.weight")) {
+        graph.push(x, conv("downsample.0", "downsample.1", Kind::Point { stride }, (from, to))?)
+    } else if stride > 1 || from != to {
+        graph.push(x, option_a(from, to, stride))
+    } else {
+        x
+    };
+    let outer = conv("conv2", "bn2", Kind::Same3x3 { stride: 1 }, (to, to))?;
+    Ok(graph.push(inner, outer.add(shortcut).relu()))
+}
+
+/// Every `stride`-th pixel, the old channels in the middle of the new ones.
+fn option_a(from: usize, to: usize, stride: usize) -> Conv {
+    let mut weight = vec![0.0; to * from];
+    for channel in 0..from {
+        weight[(channel + to.saturating_sub(from) / 2) * from + channel] = 1.0;
+    }
+    Conv {
+        name: String::new(),
+        kind: Kind::Point { stride },
+        input: Value(0),
+        residual: None,
+        activation: Activation::None,
+        in_channels: from,
+        out_channels: to,
+        weight,
+        bias: vec![0.0; to],
+    }
+}

@@ -1,0 +1,128 @@
+//! Pictures in folders and archives.
+
+use std::{
+    fs::File,
+    io::{BufReader, Cursor, Read},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use flate2::read::MultiGzDecoder;
+use image::ImageReader;
+use rayon::prelude::*;
+
+use super::{DataError, MAX_MEMORY, Picture, Pictures};
+
+/// Bytes of one file.
+const MAX_FILE: u64 = 64 << 20;
+/// Rows or columns of one picture.
+const MAX_SIDE: u32 = 16_384;
+const NAMES: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp", "gif"];
+
+/// A file that has not been decoded.
+struct Encoded {
+    name: String,
+    class: Option<String>,
+    bytes: Vec<u8>,
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|ext| NAMES.iter().any(|name| ext.eq_ignore_ascii_case(name)))
+}
+
+/// The folder that a path lies in.
+fn class(path: &Path) -> Option<String> {
+    Some(path.parent()?.file_name()?.to_string_lossy().into_owned())
+}
+
+pub(super) fn folder(path: &Path) -> Result<Pictures, DataError> {
+    let error = |path: &Path, source| DataError::Read { path: path.to_path_buf(), source };
+    let (mut folders, mut found) = (vec![path.to_path_buf()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| error(&folder, e))? {
+            let entry = entry.map_err(|e| error(&folder, e))?;
+            // Links are not followed, so that a circle ends.
+            let kind = entry.file_type().map_err(|e| error(&entry.path(), e))?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if is_picture(&entry.path()) {
+                found.push(entry.path());
+            }
+        }
+    }
+    let read = |file: &std::path::PathBuf| {
+        let inside = file.strip_prefix(path).unwrap_or(file);
+        let opened = File::open(file).map_err(|e| error(file, e))?;
+        let bytes = limited(opened, file)?;
+        Ok(Encoded { name: inside.display().to_string(), class: class(inside), bytes })
+    };
+    decode(path, found.par_iter().map(read).collect::<Result<_, DataError>>()?)
+}
+
+pub(super) fn tar(path: &Path) -> Result<Pictures, DataError> {
+    let error = |source| DataError::Read { path: path.to_path_buf(), source };
+    let mut reader = BufReader::new(File::open(path).map_err(error)?);
+    let mut magic = [0; 2];
+    let begins = reader.read(&mut magic).map_err(error)?;
+    let reader = Cursor::new(magic[..begins].to_vec()).chain(reader);
+    let reader: Box<dyn Read> =
+        if magic == [0x1f, 0x8b] { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    let mut archive = tar::Archive::new(reader);
+    let mut found = Vec::new();
+    for entry in archive.entries().map_err(error)? {
+        let mut entry = entry.map_err(error)?;
+        let inside = entry.path().map_err(error)?.into_owned();
+        if entry.header().entry_type().is_file() && is_picture(&inside) {
+            let bytes = limited(&mut entry, &inside)?;
+            found.push(Encoded { name: inside.display().to_string(), class: class(&inside), bytes });
+        }
+    }
+    decode(path, found)
+}
+
+fn limited(reader: impl Read, path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    reader
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| DataError::Read { path: path.to_path_buf(), source })?;
+    if bytes.len() as u64 > MAX_FILE {
+        let reason = format!("it has more than {MAX_FILE} bytes");
+        return Err(DataError::Picture { name: path.display().to_string(), reason });
+    }
+    Ok(bytes)
+}
+
+fn decode(path: &Path, mut files: Vec<Encoded>) -> Result<Pictures, DataError> {
+    if files.is_empty() {
+        return Err(DataError::Empty { path: path.to_path_buf() });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut classes: Vec<String> = files.iter().filter_map(|file| file.class.clone()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let memory = AtomicU64::new(0);
+    let picture = |file: Encoded| {
+        let (height, width, rgb) = rgb(&file.name, &file.bytes)?;
+        if memory.fetch_add(rgb.len() as u64, Ordering::Relaxed) + rgb.len() as u64 > MAX_MEMORY {
+            return Err(DataError::Memory { path: path.to_path_buf() });
+        }
+        let class = file.class.and_then(|class| classes.binary_search(&class).ok());
+        Ok(Picture { name: file.name, height, width, rgb, class })
+    };
+    // All of them are tried, so that the error is that of the first bad one whatever the threads do.
+    let tried: Vec<Result<Picture, DataError>> = files.into_par_iter().map(picture).collect();
+    Ok(Pictures { all: tried.into_iter().collect::<Result<_, _>>()?, classes })
+}
+
+/// Rows, columns and values of a picture. Transparency is ignored.
+pub(super) fn rgb(name: &str, bytes: &[u8]) -> Result<(usize, usize, Vec<u8>), DataError> {
+    let error = |reason: String| DataError::Picture { name: name.to_owned(), reason };
+    let mut reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| error(e.to_string()))?;
+    let mut limits = image::Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+    reader.limits(limits);
+    let picture = reader.decode().map_err(|e| error(e.to_string()))?.into_rgb8();
+    Ok((picture.height() as usize, picture.width() as usize, picture.into_raw()))
+}

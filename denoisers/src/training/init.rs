@@ -1,0 +1,43 @@
+//! Weights to begin with.
+
+use rand_distr::{Distribution, StandardNormal};
+
+use super::draws::Draws;
+use crate::graph::{Activation, Exit, Graph, Kind};
+
+/// What is added to something else begins small, so that a deep network begins close to a shallow one: what batch normalisation does
+/// otherwise (De and Smith 2020, "Batch normalization biases residual blocks towards the identity function").
+const BRANCH: f64 = 0.1;
+/// Deviation of a linear layer's weights.
+const LINEAR: f64 = 0.01;
+
+/// Draws all weights from normal laws whose variance keeps that of the features from layer to layer (He et al. 2015, equation 10);
+/// biases are zero. A pure function of the graph and the seed.
+pub(super) fn fresh(graph: &mut Graph, seed: u64) {
+    let draws = Draws::new(seed, "initial weights");
+    let last = graph.exit.value();
+    let denoises = matches!(graph.exit, Exit::Subtract { .. });
+    let count = graph.convs.len();
+    for (i, conv) in graph.convs.iter_mut().enumerate().filter(|(_, conv)| !conv.name.is_empty()) {
+        let terms = match conv.kind {
+            // Each output pixel sees one pixel of the input.
+            Kind::Up2x2 => conv.in_channels,
+            _ => conv.weight.len() / conv.out_channels,
+        };
+        let gain = if conv.activation == Activation::None { 1.0 } else { 2.0 };
+        let branch = conv.residual.is_some() || (denoises && last.0 == i + 1);
+        let deviation = (gain / terms as f64).sqrt() * if branch { BRANCH } else { 1.0 };
+        fill(&mut conv.weight, &draws, i, deviation);
+    }
+    if let Exit::Classify { weight, .. } = &mut graph.exit {
+        fill(weight, &draws, count, LINEAR);
+    }
+}
+
+fn fill(values: &mut [f32], draws: &Draws, number: usize, deviation: f64) {
+    let mut rng = draws.of(number as u64);
+    for value in values {
+        let normal: f64 = StandardNormal.sample(&mut rng);
+        *value = (normal * deviation) as f32;
+    }
+}

@@ -1,0 +1,229 @@
+//! What a run is, in full: two runs with equal settings, data and first weights give equal weights.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Augment, OptimizerKind, Schedule, TrainError};
+
+/// What is learnt from which objective.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "name")]
+#[non_exhaustive]
+pub enum Objective {
+    /// A denoiser: the mean squared error to the clean picture (Salman et al. 2020, equation 3).
+    Mse,
+    /// A denoiser: the cross-entropy of F(D(x + noise)) to f(x), where F gives a frozen classifier's probabilities and f its class
+    /// (Salman et al. 2020, equation 4). Several classifiers take turns from step to step.
+    Stability,
+    /// A denoiser: [`Objective::Mse`] for the first steps, [`Objective::Stability`] for the rest.
+    Hybrid {
+        /// How many steps the first part has.
+        mse_steps: u64,
+    },
+    /// A classifier: the cross-entropy to the pictures' classes, with noise of the range of σ on the pictures (Cohen et al. 2019,
+    /// section 3.3); clean if σ is 0.
+    Classes,
+}
+
+impl Objective {
+    /// Whether this step needs a classifier.
+    pub(super) fn is_stability(self, step: u64) -> bool {
+        match self {
+            Self::Stability => true,
+            Self::Hybrid { mse_steps } => step >= mse_steps,
+            Self::Mse | Self::Classes => false,
+        }
+    }
+}
+
+/// How σ is drawn from its range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SigmaLaw {
+    /// All σ alike.
+    #[default]
+    Uniform,
+    /// All roots of σ alike: more of the small ones.
+    Sqrt,
+    /// All logarithms of σ alike: most of the small ones. The range must not begin at 0.
+    Log,
+}
+
+/// Noise levels from `low` to `high`, in units of \[0,1\] pixel values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SigmaRange {
+    /// The smallest.
+    pub low: f64,
+    /// The largest.
+    pub high: f64,
+}
+
+impl SigmaRange {
+    /// The σ at this place of the range, 0 to 1.
+    pub(super) fn at(self, law: SigmaLaw, place: f64) -> f64 {
+        let Self { low, high } = self;
+        let between = |low: f64, high: f64| low + (high - low) * place;
+        let sigma = match law {
+            SigmaLaw::Uniform => between(low, high),
+            SigmaLaw::Sqrt => between(low.sqrt(), high.sqrt()).powi(2),
+            SigmaLaw::Log => between(low.ln(), high.ln()).exp(),
+        };
+        sigma.clamp(low, high)
+    }
+}
+
+/// `0.25` or `0.02..1.0`.
+impl FromStr for SigmaRange {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        let error = || TrainError::Settings {
+            reason: format!(
+                "noise levels `{text}` are neither a number such as 0.25 nor a range such as 0.02..1.0"
+            ),
+        };
+        let (low, high) = text.split_once("..").unwrap_or((text, text));
+        let number = |text: &str| text.trim().parse().ok().filter(|s: &f64| (0.0..=10.0).contains(s));
+        let (low, high) = (number(low).ok_or_else(error)?, number(high).ok_or_else(error)?);
+        if low > high {
+            return Err(error());
+        }
+        Ok(Self { low, high })
+    }
+}
+
+impl fmt::Display for SigmaRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low < self.high {
+            write!(f, "{}..{}", self.low, self.high)
+        } else {
+            write!(f, "{}", self.low)
+        }
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What is learnt.
+    pub objective: Objective,
+    /// The noise.
+    pub sigma: SigmaRange,
+    /// How each picture's σ is drawn.
+    pub sigma_law: SigmaLaw,
+    /// Whether each picture's squared error is divided by its σ relative to the largest, so that all noise levels count about alike
+    /// in decibels.
+    pub divide_by_sigma: bool,
+    /// Length of the run.
+    pub steps: u64,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Rows and columns of what is cut out of each picture.
+    pub patch: usize,
+    /// Of everything random.
+    pub seed: u64,
+    /// What moves the weights.
+    pub optimizer: OptimizerKind,
+    /// The learning rate that the schedule begins with.
+    pub rate: f64,
+    /// What becomes of it.
+    pub schedule: Schedule,
+    /// In how many steps it rises from 0 before.
+    pub warmup: u64,
+    /// Decay of the running average of the weights, in 0..1, which is what is saved and validated; 0 for none.
+    pub average: f64,
+    /// The largest norm of all gradients together, if any.
+    pub clip: Option<f64>,
+    /// Changes of the pictures that do not change what they show.
+    pub augment: Augment,
+    /// Noise levels at which a denoiser or classifier is validated.
+    pub validation_sigma: Vec<f64>,
+    /// A hash of the pictures that are learnt from.
+    pub data: String,
+    /// The frozen classifiers, with their hashes.
+    pub surrogates: Vec<String>,
+}
+
+impl Settings {
+    /// Whether a run is possible with these.
+    ///
+    /// # Errors
+    /// [`TrainError::Settings`], naming the first one that is not.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let unit = |value: f64| (0.0..1.0).contains(&value);
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let optimizer = match self.optimizer {
+            OptimizerKind::Adam { beta1, beta2, epsilon } => unit(beta1) && unit(beta2) && positive(epsilon),
+            OptimizerKind::Sgd { momentum, weight_decay } => {
+                unit(momentum) && weight_decay.is_finite() && weight_decay >= 0.0
+            }
+        };
+        let schedule = match self.schedule {
+            Schedule::Step { every, factor } => every > 0 && positive(factor),
+            Schedule::Constant | Schedule::Cosine => true,
+        };
+        let checks = [
+            (self.steps > 0 && self.batch > 0 && self.patch > 0, "steps, batch and patch must be at least 1"),
+            (positive(self.rate), "the learning rate must be positive"),
+            (optimizer, "decays and momentum of the optimiser are in 0..1, its other numbers not negative"),
+            (schedule, "a step schedule needs at least 1 step between changes and a positive factor"),
+            (unit(self.average), "the decay of the average is in 0..1 (0 for none)"),
+            (self.clip.is_none_or(positive), "gradients can be clipped to a positive norm only"),
+            (
+                self.sigma_law != SigmaLaw::Log || self.sigma.low > 0.0,
+                "a logarithmic law of noise levels cannot begin at 0",
+            ),
+            (
+                !self.divide_by_sigma || self.sigma.low > 0.0,
+                "errors cannot be divided by noise levels that begin at 0",
+            ),
+            (
+                self.objective == Objective::Classes || self.sigma.high > 0.0,
+                "there is nothing to learn for a denoiser without noise",
+            ),
+            (
+                self.validation_sigma.iter().all(|s| (0.0..=10.0).contains(s)),
+                "noise levels for validation are from 0 to 10",
+            ),
+            (
+                self.objective == Objective::Classes
+                    || self.objective == Objective::Mse
+                    || !self.surrogates.is_empty(),
+                "the stability objective needs a classifier",
+            ),
+        ];
+        match checks.iter().find(|(fine, _)| !fine) {
+            Some((_, reason)) => Err(TrainError::Settings { reason: (*reason).into() }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_levels_are_numbers_or_ranges() {
+        let range: SigmaRange = "0.02..1.0".parse().unwrap();
+        assert_eq!(range, SigmaRange { low: 0.02, high: 1.0 });
+        assert_eq!(range.to_string(), "0.02..1");
+        assert_eq!("0.25".parse::<SigmaRange>().unwrap().to_string(), "0.25");
+        for bad in ["", "x", "-1", "1..0.5", "nan", "0.1..", "inf"] {
+            assert!(bad.parse::<SigmaRange>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn laws_span_the_range_and_differ_in_between() {
+        let range = SigmaRange { low: 0.04, high: 1.0 };
+        let middles = [(SigmaLaw::Uniform, 0.52), (SigmaLaw::Sqrt, 0.36), (SigmaLaw::Log, 0.2)];
+        for (law, middle) in middles {
+            for (place, expected) in [(0.0, 0.04), (0.5, middle), (1.0, 1.0)] {
+                assert!((range.at(law, place) - expected).abs() < 1e-12, "{law:?} {place}");
+            }
+        }
+    }
+}

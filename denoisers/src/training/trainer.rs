@@ -1,0 +1,219 @@
+//! Steps of learning.
+
+use super::{
+    Learner, Objective, Settings, Surrogate, TrainError,
+    data::{DataError, Pictures},
+    loss::weighted_squared_error,
+    optimizer::Optimizer,
+    sample::{Sampler, Samples, check_size},
+    schedule,
+    validate::{self, Validation},
+};
+use crate::Batch;
+
+/// What learns, what it learns from, and how far it has come.
+pub struct Trainer {
+    pub(super) settings: Settings,
+    pub(super) learner: Learner,
+    pub(super) optimizer: Optimizer,
+    /// The running average of the parameters.
+    pub(super) average: Option<Vec<Vec<f32>>>,
+    /// Steps made.
+    pub(super) step: u64,
+    /// The best validation score so far.
+    pub(super) best: Option<f64>,
+    surrogates: Vec<Surrogate>,
+    pictures: Pictures,
+    validation: Pictures,
+    sampler: Sampler,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// Steps made, this one included.
+    pub step: u64,
+    /// The objective before the step.
+    pub loss: f64,
+    /// Of a denoiser by squared errors: the mean over the batch of the PSNR in dB, not clipped.
+    pub psnr: Option<f64>,
+    /// The norm of all gradients, before they were clipped.
+    pub norm: f64,
+    /// The learning rate.
+    pub rate: f64,
+}
+
+impl Trainer {
+    /// Makes everything ready for the first step. `settings.data` and `settings.surrogates` are filled in from what is given here. The
+    /// classes of both picture sets must be numbered as the learner's labels ([`Pictures::classes_as`]) if it is a classifier.
+    ///
+    /// # Errors
+    /// [`TrainError`] if settings, network and pictures do not fit each other.
+    pub fn new(
+        mut settings: Settings,
+        mut learner: Learner,
+        surrogates: Vec<Surrogate>,
+        pictures: Pictures,
+        validation: Pictures,
+    ) -> Result<Self, TrainError> {
+        settings.data = pictures.fingerprint().to_hex().to_string();
+        settings.surrogates = surrogates.iter().map(|surrogate| surrogate.id().to_owned()).collect();
+        settings.check()?;
+        let patch = settings.patch;
+        let multiple = learner.multiple();
+        if !patch.is_multiple_of(multiple) {
+            return Err(TrainError::Size { height: patch, width: patch, multiple });
+        }
+        if pictures.all.is_empty() {
+            return Err(TrainError::Settings { reason: "there are no pictures to learn from".into() });
+        }
+        check_size(&pictures, patch)?;
+        if let Some(other) = surrogates.iter().find(|s| s.input_size() != (patch, patch)) {
+            let (height, width) = other.input_size();
+            return Err(TrainError::Input { name: other.id().to_owned(), height, width });
+        }
+        let classifies = !learner.labels().is_empty();
+        if classifies != (settings.objective == Objective::Classes) {
+            return Err(TrainError::Task { needed: if classifies { "denoiser" } else { "classifier" } });
+        }
+        if classifies {
+            for set in [&pictures, &validation] {
+                check_size(set, patch)?;
+                if set.classes != learner.labels() || set.all.iter().any(|p| p.class.is_none()) {
+                    let reason = "the pictures' classes are not numbered as the classifier's".into();
+                    return Err(TrainError::Settings { reason });
+                }
+            }
+        } else {
+            // Validation on whole pictures, except through a classifier.
+            check_size(&validation, if surrogates.is_empty() { 1 } else { patch })?;
+        }
+        learner.describe("sigma", settings.sigma.to_string());
+        let average = (settings.average > 0.0)
+            .then(|| learner.parameters().map(|parameter| parameter.values.to_vec()).collect());
+        Ok(Self {
+            sampler: Sampler::new(settings.seed, &pictures),
+            optimizer: settings.optimizer.start(),
+            average,
+            step: 0,
+            best: None,
+            settings,
+            learner,
+            surrogates,
+            pictures,
+            validation,
+        })
+    }
+
+    /// The settings, with hashes of what it learns from.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Steps made so far.
+    pub fn steps_made(&self) -> u64 {
+        self.step
+    }
+
+    /// The values that are saved and validated: the running average if there is one.
+    pub fn values(&self) -> Vec<&[f32]> {
+        match &self.average {
+            Some(average) => average.iter().map(Vec::as_slice).collect(),
+            None => self.learner.parameters().map(|parameter| parameter.values).collect(),
+        }
+    }
+
+    /// Makes one step.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if the loss or the gradients are no numbers any more; the weights are then those from before the
+    /// step.
+    pub fn step(&mut self) -> Result<Measured, TrainError> {
+        let settings = &self.settings;
+        let samples = self.sampler.batch(&self.pictures, self.step, settings);
+        let size = (settings.patch, settings.patch);
+        let (loss, psnr) = match settings.objective {
+            Objective::Classes => {
+                let labels: Vec<usize> = samples
+                    .classes
+                    .iter()
+                    .zip(0..)
+                    .map(|(class, place)| class.ok_or_else(|| no_class(place)))
+                    .collect::<Result<_, _>>()?;
+                let batch = Batch::trusted(samples.noisy, settings.batch, size);
+                (self.learner.cross_entropy(batch, &labels)?, None)
+            }
+            objective if objective.is_stability(self.step) => (self.stability(samples)?, None),
+            _ => self.squared_error(samples)?,
+        };
+        let norm = match self.settings.clip {
+            Some(most) => self.learner.clip(most),
+            None => self.learner.gradient_norm(),
+        };
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(TrainError::Diverged { step: self.step + 1, loss, norm });
+        }
+        let Settings { rate, schedule, steps, warmup, .. } = self.settings;
+        let rate = rate * schedule.factor(self.step, steps) * schedule::warmup(self.step, warmup);
+        self.optimizer.step(&mut self.learner, rate);
+        self.step += 1;
+        if let Some(average) = &mut self.average {
+            follow(average, &self.learner, self.settings.average, self.step);
+        }
+        Ok(Measured { step: self.step, loss, psnr, norm, rate })
+    }
+
+    fn squared_error(&mut self, samples: Samples) -> Result<(f64, Option<f64>), TrainError> {
+        let settings = &self.settings;
+        let (count, size) = (settings.batch, (settings.patch, settings.patch));
+        let weight = |sigma: &f64| {
+            if settings.divide_by_sigma { (settings.sigma.high / sigma) as f32 } else { 1.0 }
+        };
+        let weights: Vec<f32> = samples.sigma.iter().map(weight).collect();
+        let clean = Batch::trusted(samples.clean, count, size);
+        let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
+        let (loss, gradient) = weighted_squared_error(&result, &clean, &weights)?;
+        self.learner.backward(&gradient)?;
+        let decibels = result.pictures().zip(clean.pictures()).map(|(result, clean)| {
+            let squares = result.iter().zip(clean).map(|(r, c)| f64::from(r - c).powi(2));
+            -10.0 * (squares.sum::<f64>() / clean.len() as f64).log10()
+        });
+        Ok((loss, Some(decibels.sum::<f64>() / count as f64)))
+    }
+
+    /// The cross-entropy of the classifier whose turn it is.
+    fn stability(&mut self, samples: Samples) -> Result<f64, TrainError> {
+        let (count, size) = (self.settings.batch, (self.settings.patch, self.settings.patch));
+        let turn = (self.step % self.surrogates.len().max(1) as u64) as usize;
+        let surrogate = &mut self.surrogates[turn];
+        let labels = surrogate.classify(Batch::trusted(samples.clean, count, size))?;
+        let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
+        let (loss, gradient) = surrogate.cross_entropy(result, &labels)?;
+        self.learner.backward(&gradient)?;
+        Ok(loss)
+    }
+
+    /// Measures the values that would be saved now.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the validation pictures do not fit the classifier.
+    pub fn validate(&mut self) -> Result<Validation, TrainError> {
+        let values: Vec<Vec<f32>> = self.values().into_iter().map(<[f32]>::to_vec).collect();
+        let mut network = self.learner.with(&values);
+        validate::validate(&mut network, self.surrogates.first_mut(), &self.validation, &self.settings)
+    }
+}
+
+fn no_class(place: usize) -> TrainError {
+    TrainError::Data(DataError::NoClass { name: format!("picture {place} of the batch") })
+}
+
+/// Moves the average towards the parameters. It begins with a shorter memory, which first weights would fill for long.
+fn follow(average: &mut [Vec<f32>], learner: &Learner, decay: f64, step: u64) {
+    let decay = decay.min((1.0 + step as f64) / (10.0 + step as f64)) as f32;
+    for (average, parameter) in average.iter_mut().zip(learner.parameters()) {
+        for (average, value) in average.iter_mut().zip(parameter.values) {
+            *average += (1.0 - decay) * (value - *average);
+        }
+    }
+}

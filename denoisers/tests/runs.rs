@@ -1,0 +1,350 @@
+//! Training runs: they learn, they are the same however often they are interrupted, and nothing bad harms a checkpoint.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use smoothgate_denoisers::{
+    Options, open, open_classifier,
+    training::{
+        Augment, Cadence, DataError, Ended, Event, Learner, Objective, OptimizerKind, Picture, Pictures, Run,
+        Schedule, Settings, SigmaLaw, Source, Split, Surrogate, TrainError, Trainer,
+    },
+};
+
+/// Pictures of two classes: smooth, and striped.
+fn pictures(count: usize, side: usize) -> Pictures {
+    let value = |i: usize, y: usize, x: usize, c: usize| {
+        let smooth = 40 + (3 * i + 5 * y + 2 * x + 30 * c) % 160;
+        if i % 2 == 1 && y % 4 < 2 { 255 - smooth } else { smooth }
+    };
+    let picture = |i: usize| Picture {
+        name: format!("{i:03}"),
+        height: side,
+        width: side,
+        rgb: (0..side * side * 3).map(|k| value(i, k / 3 / side, k / 3 % side, k % 3) as u8).collect(),
+        class: Some(i % 2),
+    };
+    let classes = vec!["smooth".to_owned(), "striped".to_owned()];
+    Pictures { classes, all: (0..count).map(picture).collect() }
+}
+
+fn settings(objective: Objective) -> Settings {
+    Settings {
+        objective,
+        sigma: "0.05..0.5".parse().unwrap(),
+        sigma_law: SigmaLaw::Sqrt,
+        divide_by_sigma: true,
+        steps: 10,
+        batch: 3,
+        patch: 16,
+        seed: 7,
+        optimizer: OptimizerKind::adam(),
+        rate: 2e-3,
+        schedule: Schedule::Cosine,
+        warmup: 2,
+        average: 0.9,
+        clip: Some(1.0),
+        augment: Augment { flip: true, turn: true, shift: 2 },
+        validation_sigma: vec![0.1, 0.25],
+        data: String::new(),
+        surrogates: vec![],
+    }
+}
+
+fn metadata(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn denoiser(settings: Settings) -> Trainer {
+    let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+    let learner = Learner::create(unet, 1).unwrap();
+    let (train, validation) = pictures(9, 24).hold_out(2);
+    Trainer::new(settings, learner, vec![], train, validation).unwrap()
+}
+
+fn classifier(settings: Settings) -> Trainer {
+    let classes = [("arch", "cifar-resnet"), ("depth", "8"), ("width", "4"), ("classes", "smooth|striped")];
+    let learner = Learner::create_classifier(metadata(&classes), 1).unwrap();
+    let (train, validation) = pictures(24, 32).hold_out(8);
+    Trainer::new(settings, learner, vec![], train, validation).unwrap()
+}
+
+const CADENCE: Cadence = Cadence { log: 2, save: 4, validate: 5 };
+
+/// Goes on with a run, or begins it, and stops it at this step.
+fn go(trainer: Trainer, folder: &Path, until: u64) -> Ended {
+    let stop = AtomicBool::new(false);
+    let mut run = Run::resume(trainer, folder, CADENCE).unwrap();
+    run.go(&stop, |event| {
+        if let Event::Step { measured, .. } = event {
+            stop.store(measured.step >= until, Ordering::Relaxed);
+        }
+    })
+    .unwrap()
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap()
+}
+
+/// The tensors of a file, whatever the order of its metadata.
+fn tensors(folder: &Path, name: &str) -> Vec<(String, Vec<u8>)> {
+    let bytes = read(folder, name);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<_> = file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn an_interrupted_run_gives_the_weights_of_an_undisturbed_one() {
+    let sgd = OptimizerKind::Sgd { momentum: 0.9, weight_decay: 1e-3 };
+    let clean = || Settings { patch: 32, average: 0.0, optimizer: sgd, ..settings(Objective::Classes) };
+    let trainers: [&(dyn Fn() -> Trainer + Sync); 2] =
+        [&|| denoiser(settings(Objective::Mse)), &|| classifier(clean())];
+    for trainer in trainers {
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool(1).install(|| go(trainer(), &whole, 99)), Ended::Complete);
+        // Stopped twice, with other numbers of threads, and once killed between checkpoints.
+        assert_eq!(pool(3).install(|| go(trainer(), &broken, 3)), Ended::Stopped);
+        assert_eq!(pool(2).install(|| go(trainer(), &broken, 6)), Ended::Stopped);
+        let state = read(&broken, "state.safetensors");
+        assert_eq!(pool(2).install(|| go(trainer(), &broken, 7)), Ended::Stopped);
+        fs::write(broken.join("state.safetensors"), state).unwrap();
+        assert_eq!(pool(3).install(|| go(trainer(), &broken, 99)), Ended::Complete);
+        for file in ["state.safetensors", "last.safetensors", "best.safetensors"] {
+            assert_eq!(tensors(&whole, file), tensors(&broken, file), "{file}");
+        }
+        let lines = |folder: &Path| -> Vec<serde_json::Value> {
+            let text = String::from_utf8(read(folder, "log.jsonl")).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let steps =
+            |folder: &Path| lines(folder).iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(steps(&whole), [2, 4, 5, 6, 8, 10, 10]);
+        assert_eq!(steps(&broken), steps(&whole));
+        assert!(lines(&whole)[2]["validation"][1]["sigma"] == 0.25);
+    }
+}
+
+#[test]
+fn a_denoiser_learns_to_denoise() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = Settings { steps: 150, batch: 4, rate: 3e-3, ..settings(Objective::Mse) };
+    let mut scores = Vec::new();
+    let cadence = Cadence { log: 10, save: 1000, validate: 25 };
+    let mut run = Run::start(denoiser(long), folder.path(), cadence).unwrap();
+    let ended = run.go(&AtomicBool::new(false), |event| {
+        if let Event::Validated { validation, .. } = event {
+            scores.push(validation.score);
+        }
+    });
+    assert_eq!(ended.unwrap(), Ended::Complete);
+    assert!(scores.last().unwrap() > &(scores[0] + 0.5), "{scores:?}");
+    let denoiser =
+        open(folder.path().join("best.safetensors").to_str().unwrap(), &Options::default()).unwrap();
+    assert_eq!(denoiser.trained_sigma(), Some(0.05..=0.5));
+}
+
+#[test]
+fn a_classifier_learns_and_a_denoiser_learns_through_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let augment = Augment { flip: true, turn: false, shift: 2 };
+    let sigma = "0..0.2".parse().unwrap();
+    let common = Settings {
+        patch: 32,
+        batch: 8,
+        augment,
+        sigma,
+        sigma_law: SigmaLaw::Uniform,
+        ..settings(Objective::Classes)
+    };
+    let classes = Settings { steps: 60, rate: 1e-2, divide_by_sigma: false, ..common.clone() };
+    let [first, second] = ["classifier", "denoiser"].map(|name| folder.path().join(name));
+    let mut run = Run::start(classifier(classes), &first, CADENCE).unwrap();
+    let mut accuracy = 0.0;
+    run.go(&AtomicBool::new(false), |event| {
+        if let Event::Validated { validation, .. } = event {
+            accuracy = validation.at[0].accuracy.unwrap();
+        }
+    })
+    .unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    let file = first.join("last.safetensors");
+    let file = file.to_str().unwrap();
+    let labels = open_classifier(file, &Options::default()).unwrap().labels().to_vec();
+    assert_eq!(labels, ["smooth", "striped"]);
+
+    let objective = Objective::Hybrid { mse_steps: 20 };
+    let sigma = "0.5".parse().unwrap();
+    let hybrid = Settings {
+        objective,
+        sigma,
+        steps: 40,
+        divide_by_sigma: false,
+        validation_sigma: vec![0.5],
+        ..common
+    };
+    let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+    let surrogates = || vec![Surrogate::open(file).unwrap(), Surrogate::open(file).unwrap()];
+    let new = |settings: Settings| {
+        let learner = Learner::create(unet.clone(), 1).unwrap();
+        let (train, validation) = pictures(24, 32).hold_out(8);
+        Trainer::new(settings, learner, surrogates(), train, validation)
+    };
+    let mut run = Run::start(new(hybrid.clone()).unwrap(), &second, CADENCE).unwrap();
+    let (mut losses, mut quality) = (Vec::new(), None);
+    run.go(&AtomicBool::new(false), |event| match event {
+        Event::Step { measured, .. } => losses.push((measured.loss, measured.psnr.is_some())),
+        Event::Validated { validation, .. } => quality = validation.at.first().copied(),
+        _ => {}
+    })
+    .unwrap();
+    assert!(losses[..20].iter().all(|l| l.1) && losses[20..].iter().all(|l| !l.1));
+    let quality = quality.unwrap();
+    assert!(quality.psnr.is_some() && quality.accuracy.is_some_and(|accuracy| accuracy > 0.7), "{quality:?}");
+    let small = Settings { patch: 16, ..hybrid };
+    assert!(matches!(new(small), Err(TrainError::Input { height: 32, .. })));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mse = || settings(Objective::Mse);
+    go(denoiser(mse()), folder.path(), 4);
+    let refused = |result: Result<Run, TrainError>| match result {
+        Err(TrainError::State { reason, .. }) => reason,
+        Err(other) => other.to_string(),
+        Ok(_) => "accepted".into(),
+    };
+    let start = refused(Run::start(denoiser(mse()), folder.path(), CADENCE));
+    assert!(start.contains("at step 4") && start.contains("resume"), "{start}");
+    let other = Settings { rate: 1e-3, ..mse() };
+    let other = refused(Run::resume(denoiser(other), folder.path(), CADENCE));
+    assert!(other.contains("rate was 0.002, is 0.001"), "{other}");
+    let running = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
+    let second = refused(Run::resume(denoiser(mse()), folder.path(), CADENCE));
+    assert!(second.contains("another process"), "{second}");
+    drop(running);
+    fs::write(folder.path().join("state.safetensors"), b"rubbish").unwrap();
+    assert!(refused(Run::resume(denoiser(mse()), folder.path(), CADENCE)).contains("no checkpoint"));
+
+    let new = |settings: Settings, pictures: Pictures| {
+        let learner = Learner::create(metadata(&[("arch", "unet"), ("channels", "8,8,8")]), 1).unwrap();
+        Trainer::new(settings, learner, vec![], pictures, Pictures::default()).err().unwrap()
+    };
+    assert!(matches!(
+        new(Settings { patch: 20, ..mse() }, pictures(2, 32)),
+        TrainError::Size { multiple: 8, .. }
+    ));
+    assert!(matches!(new(mse(), pictures(2, 8)), TrainError::Data(DataError::Small { patch: 16, .. })));
+    assert!(matches!(new(mse(), Pictures::default()), TrainError::Settings { .. }));
+    assert!(matches!(new(settings(Objective::Stability), pictures(2, 32)), TrainError::Settings { .. }));
+    assert!(matches!(new(settings(Objective::Classes), pictures(2, 32)), TrainError::Task { .. }));
+    for (key, value) in [("arch", "vgg"), ("channels", "1,2")] {
+        let mut unet = metadata(&[("arch", "unet")]);
+        unet.insert(key.into(), value.into());
+        assert!(Learner::create(unet, 1).is_err());
+    }
+}
+
+#[test]
+fn divergence_leaves_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let wild = Settings {
+        rate: 1e12,
+        clip: None,
+        warmup: 0,
+        schedule: Schedule::Constant,
+        ..settings(Objective::Mse)
+    };
+    let mut run = Run::start(denoiser(wild.clone()), folder.path(), Cadence { save: 1, ..CADENCE }).unwrap();
+    let mut saved = 0;
+    let ended = run.go(&AtomicBool::new(false), |event| {
+        if let Event::Saved { step } = event {
+            saved = step;
+        }
+    });
+    let Err(TrainError::Diverged { step, .. }) = ended else { panic!("{ended:?}") };
+    assert_eq!(step, saved + 1);
+    drop(run);
+    let run = Run::resume(denoiser(wild), folder.path(), CADENCE).unwrap();
+    assert_eq!(run.trainer().steps_made(), saved);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mse = || settings(Objective::Mse);
+    go(denoiser(mse()), folder.path(), 4);
+    let before = read(folder.path(), "state.safetensors");
+    // Whatever is written to this file meets a full disk.
+    let partial = folder.path().join("state.safetensors.partial");
+    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+    let mut run = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
+    let error = run.go(&AtomicBool::new(false), |_| {}).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("state.safetensors") && source.contains("space"), "{error}: {source}");
+    drop(run);
+    assert_eq!(before, read(folder.path(), "state.safetensors"));
+    fs::remove_file(partial).unwrap();
+    assert_eq!(go(denoiser(mse()), folder.path(), 99), Ended::Complete);
+}
+
+#[test]
+fn folders_and_archives_hold_the_same_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let write = |name: &str, picture: &Picture| {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let (width, height) = (picture.width as u32, picture.height as u32);
+        image::RgbImage::from_raw(width, height, picture.rgb.clone()).unwrap().save(path).unwrap();
+    };
+    let set = pictures(3, 9);
+    write("b/x.png", &set.all[0]);
+    write("a/y.PNG", &set.all[1]);
+    write("a/deep/z.png", &set.all[2]);
+    fs::write(root.join("README.md"), "no picture").unwrap();
+    let read = |path: &Path| path.display().to_string().parse::<Source>().unwrap().read(Split::Train);
+    let found = read(&root).unwrap();
+    let expected: Vec<_> = [("a/deep/z.png", 2, 1), ("a/y.PNG", 1, 0), ("b/x.png", 0, 0)].into();
+    assert_eq!(found.classes, ["a", "b", "deep"]);
+    assert_eq!(
+        found.all.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
+        expected.iter().map(|e| e.0).collect::<Vec<_>>()
+    );
+    assert_eq!(found.all[1].rgb, set.all[1].rgb);
+    assert_eq!(found.all.iter().map(|p| p.class).collect::<Vec<_>>(), [Some(2), Some(0), Some(1)]);
+
+    let plain = folder.path().join("data.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&plain).unwrap());
+    archive.append_dir_all(".", &root).unwrap();
+    archive.finish().unwrap();
+    let packed = folder.path().join("data.tar.gz");
+    let mut gz =
+        flate2::write::GzEncoder::new(fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+    std::io::copy(&mut fs::File::open(&plain).unwrap(), &mut gz).unwrap();
+    gz.finish().unwrap();
+    for archive in [&plain, &packed] {
+        let inside = read(archive).unwrap();
+        assert_eq!(inside.classes, found.classes);
+        assert!(inside.all.iter().zip(&found.all).all(|(a, b)| a.rgb == b.rgb && a.class == b.class));
+    }
+
+    fs::write(root.join("a/bad.png"), b"\x89PNG\r\n\x1a\nrubbish").unwrap();
+    assert!(matches!(read(&root), Err(DataError::Picture { name, .. }) if name == "a/bad.png"));
+    assert!(matches!(read(&folder.path().join("nothing")), Err(DataError::Read { .. })));
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    assert!(matches!(read(&folder.path().join("empty")), Err(DataError::Empty { .. })));
+    fs::write(&packed, b"\x1f\x8brubbish").unwrap();
+    assert!(matches!(read(&packed), Err(DataError::Read { .. })));
+}

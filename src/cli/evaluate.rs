@@ -1,0 +1,103 @@
+//! `smoothgate evaluate`: certified accuracy on a labelled data set.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+
+use super::certify::{Shared, Votes, start};
+use super::provider::ConfigOption;
+use super::report::{Format as SummaryFormat, radii, summary};
+use super::resume::Command;
+use super::test_options::TestOptions;
+use super::work::{Job, Source};
+use super::{Ended, Exit, Failure};
+use crate::dataset::{Dataset, Selection, class_names};
+use crate::ledger::Cap;
+use crate::report::Series;
+use crate::units::Radius;
+
+/// Options of `evaluate`.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// The data set: a folder with a folder a class, a `.csv` manifest with `path` and `label`, a `.tar` or `.tar.gz` of
+    /// class folders, or `cifar10:PLACE` (the binary version)
+    data: String,
+    /// Other names of classes, a line each: the folder's name, a blank, the label that the provider gives
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Take every so manieth picture, from the first
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    skip: usize,
+    /// Take so many, spread over the classes as evenly as they allow
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// The seed of that choice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sample_seed: u64,
+    /// Take no more than so many
+    #[arg(long, value_name = "N")]
+    max: Option<usize>,
+    /// Radii of the summary; default: round steps up to the largest that was certified
+    #[arg(long, value_name = "R[,R2,...]", value_delimiter = ',')]
+    radii: Vec<Radius>,
+    /// Write the summary as JSON into this file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    test: TestOptions,
+}
+
+impl Args {
+    /// See [`Shared::resume`].
+    pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
+        self.shared.resume(budget, ledger);
+    }
+}
+
+pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
+    let classes = args.classes.as_deref().map(class_names).transpose().map_err(Failure::usage)?;
+    let set = Dataset::open(&args.data, &classes.unwrap_or_else(BTreeMap::new)).map_err(Failure::usage)?;
+    let Args { skip, sample, sample_seed: seed, max, .. } = args;
+    let samples = set.select(&Selection { skip, sample, seed, max });
+    if samples.is_empty() {
+        let error = anyhow::anyhow!(
+            "`--skip`, `--sample` and `--max` leave none of the {} pictures",
+            set.samples().len()
+        );
+        return Err(Failure::usage(error));
+    }
+    let job = |sample: crate::dataset::Sample| Job {
+        name: sample.name.clone(),
+        truth: Some(sample.truth.clone()),
+        source: Source::Sample(sample),
+    };
+    let jobs: Vec<Job> = samples.into_iter().map(job).collect();
+    let quiet = args.shared.quiet;
+    let worked = start(&args.shared, Votes::Test(args.test), jobs, config, command)?;
+    if worked.pictures.is_empty() {
+        return Ok(worked.exit);
+    }
+    let name = worked.setting.to_string();
+    let series = Series::new(name, worked.setting, worked.pictures).map_err(Failure::internal)?;
+    let (series, price) = ([series], worked.price);
+    let radii = radii(&args.radii, &series);
+    if !quiet {
+        eprint!("\n{}", summary(&series, &radii, SummaryFormat::Table, price)?);
+    }
+    if let Some(file) = &args.summary {
+        let text = summary(&series, &radii, SummaryFormat::Json, price)?;
+        let written = std::fs::File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
+        let name = file.display();
+        written.map_err(|error| {
+            Failure::internal(
+                anyhow::Error::from(error).context(format!("cannot write the summary `{name}`")),
+            )
+        })?;
+    }
+    // An abstention is a result here, no failure of the evaluation.
+    Ok(if worked.exit == Exit::Abstained { Exit::Success } else { worked.exit })
+}

@@ -1,0 +1,309 @@
+//! Pictures on the way to their rows: read, certified, written, printed in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use futures::StreamExt;
+use smoothgate_providers::{Fault, Money};
+use tokio::sync::Semaphore;
+
+use super::inputs::Input;
+use super::output::{Common, Format, Printer, Row};
+use super::progress::Progress;
+use super::{Exit, Failure};
+use crate::certificate::{Document, Outcome};
+use crate::certifier::{Certified, Certifier, CertifyError};
+use crate::dataset::Sample;
+use crate::engine::EngineError;
+use crate::ledger::Run;
+use crate::noise::Seed;
+use crate::picture::{Limits, PictureOptions, WorkingImage};
+use crate::report::{Picture, Setting};
+
+/// What every picture of a run is worked on with.
+pub(super) struct Desk<'a> {
+    certifier: Certifier,
+    picture: PictureOptions,
+    seed: Option<Seed>,
+    /// One file is decoded at a time: a large one takes hundreds of megabytes while it is, and a few when it is done.
+    reading: Semaphore,
+    output: Output<'a>,
+    progress: &'a Progress,
+}
+
+/// Where results go.
+#[derive(Clone, Copy)]
+pub(super) struct Output<'a> {
+    /// How rows are printed.
+    pub format: Format,
+    /// Where certificates are written.
+    pub folder: Option<&'a Path>,
+    /// Rows only.
+    pub quiet: bool,
+}
+
+/// One picture to work on.
+pub(super) struct Job {
+    /// Its name, of its own in the run.
+    pub name: String,
+    /// Its true class, where that is known.
+    pub truth: Option<String>,
+    /// Where its bytes are.
+    pub source: Source,
+}
+
+/// Where a picture's bytes are.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A file or standard input.
+    Input(Input),
+    /// A picture of a data set.
+    Sample(Sample),
+}
+
+impl Source {
+    /// The bytes, no more than the limits allow.
+    pub(super) fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+        match self {
+            Self::Input(input) => input.read(limits),
+            Self::Sample(sample) => Ok(sample.read(limits.max_bytes)?),
+        }
+    }
+
+    /// What its certificate's file is called.
+    fn stem(&self) -> String {
+        match self {
+            Self::Input(Input::File(path)) => {
+                path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            }
+            Self::Input(Input::Stdin) => "stdin".to_owned(),
+            Self::Sample(sample) => sample.name.replace(['/', '\\'], "-"),
+        }
+    }
+}
+
+/// What came of all jobs.
+pub(super) struct Worked {
+    /// The exit code.
+    pub exit: Exit,
+    /// Has every picture its certificate?
+    pub complete: bool,
+    /// The pictures that got a row, for figures.
+    pub pictures: Vec<Picture>,
+    /// What they have in common.
+    pub setting: Setting,
+    /// What one call cost, where that is known.
+    pub price: Option<Money>,
+}
+
+impl Worked {
+    /// Nothing was to be done but to say what it would take.
+    pub(super) fn planned() -> Self {
+        Self { exit: Exit::Success, ..Self::interrupted() }
+    }
+
+    /// Nothing is known: it was left at once.
+    pub(super) fn interrupted() -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            complete: false,
+            pictures: Vec::new(),
+            setting: Setting::default(),
+            price: None,
+        }
+    }
+}
+
+/// How a picture ended.
+enum PictureEnd {
+    /// With a row, which says so by its exit code.
+    Row(Box<Row>, Exit),
+    /// Without one: it was not begun, or given up in the middle, since the run ends early.
+    Left,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(
+        certifier: Certifier,
+        picture: PictureOptions,
+        seed: Option<Seed>,
+        output: Output<'a>,
+        progress: &'a Progress,
+    ) -> Self {
+        Self { certifier, picture, seed, reading: Semaphore::new(1), output, progress }
+    }
+
+    /// The run that it recorded in.
+    pub(super) fn into_run(self) -> Option<Run> {
+        self.certifier.run().cloned()
+    }
+
+    /// Works on all jobs, so many at once, and prints a row for each in order.
+    pub(super) async fn work_off(&self, jobs: &[Job], at_once: usize) -> Result<Worked, Failure> {
+        let mut printer = Printer::new(self.output.format, jobs.iter().map(|job| job.name.as_str()));
+        let mut done = futures::stream::iter(jobs.iter().enumerate())
+            .map(|(index, job)| self.work(index, job))
+            .buffered(at_once.max(1));
+        let mut worked = Worked {
+            exit: Exit::Success,
+            complete: true,
+            pictures: Vec::new(),
+            setting: self.setting(),
+            price: self.certifier.engine().endpoint().describe().price.of(1),
+        };
+        let mut printed = Ok(());
+        let mut unused = 0;
+        while let Some(end) = done.next().await {
+            match end {
+                PictureEnd::Row(row, ended) => {
+                    worked.exit = worked.exit.max(ended);
+                    worked.complete &= row.result.is_ok();
+                    worked.pictures.push(row.picture());
+                    unused += row.unused_calls();
+                    if printed.is_ok() {
+                        printed = self.progress.done(|| printer.print(&row));
+                    }
+                    if printed.is_err() {
+                        // Nobody reads on. What is out comes back and is recorded; nothing more is sent.
+                        self.certifier.engine().stop().stop();
+                    }
+                }
+                PictureEnd::Left => worked.complete = false,
+            }
+        }
+        self.progress.finish();
+        if unused > 0 && !self.output.quiet {
+            eprintln!(
+                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
+            );
+        }
+        printed.context("cannot write the results").map_err(Failure::internal)?;
+        Ok(worked)
+    }
+
+    async fn work(&self, index: usize, job: &Job) -> PictureEnd {
+        let started = Instant::now();
+        if self.certifier.engine().stop().is_stopped() {
+            return PictureEnd::Left;
+        }
+        let mut calls = 0;
+        let (result, exit) = match self.certificate(job).await {
+            Ok(certified) => {
+                calls = certified.calls;
+                let document = certified.document;
+                let abstained = document.certificate.outcome == Outcome::Abstained;
+                let exit = if abstained { Exit::Abstained } else { Exit::Success };
+                match self.write(index, job, &document) {
+                    Ok(()) => (Ok(document.certificate), exit),
+                    Err(error) => {
+                        self.certifier.engine().stop().stop();
+                        (Err(format!("{error:#}")), Exit::Failure)
+                    }
+                }
+            }
+            Err(PictureFailure::Input(error)) => (Err(format!("{error:#}")), Exit::Usage),
+            Err(PictureFailure::Certify(error)) if error.is_interrupted() => {
+                return PictureEnd::Left;
+            }
+            Err(PictureFailure::Certify(error)) => {
+                let exit = match error.fault() {
+                    _ if error.is_budget() => Exit::Budget,
+                    Fault::User => Exit::Usage,
+                    Fault::Provider | Fault::Us => Exit::Failure,
+                };
+                if error.stops_run() {
+                    self.certifier.engine().stop().stop();
+                }
+                (Err(error.to_string()), exit)
+            }
+        };
+        let row = Row {
+            image: job.name.clone(),
+            index,
+            result,
+            calls,
+            truth: job.truth.clone(),
+            time: started.elapsed(),
+            common: self.common(),
+        };
+        PictureEnd::Row(Box::new(row), exit)
+    }
+
+    fn common(&self) -> Common {
+        let engine = self.certifier.engine();
+        let settings = engine.settings();
+        Common {
+            sigma: settings.sigma.get(),
+            alpha: settings.alpha.get(),
+            question: settings.question.to_string(),
+            test: settings.method.name().to_owned(),
+            provider: engine.endpoint().describe().name.clone(),
+            denoiser: engine.denoiser().id().name().to_owned(),
+        }
+    }
+
+    fn setting(&self) -> Setting {
+        let Common { sigma, alpha, question, test, provider, denoiser } = self.common();
+        Setting {
+            provider: Some(provider),
+            denoiser: Some(denoiser),
+            sigma: Some(sigma.to_string()),
+            alpha: Some(alpha.to_string()),
+            question: Some(question),
+            test: Some(test),
+        }
+    }
+
+    async fn certificate(&self, job: &Job) -> Result<Certified, PictureFailure> {
+        let image = self.read(&job.source).await?;
+        let watch = |at| self.progress.votes(&job.name, at);
+        Ok(self.certifier.certify(&job.name, image, self.seed, &watch).await?)
+    }
+
+    async fn read(&self, source: &Source) -> Result<Arc<WorkingImage>, PictureFailure> {
+        let _turn = self.reading.acquire().await.map_err(|error| worker(&error))?;
+        let (source, options) = (source.clone(), self.picture);
+        let decoded = tokio::task::spawn_blocking(move || {
+            let bytes = source.read(&options.limits)?;
+            Ok(WorkingImage::decode(&bytes, &options)?)
+        });
+        let image = decoded.await.map_err(|error| worker(&error))?;
+        image.map(Arc::new).map_err(PictureFailure::Input)
+    }
+
+    fn write(&self, index: usize, job: &Job, document: &Document) -> anyhow::Result<()> {
+        let Some(folder) = self.output.folder else { return Ok(()) };
+        let stem = job.source.stem();
+        let path = folder.join(format!("{index:04}-{stem}.json"));
+        write_whole(&path, &document.to_text()?)
+            .with_context(|| format!("cannot write the certificate `{}`", path.display()))
+    }
+}
+
+/// Writes beside the target and renames, so that a reader never sees half a document.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let partial = path.with_extension("json.partial");
+    std::fs::write(&partial, text)?;
+    std::fs::rename(&partial, path)
+}
+
+/// Why a picture got no certificate.
+enum PictureFailure {
+    /// Its file.
+    Input(anyhow::Error),
+    /// The pipeline or the ledger.
+    Certify(CertifyError),
+}
+
+impl From<CertifyError> for PictureFailure {
+    fn from(error: CertifyError) -> Self {
+        Self::Certify(error)
+    }
+}
+
+/// A thread of this process died.
+fn worker(error: &dyn std::error::Error) -> PictureFailure {
+    PictureFailure::Certify(EngineError::Worker(error.to_string()).into())
+}
