@@ -117,6 +117,13 @@ pub(crate) fn cases() -> &'static [Case] {
                 None,
             ),
             make(
+                "certified, label of the clean answer",
+                answers,
+                |s| s.question = "clean-top".parse().unwrap(),
+                WorkingSize::Native,
+                None,
+            ),
+            make(
                 "certified, class map",
                 answers,
                 |s| {
