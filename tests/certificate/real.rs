@@ -118,7 +118,7 @@ pub(crate) fn cases() -> &'static [Case] {
             ),
             make(
                 "certified, label of the clean answer",
-                answers,
+                |draw| if draw == CLEAN { answer("a") } else { answers(draw) },
                 |s| s.question = "clean-top".parse().unwrap(),
                 WorkingSize::Native,
                 None,
