@@ -91,8 +91,8 @@ pub(super) struct Shared {
     #[arg(long)]
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
-    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call) or
-    /// `map:FILE` (your classes from the API's labels)
+    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call),
+    /// `topk:K` (is a label among the K most likely?) or `map:FILE` (your classes from the API's labels)
     #[arg(long, default_value = "top1", value_parser = Question::load)]
     question: Question,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
@@ -231,8 +231,13 @@ async fn certify(
     let method = match votes {
         Votes::Predict(n) => Method::Predict { n },
         Votes::Test(options) => {
-            let about =
-                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            let about = About {
+                label: args.question.label_rule(),
+                topk: args.question.topk(),
+                sigma: sigma.get(),
+                alpha,
+                recorded: None,
+            };
             options.only_method(about).map_err(Failure::usage)?
         }
     };
