@@ -234,3 +234,21 @@ fn a_budget_is_never_exceeded_by_a_single_call() {
         assert_eq!(api.calls(), budget);
     }
 }
+
+/// The rate gives way when the API throttles, and whoever watches is told.
+#[test]
+fn throttling_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &["--fault-rate", "throttle=0.3"]);
+    let mut user = User::new(&api, &pictures);
+    user.arguments.retain(|argument| argument != "--quiet");
+    user.arguments.extend(["--max-calls", "30"].map(str::to_owned));
+    let out = user.program(&user.arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("google throttles: "), "{said}");
+    let mut quiet = User::new(&api, &pictures);
+    quiet.arguments.extend(["--max-calls", "30"].map(str::to_owned));
+    let out = quiet.program(&quiet.arguments).output().unwrap();
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("throttles"));
+}

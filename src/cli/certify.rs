@@ -12,7 +12,7 @@ use super::options::{DenoiserOptions, SizeOptions};
 use super::output::Format;
 use super::plan::{self, Most, PlanOptions};
 use super::progress::Progress;
-use super::provider::{ConfigOption, ProviderOptions};
+use super::provider::{ConfigOption, ProviderOptions, tell_rate};
 use super::resume::Command;
 use super::signals::Signals;
 use super::test_options::{About, TestOptions};
@@ -21,7 +21,7 @@ use super::{Ended, Exit, Failure};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::engine::{Engine, Settings};
-use crate::ledger::{Begin, Cap, RunId};
+use crate::ledger::{Begin, Cap, Run, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, WorkingSize};
 use crate::question::Question;
@@ -305,18 +305,28 @@ async fn certify(
     let progress = Progress::new(jobs.len(), args.quiet);
     let output = Output { format: args.format, folder: args.out.as_deref(), quiet: args.quiet };
     let desk = Desk::new(certifier, picture, args.seed, output, &progress);
-    let mut worked = desk.work_off(&jobs, args.jobs).await?;
+    let mut worked = tokio::select! {
+        worked = desk.work_off(&jobs, args.jobs) => worked?,
+        () = tell_rate(&described.name, opened.rate, &progress) => Worked::interrupted(),
+    };
     if signals.came() && !worked.complete {
         worked.exit = Exit::Interrupted;
     }
-    let Some(run) = desk.into_run() else { return Ok(worked) };
+    if let Some(run) = desk.into_run() {
+        finish(run, &worked, args.quiet).await?;
+    }
+    Ok(worked)
+}
+
+/// Ends the sitting on the run, and says how to go on where it ended early.
+async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
     let id = run.id();
     run.finish(worked.complete).await.map_err(Failure::ledger)?;
-    if !args.quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
+    if !quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
         let raise = if worked.exit == Exit::Budget { " with a larger --max-calls or --max-cost" } else { "" };
         eprintln!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
     }
-    Ok(worked)
+    Ok(())
 }
 
 fn resumed_line(run: RunId, in_flight: u64) -> String {
