@@ -449,6 +449,44 @@ fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
     }
 }
 
+/// "Among the two most likely" is what the test for it proves, and what is written; no other question may borrow it.
+#[test]
+fn contract_11_a_claim_is_no_more_than_its_test_proves() {
+    let image = picture(12, 10);
+    let engine = |question: &str, method: Method| {
+        let endpoint = Scripted::at_once(|draw| label(["a", "b", "a", "b", "c"][(draw % 5) as usize]));
+        let mut settings = settings();
+        (settings.question, settings.method) = (question.parse().unwrap(), method);
+        (endpoint.clone(), Engine::new(endpoint, denoiser("none"), settings))
+    };
+    let gather =
+        |engine: &Engine| runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {}));
+    let topk = |k| Method::Topk { k, n0: 20, n: 200 };
+    let (_, two) = engine("topk:2", topk(2));
+    let evidence = gather(&two).unwrap();
+    assert!(evidence.decision.certified().is_some_and(|claim| claim.radius > 0.0), "{:?}", evidence.decision);
+    let certificate = Certificate::new(&two, &image, seed(), &evidence);
+    assert!(
+        certificate.statement.contains("has \"a\" among its 2 most likely answers"),
+        "{}",
+        certificate.statement
+    );
+    // As the first of all, nothing of the kind is certified.
+    let first = gather(&engine("top1", Method::Cohen { n0: 20, n: 200 }).1).unwrap();
+    assert!(matches!(first.decision, Decision::Abstained(_)));
+    for (question, method) in [
+        ("top1", topk(2)),
+        ("present:a", topk(2)),
+        ("topk:3", topk(2)),
+        ("topk:2", Method::Cohen { n0: 20, n: 100 }),
+        ("topk:2", Method::Predict { n: 100 }),
+    ] {
+        let (endpoint, engine) = engine(question, method);
+        assert!(matches!(gather(&engine), Err(EngineError::Unsuited { .. })), "{question}");
+        assert!(engine.plan().is_err() && endpoint.calls() == 0, "{question}");
+    }
+}
+
 #[test]
 fn contract_12_no_more_calls_than_the_test_can_need() {
     // Half the votes dissent: the test gives up as soon as no continuation can certify, and has paid for nothing more.

@@ -49,9 +49,10 @@ pub(super) fn in_words(of: &Certificate) -> String {
     );
     match (of.outcome, &of.label) {
         (Outcome::Certified, Some(label)) => format!(
-            "With probability at least {confidence}, {pipeline} answers \"{label}\" for every working image within \
+            "With probability at least {confidence}, {pipeline} {} for every working image within \
              L2 distance {} of this one, in units of [0, 1] pixel values. This is a statement about the smoothed \
              pipeline, not about a single call to the provider.",
+            of.question.claim(label),
             of.radius
         ),
         (Outcome::Predicted, Some(label)) => format!(

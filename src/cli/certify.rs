@@ -10,6 +10,7 @@ use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::Format;
+use super::plan::{self, Most, PlanOptions};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::resume::Command;
@@ -90,8 +91,8 @@ pub(super) struct Shared {
     #[arg(long)]
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
-    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call) or
-    /// `map:FILE` (your classes from the API's labels)
+    /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call),
+    /// `topk:K` (is a label among the K most likely?) or `map:FILE` (your classes from the API's labels)
     #[arg(long, default_value = "top1", value_parser = Question::load)]
     question: Question,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
@@ -113,6 +114,8 @@ pub(super) struct Shared {
     sign: Option<PathBuf>,
     #[command(flatten)]
     ledger: LedgerOptions,
+    #[command(flatten)]
+    plan: PlanOptions,
     /// Begin a new run with new noise, although one with the same parameters is on record
     #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
     new_run: bool,
@@ -140,6 +143,16 @@ pub(super) struct Shared {
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
     let jobs = args.pictures.jobs()?;
     start(&args.shared, Votes::Test(args.test), jobs, config, command).map(|worked| worked.exit)
+}
+
+/// `certify --dry-run` under a name of its own; a number stands for that many pictures.
+pub(super) fn run_plan(args: plan::Args, config: &ConfigOption, command: &Command) -> Ended {
+    let Args { pictures, mut shared, test } = args.certify;
+    shared.plan.dry_run = true;
+    shared.plan.json |= args.json;
+    shared.plan.count = plan::count(&pictures.pictures);
+    let jobs = if shared.plan.count.is_some() { Vec::new() } else { pictures.jobs()? };
+    start(&shared, Votes::Test(test), jobs, config, command).map(|worked| worked.exit)
 }
 
 pub(super) fn run_predict(args: &PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
@@ -218,8 +231,13 @@ async fn certify(
     let method = match votes {
         Votes::Predict(n) => Method::Predict { n },
         Votes::Test(options) => {
-            let about =
-                About { label: args.question.label_rule(), sigma: sigma.get(), alpha, recorded: None };
+            let about = About {
+                label: args.question.label_rule(),
+                topk: args.question.topk(),
+                sigma: sigma.get(),
+                alpha,
+                recorded: None,
+            };
             options.only_method(about).map_err(Failure::usage)?
         }
     };
@@ -234,7 +252,7 @@ async fn certify(
         ahead: args.ahead,
     };
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
-    if let Some(folder) = &args.out {
+    if let Some(folder) = args.out.as_ref().filter(|_| !args.plan.dry_run) {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
@@ -243,13 +261,28 @@ async fn certify(
         .with_stop(signals.stop.clone())
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
+    if args.plan.dry_run {
+        let json = args.plan.json || args.format == Format::Jsonl;
+        plan::show(&engine, &plan, &jobs, &picture, &args.plan, json).await?;
+        return Ok(Worked::planned());
+    }
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, jobs.len()));
+    }
+    let approve = || {
+        let each = plan.max_votes() + usize::from(engine.settings().question.asks_clean());
+        let calls = (each as u64).saturating_mul(jobs.len() as u64);
+        let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
+        Most { price: described.price, calls, max_calls, max_cost }.approve(&args.plan, &config.defaults)
+    };
+    // A run that goes on was agreed to when it began; one that is not agreed to leaves no record.
+    if command.resumed.is_none() {
+        approve()?;
     }
     let wanted = Wanted {
         parameters: certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?,
         arguments: command.to_json(),
-        instance: described.name,
+        instance: described.name.clone(),
         price: described.price,
         budgets: opened.budgets,
         pictures: jobs.len() as u64,

@@ -16,6 +16,7 @@ mod ledger;
 mod options;
 mod output;
 mod picture;
+mod plan;
 mod progress;
 mod provider;
 mod providers;
@@ -50,6 +51,10 @@ struct Cli {
 enum Command {
     /// Certify pictures: label and radius within which no perturbation changes it
     Certify(certify::Args),
+    /// What certifying will take: calls, money, time, bytes and the radius in reach; nothing is sent
+    ///
+    /// Takes what `certify` takes, or the number of pictures in their place.
+    Plan(plan::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
     /// Certify a labelled data set: certified accuracy against radius, with what it took
@@ -125,6 +130,7 @@ impl Cli {
         let config = &self.config;
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
+            Command::Plan(args) => certify::run_plan(args, config, &resume::Command::of_process()),
             Command::Predict(args) => certify::run_predict(&args, config, &resume::Command::of_process()),
             Command::Evaluate(args) => evaluate::run(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),

@@ -57,10 +57,14 @@ enum Against {
 }
 
 pub(super) fn run(args: &Args) -> Ended {
-    args.test.check().map_err(Failure::usage)?;
+    let topk = match &args.question {
+        Asked::Question(question) => question.topk(),
+        Asked::CleanTop => None,
+    };
+    args.test.check(topk.is_some()).map_err(Failure::usage)?;
     let (options, alpha) = (args.test.clone(), args.alpha);
     let method = move |Design { sigma, label, n0, n }| {
-        options.method(About { label, sigma, alpha, recorded: Some((n0, n)) })
+        options.method(About { label, topk, sigma, alpha, recorded: Some((n0, n)) })
     };
     let mut replay = Replay::new(args.question.clone(), alpha, method)
         .only_sigma(args.sigma.map(Sigma::get))

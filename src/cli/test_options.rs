@@ -74,6 +74,8 @@ enum TestName {
 pub(super) struct About {
     /// Whether the label is fixed before the votes.
     pub label: LabelRule,
+    /// How many labels may come first, for `topk:K`.
+    pub topk: Option<usize>,
     /// Standard deviation of the noise.
     pub sigma: f64,
     /// The level.
@@ -83,9 +85,14 @@ pub(super) struct About {
 }
 
 impl TestOptions {
-    /// Refuses options that contradict one another, before anything is looked at.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    /// Refuses options that contradict one another, before anything is looked at. `topk` says that the question is
+    /// `topk:K`.
+    pub(super) fn check(&self, topk: bool) -> anyhow::Result<()> {
         let test = self.test();
+        ensure!(
+            !topk || test == TestName::Cohen,
+            "`topk:K` has a test of its own, with --n0 and --n votes: leave out --test and --radius"
+        );
         let tables = matches!(test, TestName::Table | TestName::Table1);
         let name = test.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let given = [
@@ -115,6 +122,9 @@ impl TestOptions {
         let n0 = self.n0.or(recorded.map(|(n0, _)| n0)).unwrap_or(N0);
         let n = self.n.or(recorded.map(|(_, n)| n)).unwrap_or(N);
         let all = recorded.map(|(n0, n)| n0.saturating_add(n));
+        if let Some(k) = about.topk {
+            return Ok(Method::Topk { k, n0, n });
+        }
         Ok(match self.test() {
             TestName::Cohen => Method::Cohen { n0, n },
             TestName::Fixed => Method::Fixed { n: self.n.or(all).unwrap_or(N), rival_share: None },
@@ -159,7 +169,7 @@ impl TestOptions {
 impl TestOptions {
     /// [`Self::check`] and [`Self::method`] for a command that has one test.
     pub(super) fn only_method(&self, about: About) -> anyhow::Result<Method> {
-        self.check()?;
+        self.check(about.topk.is_some())?;
         self.method(about).context("the test cannot work")
     }
 }
@@ -178,7 +188,7 @@ mod tests {
     }
 
     fn about(label: LabelRule) -> About {
-        About { label, sigma: 0.25, alpha: Alpha::FIELD, recorded: None }
+        About { label, topk: None, sigma: 0.25, alpha: Alpha::FIELD, recorded: None }
     }
 
     fn parse(line: &str) -> TestOptions {
@@ -229,6 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn a_topk_question_has_a_test_of_its_own() {
+        let topk = About { topk: Some(3), ..about(LabelRule::Leader) };
+        let method = parse("--n 50").only_method(topk).unwrap();
+        assert_eq!(method, Method::Topk { k: 3, n0: 20, n: 50 });
+        for line in ["--radius 0.1", "--test fixed", "--test anytime"] {
+            assert!(parse(line).only_method(topk).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn contradictions_are_refused_by_name() {
         for (line, names) in [
             ("--test table", "--radius R"),
@@ -240,7 +260,7 @@ mod tests {
             ("--radius 0.25,0.1", "rising"),
             ("--radius 0.1,0.1", "rising"),
         ] {
-            let error = parse(line).check().unwrap_err().to_string();
+            let error = parse(line).check(false).unwrap_err().to_string();
             assert!(error.contains(names), "{line}: {error}");
         }
         let bad = ["--radius", "-1"];

@@ -13,6 +13,17 @@ pub enum EngineError {
     /// The test's parameters cannot work. Nothing was sent.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// The test does not prove what the question asks. Nothing was sent.
+    #[error(
+        "the test `{test}` does not prove what `{question}` asks: `topk:K` needs the test `topk` with the same K, and no other \
+         question can use it"
+    )]
+    Unsuited {
+        /// The question.
+        question: String,
+        /// The test's name.
+        test: &'static str,
+    },
     /// The noise law cannot be built. Nothing was sent.
     #[error(transparent)]
     Noise(#[from] NoiseError),
@@ -104,6 +115,7 @@ impl EngineError {
             | Self::TooFine { .. }
             | Self::Unacceptable { .. }
             | Self::NoCleanLabel { .. }
+            | Self::Unsuited { .. }
             | Self::Interrupted
             | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Stopped { .. } | Self::ModelChanged { .. } => Fault::Provider,

@@ -59,6 +59,10 @@ impl Levels {
         share: f64,
         slot: &'s mut Option<Test>,
     ) -> Result<&'s Test, EngineError> {
+        if !settings.question.suits(&settings.method) {
+            let (question, test) = (settings.question.to_string(), settings.method.name());
+            return Err(EngineError::Unsuited { question, test });
+        }
         Ok(match slot {
             Some(test) => test,
             None => slot.insert(self.tables.test(settings.plan(settings.alpha.get() * (1.0 - share)))?),

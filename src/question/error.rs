@@ -10,7 +10,7 @@ pub enum QuestionError {
     #[error(
         "`{0}` is not a question: write `top1` (which label has the highest score?), `present:LABEL`, \
          `present:LABEL>=SCORE`, `absent:LABEL`, `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that \
-         the clean picture gets?) or `map:FILE`"
+         the clean picture gets?), `topk:K` or `map:FILE`"
     )]
     Unknown(String),
     /// A question about no label, or about one that cannot be written back.
@@ -23,6 +23,11 @@ pub enum QuestionError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// How many labels is no number of them.
+    #[error(
+        "`{0}` is not how many labels may come first: write for instance `topk:3`, with a number from 1 to 100"
+    )]
+    K(String),
     /// A threshold that is no score.
     #[error("`{0}` is not a score: scores are numbers from 0 to 1 (an API's 80 % is 0.8)")]
     Score(String),

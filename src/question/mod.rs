@@ -10,6 +10,7 @@
 //! | `absent:LABEL`, `absent:LABEL>=s` | for `absent:LABEL` if not | fixed |
 //! | `level:CATEGORY>=LIKELIHOOD` | for that, if the category is rated so or higher | fixed |
 //! | `clean-top` | for the top label of the picture's own clean answer, if the answer holds it | fixed |
+//! | `topk:K` | as `top1`; asked is whether the label is among the K most likely ones | chosen from the votes |
 //! | `map:FILE` | for the user's class of the highest-scored label that has one | chosen from the votes |
 //!
 //! Names are compared by [`normalise`], never by spelling. A label that is fixed before the votes costs nothing; one
@@ -37,7 +38,10 @@ pub use map::ClassMap;
 pub use names::{Classes, normalise};
 pub(crate) use rank::Named;
 
-use crate::stats::LabelRule;
+use crate::stats::{LabelRule, Method};
+
+/// The largest K of `topk:K`.
+const MOST_K: usize = 100;
 
 /// A vote rule.
 ///
@@ -52,6 +56,9 @@ pub enum Question {
     /// order. APIs do not promise an order among ties, so their order must not decide. Labels without a score come
     /// after all scored ones; if no label has a score, the API's first label gets the vote.
     Top1,
+    /// Which label is among the k most likely ones? Votes are those of [`Self::Top1`]; the claim is weaker, and certified at
+    /// larger radii (Jia et al. 2020). It needs [`Method::Topk`] with the same k.
+    TopK(usize),
     /// Is this label in the answer? Votes for the label, or for none. Ancestors and synonyms cannot split the vote.
     Present(Presence),
     /// Is it not in the answer? The complement of [`Self::Present`] on every answer, the empty one included; a failure
@@ -119,7 +126,7 @@ impl Question {
         levels: &BTreeMap<String, Likelihood>,
     ) -> Option<Choice<'_, L>> {
         match self {
-            Self::Top1 => rank::first(labels).map(Choice::Label),
+            Self::Top1 | Self::TopK(_) => rank::first(labels).map(Choice::Label),
             Self::Present(what) | Self::CleanTop(Some(what)) => {
                 what.holds(labels.by_ref()).then(|| Choice::Class(what.label()))
             }
@@ -136,7 +143,7 @@ impl Question {
     /// The one label that can be voted for, where the question fixes it before the votes.
     pub fn fixed_label(&self) -> Option<&str> {
         match self {
-            Self::Top1 | Self::Map(_) | Self::CleanTop(None) => None,
+            Self::Top1 | Self::TopK(_) | Self::Map(_) | Self::CleanTop(None) => None,
             Self::Present(what) | Self::CleanTop(Some(what)) => Some(what.label()),
             Self::Absent(what) => Some(what.absence()),
             Self::Level(what) => Some(what.claim()),
@@ -146,8 +153,31 @@ impl Question {
     /// Whether a test must pay for the choice of the label (contract 5).
     pub fn label_rule(&self) -> LabelRule {
         match self {
-            Self::Top1 | Self::Map(_) => LabelRule::Leader,
+            Self::Top1 | Self::TopK(_) | Self::Map(_) => LabelRule::Leader,
             Self::Present(_) | Self::CleanTop(_) | Self::Absent(_) | Self::Level(_) => LabelRule::Fixed,
+        }
+    }
+
+    /// K of `topk:K`.
+    pub fn topk(&self) -> Option<usize> {
+        if let Self::TopK(k) = *self { Some(k) } else { None }
+    }
+
+    /// Does the test prove what the question asks? Only [`Method::Topk`] proves that a label is among the k most likely ones,
+    /// and it proves nothing else.
+    pub fn suits(&self, method: &Method) -> bool {
+        match (self, method) {
+            (Self::TopK(asked), Method::Topk { k, .. }) => asked == k,
+            (Self::TopK(_), _) | (_, Method::Topk { .. }) => false,
+            _ => true,
+        }
+    }
+
+    /// What is claimed of the smoothed pipeline where `label` is certified, as in "it answers ...".
+    pub fn claim(&self, label: &str) -> String {
+        match self {
+            Self::TopK(k) => format!("has \"{label}\" among its {k} most likely answers"),
+            _ => format!("answers \"{label}\""),
         }
     }
 
@@ -178,7 +208,9 @@ impl Question {
     /// The tie rule in words, for certificates.
     pub fn tie_rule(&self) -> &'static str {
         match self {
-            Self::Top1 => "highest score; ties to the normalised name that is first in code-point order",
+            Self::Top1 | Self::TopK(_) => {
+                "highest score; ties to the normalised name that is first in code-point order"
+            }
             Self::Map(_) => {
                 "highest score among the labels of a class; ties to the normalised label that is first in code-point \
                  order"
@@ -195,6 +227,7 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top1 => f.write_str("top1"),
+            Self::TopK(k) => write!(f, "topk:{k}"),
             Self::Present(what) => write!(f, "present:{what}"),
             Self::CleanTop(None) => f.write_str("clean-top"),
             Self::CleanTop(Some(what)) => write!(f, "clean-top:{what}"),
@@ -213,6 +246,10 @@ impl FromStr for Question {
         match text.split_once(':') {
             None if text == "top1" => Ok(Self::Top1),
             None if text == "clean-top" => Ok(Self::CleanTop(None)),
+            Some(("topk", k)) => match k.trim().parse() {
+                Ok(k @ 1..=MOST_K) => Ok(Self::TopK(k)),
+                _ => Err(QuestionError::K(k.trim().to_owned())),
+            },
             Some(("present", what)) => Ok(Self::Present(what.parse()?)),
             Some(("clean-top", what)) => Ok(Self::CleanTop(Some(what.parse()?))),
             Some(("absent", what)) => Ok(Self::Absent(what.parse()?)),

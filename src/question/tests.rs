@@ -70,6 +70,22 @@ fn clean_top_becomes_a_question_about_the_top_label_of_the_clean_answer() {
 }
 
 #[test]
+fn topk_votes_as_top1_and_claims_less() {
+    let asked: Question = "topk:3".parse().unwrap();
+    assert_eq!((asked.to_string().as_str(), asked.topk()), ("topk:3", Some(3)));
+    assert_eq!(asked.label_rule(), LabelRule::Leader);
+    let answer = Answer::of([("Cat", 0.2), ("Dog", 0.9)]);
+    assert_eq!(asked.vote(&answer), Question::Top1.vote(&answer));
+    assert_eq!(asked.claim("Dog"), "has \"Dog\" among its 3 most likely answers");
+    let topk = |k| Method::Topk { k, n0: 5, n: 20 };
+    assert!(asked.suits(&topk(3)) && !asked.suits(&topk(2)) && !asked.suits(&Method::Cohen { n0: 5, n: 20 }));
+    assert!(!Question::Top1.suits(&topk(3)) && Question::Top1.suits(&Method::Predict { n: 5 }));
+    for bad in ["topk:0", "topk:", "topk:x", "topk:101", "topk:-1"] {
+        assert!(matches!(bad.parse::<Question>(), Err(QuestionError::K(_))), "{bad}");
+    }
+}
+
+#[test]
 fn unknown_questions_are_refused_by_name() {
     assert!("top5".parse::<Question>().unwrap_err().to_string().contains("top5"));
     assert_eq!("top1".parse::<Question>().unwrap().to_string(), "top1");

@@ -30,6 +30,16 @@ pub enum Problem {
     /// The test cannot work.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// The test does not prove what the question asks.
+    #[error(
+        "the test `{test}` does not prove what `{question}` asks: `topk:K` and the test `topk` with the same K go together"
+    )]
+    Unsuited {
+        /// The question.
+        question: String,
+        /// The test's name.
+        test: &'static str,
+    },
     /// The paper's rules for another question than `top1`.
     #[error("the paper's rules say how `top1` votes, not `{0}`: leave out one of them")]
     PaperRules(String),

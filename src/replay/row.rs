@@ -157,6 +157,9 @@ pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Row, Problem> {
     let question = replay.asked.about(record);
     let label_rule = question.as_ref().map_or(LabelRule::Fixed, Question::label_rule);
     let test = replay.test(record, label_rule)?;
+    if let Some(question) = question.as_ref().filter(|question| !question.suits(&test.plan().method)) {
+        return Err(Problem::Unsuited { question: question.to_string(), test: test.plan().method.name() });
+    }
     let mut row = Row {
         api: record.api.to_string(),
         denoiser: record.denoiser.to_string(),

@@ -137,6 +137,24 @@ fn contract_05_a_label_chosen_from_the_votes_is_paid_for_and_a_fixed_one_is_not(
 }
 
 #[test]
+fn a_topk_question_is_put_to_its_own_test_only() {
+    let topk = |asked: &str| {
+        Replay::new(asked.parse().unwrap(), Alpha::new(0.05).unwrap(), |Design { n0, n, .. }| {
+            Ok(Method::Topk { k: 2, n0, n })
+        })
+    };
+    let (two, one) = (small(&topk("topk:2")), small(&cohen("top1")));
+    assert_eq!((two[0].label.as_deref(), two[0].test), (Some("dog"), "topk"));
+    assert!(two[0].radius > 0.0 && one[0].radius > 0.0);
+    let record = std::fs::read("tests/data/replay/small.jsonl").unwrap();
+    let first = record.split(|&byte| byte == b'\n').next().unwrap();
+    let record = Record::parse(first).unwrap();
+    for replay in [topk("top1"), topk("topk:3"), cohen("topk:2")] {
+        assert!(matches!(replay.row(&record), Err(Problem::Unsuited { .. })), "{replay:?}");
+    }
+}
+
+#[test]
 fn a_record_that_ends_before_the_test_abstains_and_says_so() {
     let rows = small(&cohen("top1"));
     assert!(rows[6].cut_short && rows[6].votes == 9 && rows[6].outcome == Outcome::Abstained);

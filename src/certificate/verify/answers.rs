@@ -6,7 +6,7 @@ use super::check::{Check, Wrong, clip};
 use crate::certificate::Certificate;
 use crate::engine;
 use crate::ledger::StoredPicture;
-use crate::question::normalise;
+use crate::question::{Question, normalise};
 use crate::stats::Vote;
 
 /// What a vote is for, in words.
@@ -41,9 +41,22 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
         wrong.push(Wrong::new("noise.seed", "the ledger has another seed for this picture"));
     }
     let question = &certificate.question;
+    wrong.extend(clean(question, stored));
     let mut classes = question.classes().0;
     let mut copies = blake3::Hasher::new();
     let mut versions = Vec::new();
+    if let Question::CleanTop(_) = question {
+        // What fixed the label before the votes.
+        let clean = match stored.clean.as_ref().map(|settled| &settled.outcome) {
+            Some(Outcome::Answered(answer)) => Some(answer),
+            _ => None,
+        };
+        versions.extend(clean.map(|answer| answer.model_version.clone()));
+        if clean.and_then(|answer| Question::CleanTop(None).about_clean(answer)).as_ref() != Some(question) {
+            let says = "the answer on record about the picture without noise does not give this label";
+            wrong.push(Wrong::new("question", says));
+        }
+    }
     for (index, &stated) in certificate.votes.iter().enumerate() {
         let Some(settled) = stored.draws.get(&(index as u64)) else {
             wrong.push(Wrong::new(
@@ -78,4 +91,21 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
     }
     let holds = format!("each of the {} votes is what its answer on record says", certificate.votes.len());
     Check::unless_wrong(NAME, holds, &wrong)
+}
+
+/// A label that the clean answer fixed is the one that the clean answer on record fixes.
+fn clean(question: &Question, stored: &StoredPicture) -> Option<Wrong> {
+    if !matches!(question, Question::CleanTop(_)) {
+        return None;
+    }
+    let answered = stored.clean.as_ref().and_then(|settled| match &settled.outcome {
+        Outcome::Answered(answer) => Question::CleanTop(None).about_clean(answer),
+        _ => None,
+    });
+    let says = match answered {
+        Some(fixed) if fixed == *question => return None,
+        Some(fixed) => format!("the clean answer on record asks `{fixed}`, not `{question}`"),
+        None => format!("the ledger has no clean answer that asks `{question}`"),
+    };
+    Some(Wrong::new("question", clip(says)))
 }

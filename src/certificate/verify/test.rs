@@ -20,6 +20,10 @@ pub(super) fn build(certificate: &Certificate) -> Result<(Test, [Check; 2]), Che
         Wrong::unless_equal("test.sigma", &plan.sigma, &certificate.noise.sigma.get()),
         Wrong::unless_equal("test.label", &plan.label, &question.label_rule()),
         Wrong::unless_equal("tie_rule", &certificate.tie_rule.as_str(), &question.tie_rule()),
+        (!question.suits(&plan.method)).then(|| {
+            let says = format!("the test `{}` does not prove what `{question}` asks", plan.method.name());
+            Wrong::new("test.method", says)
+        }),
         Wrong::unless_equal("noise.generator", &certificate.noise.generator.as_str(), &RNG_VERSION),
     ];
     let holds = format!(
