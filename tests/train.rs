@@ -105,6 +105,21 @@ fn what_cannot_be_trained_is_named() {
     refused(&denoiser, "bad.png");
 }
 
+#[test]
+fn models_are_listed_with_hash_and_licence() {
+    let (code, stdout, _) = smoothgate(&["models", "--json"]);
+    let models: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (code, models.iter().map(|m| m["name"].as_str().unwrap()).collect::<Vec<_>>()),
+        (0, vec!["none", "unet", "things64"])
+    );
+    assert!(models.iter().all(|m| m["hash"].as_str().unwrap().len() == 64));
+    assert!(models[0].get("license").is_none() && models[1]["license"] == "MIT OR Apache-2.0");
+    let (code, text, _) = smoothgate(&["models"]);
+    assert!(code == 0 && text.contains(models[1]["hash"].as_str().unwrap()), "{text}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_request_to_end_leaves_a_checkpoint() {

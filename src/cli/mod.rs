@@ -13,6 +13,7 @@ mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod models;
 mod options;
 mod output;
 mod picture;
@@ -93,6 +94,8 @@ enum Command {
     Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
+    /// The denoisers and classifiers that are part of the program
+    Models(models::Args),
     /// Train a denoiser or a classifier on this machine's processor
     #[command(subcommand)]
     Train(train::Command),
@@ -146,6 +149,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }
