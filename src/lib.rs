@@ -13,6 +13,7 @@
 //! | [`question`] | what makes an answer a vote |
 //! | [`engine`] | the pipeline from picture to decision |
 //! | [`certificate`] | the document |
+//! | [`plan`] | what a certificate will cost, before anything is paid |
 //! | [`replay`] | recorded answers put to any question and test, offline |
 //! | [`report`] | certified accuracy against radius, from logs |
 //! | [`certifier`] | one picture after another, with the ledger |
@@ -38,6 +39,7 @@ pub mod ledger;
 pub mod local;
 pub mod noise;
 pub mod picture;
+pub mod plan;
 pub mod question;
 pub mod replay;
 pub mod report;

@@ -164,7 +164,7 @@ fn without_a_ledger_nothing_is_kept_and_budgets_are_refused() {
         "c.toml",
         "[providers.openai]\nbudget = { day = { calls = 5 } }\noptions = { endpoint = \"http://127.0.0.1:9\", model = \"m\", labels = [\"a\", \"b\"] }\n",
     );
-    let refused = user.run(&certify(&["--no-ledger", "--provider", "openai", "--config", &config]));
+    let refused = user.run(&certify(&["--no-ledger", "--provider", "openai", "--config", &config, "--yes"]));
     assert!(errors(&refused).contains("budgets are kept in the ledger"), "{}", errors(&refused));
 }
 

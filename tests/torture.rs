@@ -29,11 +29,12 @@ struct Api {
 }
 
 impl Api {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, more: &[&str]) -> Self {
         let file = folder.join("port");
         let process = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
             .args(["emulate", "--api", "google", "--latency", "5ms..30ms", "--key", "k", "--port-file"])
             .arg(&file)
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -96,7 +97,18 @@ impl User {
         let mut arguments: Vec<String> =
             ["certify", "--provider", "google", "--denoiser", "none", "--seed", "9", "--size", "48"]
                 .into_iter()
-                .chain(["--n0", "10", "--n", "50", "--jobs", "3", "--quiet", "-O", "pictures_per_call=1"])
+                .chain([
+                    "--n0",
+                    "10",
+                    "--n",
+                    "50",
+                    "--jobs",
+                    "3",
+                    "--quiet",
+                    "--yes",
+                    "-O",
+                    "pictures_per_call=1",
+                ])
                 .map(str::to_owned)
                 .collect();
         arguments.extend(["-O".to_owned(), format!("endpoint=http://127.0.0.1:{}", api.port)]);
@@ -121,40 +133,35 @@ impl User {
         serde_json::from_slice(&self.run(&["runs", "show", "1", "--json"]).stdout).unwrap()
     }
 
-    /// Every certificate but for the number of attempts that it took.
-    fn certificates(&self) -> BTreeMap<PathBuf, Value> {
+    /// Every certificate, byte for byte.
+    fn certificates(&self) -> BTreeMap<PathBuf, String> {
         let folder = self.home.path().join("out");
         let read = |entry: std::io::Result<std::fs::DirEntry>| {
             let path = entry.unwrap().path();
-            let mut document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            strip(&mut document);
-            (path.file_name().unwrap().into(), document)
+            (path.file_name().unwrap().into(), std::fs::read_to_string(&path).unwrap())
         };
         std::fs::read_dir(folder).unwrap().map(read).collect()
     }
 }
 
-/// Takes away what counts attempts, and the digest over it.
-fn strip(document: &mut Value) {
-    if let Value::Object(fields) = document {
-        for name in ["calls", "digest"] {
-            fields.remove(name);
-        }
-        fields.values_mut().for_each(strip);
+/// Pictures of all kinds, and a configuration that does not slow anybody down.
+fn pictures(folder: &Path) -> PathBuf {
+    let pictures = folder.join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    let config = "[providers.google]\nrate = \"unlimited\"\nretry = { base = \"5ms\", longest = \"50ms\" }\n";
+    std::fs::write(pictures.join("smoothgate.toml"), config).unwrap();
+    for n in 0..PICTURES as u32 {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * (n + 1)) as u8, (y * 5 + n * 11) as u8, (x ^ y) as u8]);
+        image::RgbImage::from_fn(48, 48, pixel).save(pictures.join(format!("{n:02}.png"))).unwrap();
     }
+    pictures
 }
 
 #[test]
 fn kill_9_loses_no_answer_and_pays_for_none_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let pictures = folder.path().join("pictures");
-    std::fs::create_dir(&pictures).unwrap();
-    std::fs::write(pictures.join("smoothgate.toml"), "[providers.google]\nrate = \"unlimited\"\n").unwrap();
-    for n in 0..PICTURES as u32 {
-        let pixel = |x: u32, y: u32| image::Rgb([(x * (n + 1)) as u8, (y * 5 + n * 11) as u8, (x ^ y) as u8]);
-        image::RgbImage::from_fn(48, 48, pixel).save(pictures.join(format!("{n:02}.png"))).unwrap();
-    }
-    let api = Api::start(folder.path());
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &[]);
 
     let undisturbed = User::new(&api, &pictures);
     let out = undisturbed.program(&undisturbed.arguments).output().unwrap();
@@ -204,4 +211,44 @@ fn kill_9_loses_no_answer_and_pays_for_none_twice() {
         );
     }
     println!("{killed} kills in {rounds} rounds, {calls} calls undisturbed");
+}
+
+/// 64 calls in flight, one in five failing and asked again: whatever the budget, not one call more arrives.
+#[test]
+fn a_budget_is_never_exceeded_by_a_single_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api =
+        Api::start(folder.path(), &["--fault-rate", "throttle=0.1", "--fault-rate", "server-error=0.1"]);
+    for budget in [1, 63, 64, 65, 300] {
+        api.reset();
+        let mut user = User::new(&api, &pictures);
+        let more = ["--concurrency", "64", "--max-calls", &budget.to_string()].map(str::to_owned);
+        user.arguments.splice(1..1, more);
+        let out = user.program(&user.arguments).output().unwrap();
+        assert_eq!(out.status.code(), Some(4), "{}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(api.calls(), budget, "calls that arrived");
+        assert_eq!(user.report()["spend"]["calls"], budget, "calls on record");
+        // Again with the same budget: nothing is left.
+        assert_eq!(user.program(&user.arguments).output().unwrap().status.code(), Some(4));
+        assert_eq!(api.calls(), budget);
+    }
+}
+
+/// The rate gives way when the API throttles, and whoever watches is told.
+#[test]
+fn throttling_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &["--fault-rate", "throttle=0.3"]);
+    let mut user = User::new(&api, &pictures);
+    user.arguments.retain(|argument| argument != "--quiet");
+    user.arguments.extend(["--max-calls", "30"].map(str::to_owned));
+    let out = user.program(&user.arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("google throttles: "), "{said}");
+    let mut quiet = User::new(&api, &pictures);
+    quiet.arguments.extend(["--max-calls", "30"].map(str::to_owned));
+    let out = quiet.program(&quiet.arguments).output().unwrap();
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("throttles"));
 }

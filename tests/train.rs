@@ -52,7 +52,7 @@ fn a_denoiser_is_trained_resumed_and_used() {
     assert!(stdout.starts_with("step 3:  sigma 0.100 ") && stdout.contains(" dB"), "{stdout}");
     assert_eq!(stdout.lines().count(), 2);
     let (code, _, stderr) = train(&[]);
-    assert!(code == 2 && stderr.contains("--") && stderr.contains("at step 6"), "{code} {stderr}");
+    assert!(code == 2 && stderr.contains("at step 6") && stderr.contains("resume"), "{code} {stderr}");
     let (code, _, stderr) = train(&["--resume", "--lr", "0.1"]);
     assert!(code == 2 && stderr.contains("rate was 0.0005, is 0.1"), "{code} {stderr}");
     assert_eq!(train(&["--resume"]).0, 0);
@@ -103,6 +103,21 @@ fn what_cannot_be_trained_is_named() {
     refused(&["train", "classifier", "--init", "things64"], "none of the classifier's 64");
     fs::write(&bad, "no picture").unwrap();
     refused(&denoiser, "bad.png");
+}
+
+#[test]
+fn models_are_listed_with_hash_and_licence() {
+    let (code, stdout, _) = smoothgate(&["models", "--json"]);
+    let models: Vec<serde_json::Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (code, models.iter().map(|m| m["name"].as_str().unwrap()).collect::<Vec<_>>()),
+        (0, vec!["none", "unet", "things64"])
+    );
+    assert!(models.iter().all(|m| m["hash"].as_str().unwrap().len() == 64));
+    assert!(models[0].get("license").is_none() && models[1]["license"] == "MIT OR Apache-2.0");
+    let (code, text, _) = smoothgate(&["models"]);
+    assert!(code == 0 && text.contains(models[1]["hash"].as_str().unwrap()), "{text}");
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::ops::{pixel_shuffle, pixel_unshuffle};
 
-use crate::graph::{Activation, Conv, Exit, Graph, Kind, Value};
+use crate::graph::{Activation, Conv, Estimate, Exit, Graph, Kind, Value};
 
 /// The parameters of a graph on a device.
 pub(crate) struct Runner {
@@ -64,10 +64,13 @@ impl Runner {
             }
         }
         match &graph.exit {
-            Exit::Subtract { value, shuffle } => {
-                let noise = read(&values, *value)?;
-                let noise = if *shuffle == 1 { noise.clone() } else { pixel_shuffle(noise, *shuffle)? };
-                pictures - noise
+            Exit::Pictures { value, shuffle, estimate } => {
+                let value = read(&values, *value)?;
+                let value = if *shuffle == 1 { value.clone() } else { pixel_shuffle(value, *shuffle)? };
+                match estimate {
+                    Estimate::Noise => pictures - value,
+                    Estimate::Picture => Ok(value),
+                }
             }
             Exit::Classify { value, .. } => read(&values, *value).cloned(),
         }

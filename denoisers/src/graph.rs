@@ -144,12 +144,14 @@ impl Kind {
 /// From features to the answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Exit {
-    /// The noise estimate: `x - pixel_shuffle(value, shuffle)`.
-    Subtract {
+    /// Pictures: `pixel_shuffle(value, shuffle)`, or what it says is left of x.
+    Pictures {
         /// Where the estimate is.
         value: Value,
         /// 1 leaves the channels as they are.
         shuffle: usize,
+        /// Of what.
+        estimate: Estimate,
     },
     /// Mean over the picture, then a linear layer: one number a class.
     Classify {
@@ -164,11 +166,20 @@ pub(crate) enum Exit {
     },
 }
 
+/// What a denoiser's last convolution gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Estimate {
+    /// The noise: the result is x less it.
+    Noise,
+    /// The clean picture itself.
+    Picture,
+}
+
 impl Exit {
     /// What it reads.
     pub(crate) fn value(&self) -> Value {
         match self {
-            Self::Subtract { value, .. } | Self::Classify { value, .. } => *value,
+            Self::Pictures { value, .. } | Self::Classify { value, .. } => *value,
         }
     }
 }
@@ -225,6 +236,25 @@ impl Conv {
         Ok(self)
     }
 
+    /// A 1x1 convolution without parameters: every `stride`-th pixel, the first channels moved by `offset`, zeros in all others.
+    pub(crate) fn select(from: usize, to: usize, stride: usize, offset: usize) -> Self {
+        let mut weight = vec![0.0; to * from];
+        for channel in 0..from.min(to.saturating_sub(offset)) {
+            weight[(channel + offset) * from + channel] = 1.0;
+        }
+        Self {
+            name: String::new(),
+            kind: Kind::Point { stride },
+            input: Value(0),
+            residual: None,
+            activation: Activation::None,
+            in_channels: from,
+            out_channels: to,
+            weight,
+            bias: vec![0.0; to],
+        }
+    }
+
     /// The shape of [`Conv::weight`].
     pub(crate) fn shape(&self) -> [usize; 4] {
         shape(self.kind, self.in_channels, self.out_channels)
@@ -265,7 +295,8 @@ pub(crate) enum Bias {
 impl Graph {
     /// A network without convolutions yet.
     pub(crate) fn new(entry: Entry, align: usize) -> Self {
-        Self { entry, convs: Vec::new(), exit: Exit::Subtract { value: Value(0), shuffle: 1 }, align }
+        let exit = Exit::Pictures { value: Value(0), shuffle: 1, estimate: Estimate::Noise };
+        Self { entry, convs: Vec::new(), exit, align }
     }
 
     /// Appends a convolution that reads `input`.

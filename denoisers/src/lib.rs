@@ -21,6 +21,7 @@
 mod architectures;
 mod batch;
 mod candle;
+mod checkpoint;
 pub mod classifiers;
 mod denoiser;
 mod device;

@@ -22,6 +22,8 @@ pub(crate) struct Model {
     pub(crate) id: Id,
     pub(crate) graph: Graph,
     pub(crate) trained_sigma: Option<RangeInclusive<f64>>,
+    /// Whether all tensors of the file are parameters of the graph as they are.
+    pub(crate) trainable: bool,
     /// Of the file, for those who write it again.
     pub(crate) metadata: HashMap<String, String>,
 }
@@ -31,7 +33,7 @@ impl Model {
     pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
         let id = Id::new(name, weights.finish("f32")?);
         let trained_sigma = weights.metadata("sigma").and_then(range);
-        Ok(Self { id, graph, trained_sigma, metadata: weights.all_metadata().clone() })
+        Ok(Self { id, graph, trained_sigma, trainable: true, metadata: weights.all_metadata().clone() })
     }
 }
 
@@ -83,7 +85,7 @@ impl Network {
                 let (height, width) = graph.padded(size);
                 let data = graph.pad(batch.into_data(), size);
                 let result = runner.run(graph, data, (count, height, width), sigma)?;
-                Ok(if matches!(graph.exit, Exit::Subtract { .. }) {
+                Ok(if matches!(graph.exit, Exit::Pictures { .. }) {
                     graph.unpad(result, size)
                 } else {
                     result

@@ -57,20 +57,34 @@ pub struct Builtin {
     pub task: Task,
     /// One line about it.
     pub about: &'static str,
+    /// How good it is, and on what.
+    pub numbers: &'static str,
+    /// An SPDX expression; empty if there are no weights.
+    pub license: &'static str,
 }
 
 /// All models that are part of the program.
 pub const BUILTIN: [Builtin; 3] = [
-    Builtin { name: "none", task: Task::Denoise, about: "no denoising: the baseline of the paper" },
+    Builtin {
+        name: "none",
+        task: Task::Denoise,
+        about: "no denoising: the baseline of the paper",
+        numbers: "PSNR is that of the noise",
+        license: "",
+    },
     Builtin {
         name: "unet",
         task: Task::Denoise,
         about: "noise-conditioned U-Net for photographs, sigma 0.02 to 1.0, 2.2 M parameters (the default)",
+        numbers: "31.04, 27.92, 26.35, 24.51 and 22.26 dB at sigma 25/255, 50/255, 75/255, 0.5 and 1.0 (17 pictures of CBSD68)",
+        license: "MIT OR Apache-2.0",
     },
     Builtin {
         name: "things64",
         task: Task::Classify,
         about: "residual network for 64 everyday classes at 64x64, 2.8 M parameters",
+        numbers: "right about 64.4 % of 3200 validation pictures",
+        license: "MIT OR Apache-2.0",
     },
 ];
 
@@ -79,7 +93,7 @@ pub const BUILTIN: [Builtin; 3] = [
 #[non_exhaustive]
 pub enum OpenError {
     /// Neither a name nor a file.
-    #[error("`{name}` is neither a built-in {what} ({known}) nor a safetensors file")]
+    #[error("`{name}` is neither a built-in {what} ({known}) nor a safetensors file or PyTorch checkpoint")]
     Unknown {
         /// What was asked for.
         name: String,

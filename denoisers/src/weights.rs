@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use crate::checkpoint;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
@@ -35,13 +36,21 @@ pub enum WeightsError {
     },
     /// Not a safetensors file, or a broken one.
     #[error(
-        "{path} is not a readable safetensors file ({source}); convert other checkpoints to safetensors first"
+        "{path} is neither a readable safetensors file ({source}) nor a PyTorch checkpoint; convert it to one of them first"
     )]
     Format {
         /// The file.
         path: String,
         /// What the parser said.
         source: safetensors::SafeTensorError,
+    },
+    /// A `PyTorch` checkpoint that holds more than tensors, or is damaged. Nothing in it was run.
+    #[error("{path} is not a readable PyTorch checkpoint: {reason}")]
+    Checkpoint {
+        /// The file.
+        path: String,
+        /// What was met.
+        reason: String,
     },
     /// The network needs a tensor that is not there.
     #[error("{path} has no tensor `{name}` of shape {shape:?}, which {architecture} needs")]
@@ -126,7 +135,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads a safetensors file.
+    /// Reads a safetensors file or a `PyTorch` checkpoint.
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
         let name = path.display().to_string();
         let read_error = |source| WeightsError::Read { path: name.clone(), source };
@@ -142,8 +151,46 @@ impl Weights {
         Self::parse(&name, &fs::read(path).map_err(read_error)?)
     }
 
-    /// Reads safetensors from memory; `path` is what errors call it.
+    /// Takes the tensors of a `PyTorch` checkpoint. It has no metadata.
+    fn of_checkpoint(path: &str, bytes: &[u8]) -> Result<Self, WeightsError> {
+        let error = |reason| WeightsError::Checkpoint { path: path.to_owned(), reason };
+        let mut tensors = BTreeMap::new();
+        for (name, weight) in checkpoint::read(bytes).map_err(error)? {
+            Self::add(path, &mut tensors, &name, weight)?;
+        }
+        Ok(Self::of(path, HashMap::new(), tensors))
+    }
+
+    fn add(
+        path: &str,
+        tensors: &mut BTreeMap<String, Weight>,
+        name: &str,
+        weight: Weight,
+    ) -> Result<(), WeightsError> {
+        if weight.data.iter().any(|v| !v.is_finite()) {
+            return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.to_owned() });
+        }
+        // Checkpoints saved from torch.nn.DataParallel carry this in front of every name.
+        tensors.insert(name.strip_prefix("module.").unwrap_or(name).to_owned(), weight);
+        Ok(())
+    }
+
+    fn of(path: &str, metadata: HashMap<String, String>, tensors: BTreeMap<String, Weight>) -> Self {
+        Self {
+            path: path.to_owned(),
+            architecture: "the network".into(),
+            metadata,
+            tensors,
+            used: RefCell::default(),
+            blank: false,
+        }
+    }
+
+    /// Reads safetensors, or a `PyTorch` checkpoint, from memory; `path` is what errors call it.
     pub(crate) fn parse(path: &str, bytes: &[u8]) -> Result<Self, WeightsError> {
+        if checkpoint::recognises(bytes) {
+            return Self::of_checkpoint(path, bytes);
+        }
         let format = |source| WeightsError::Format { path: path.to_owned(), source };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
         let file = SafeTensors::deserialize(bytes).map_err(format)?;
@@ -158,21 +205,9 @@ impl Weights {
                 name: name.to_owned(),
                 found: format!("{:?}", view.dtype()),
             })?;
-            if data.iter().any(|v| !v.is_finite()) {
-                return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.to_owned() });
-            }
-            // Checkpoints saved from torch.nn.DataParallel carry this in front of every name.
-            let name = name.strip_prefix("module.").unwrap_or(name);
-            tensors.insert(name.to_owned(), Weight { shape: view.shape().to_vec(), data });
+            Self::add(path, &mut tensors, name, Weight { shape: view.shape().to_vec(), data })?;
         }
-        Ok(Self {
-            path: path.to_owned(),
-            architecture: "the network".into(),
-            metadata: header.metadata().clone().unwrap_or_default(),
-            tensors,
-            used: RefCell::default(),
-            blank: false,
-        })
+        Ok(Self::of(path, header.metadata().clone().unwrap_or_default(), tensors))
     }
 
     /// No file: metadata that describe a network whose weights are yet to be chosen. [`Weights::has`] finds nothing, [`Weights::get`]

@@ -33,6 +33,22 @@
 //!     save_file(tensors, f"dncnn-{name}.safetensors")
 //!     save_file({"x": x, "y": y}, f"dncnn-{name}.golden.safetensors")
 //! ```
+//! The goldens of the other denoisers, random weights, where `FFDNet(width, depth)`, `DRUNet(channels, blocks)` and `MemNet(channels, memory blocks,
+//! residual blocks)` are the modules that the architecture files describe:
+//! ```python
+//! def save(name, net, metadata=None, prefix=""):
+//!     for bn in (m for m in net.eval().modules() if isinstance(m, nn.BatchNorm2d)):
+//!         for t in bn.weight, bn.running_var: t.data.uniform_(0.5, 1.5)
+//!         for t in bn.bias, bn.running_mean: t.data.normal_(0, 0.5)
+//!     x = torch.rand(2, 3, 16, 24) + 0.25 * torch.randn(2, 3, 16, 24)
+//!     tensors = {prefix + k: v.float() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+//!     save_file(tensors, f"{name}.safetensors", metadata)
+//!     save_file({"x": x, "y": net.double()(x.double(), 0.25).float()}, f"{name}.golden.safetensors")
+//! torch.manual_seed(13)
+//! save("ffdnet", FFDNet(8, 4))
+//! save("drunet", DRUNet([4, 6, 8, 10], 2), {"channels": "4,6,8,10", "blocks": "2"})
+//! save("memnet", MemNet(6, 2, 3), None, "module.")
+//! ```
 //! The goldens of the classifiers, random weights, where `CifarResnet(blocks, width, option_a)` has its linear layer under `linear` with
 //! option A and under `fc` without, and `Lite(stages, stem, head, classes)` takes stages of `(repeats, kernel, stride, expansion, channels)`:
 //! ```python
@@ -136,6 +152,14 @@ fn dncnn_of_the_papers_release_equals_pytorch() {
 #[test]
 fn dncnn_of_kair_equals_pytorch() {
     check_denoiser(data("dncnn-kair.safetensors").to_str().unwrap(), "dncnn-kair.golden.safetensors", 0.25);
+}
+
+#[test]
+fn ffdnet_drunet_and_memnet_equal_pytorch() {
+    for name in ["ffdnet", "drunet", "memnet"] {
+        let file = data(&format!("{name}.safetensors"));
+        check_denoiser(file.to_str().unwrap(), &format!("{name}.golden.safetensors"), 0.25);
+    }
 }
 
 fn check_classifier(model: &str, golden: &str) -> Vec<String> {

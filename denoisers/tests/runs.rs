@@ -9,7 +9,7 @@ use std::{
 };
 
 use smoothgate_denoisers::{
-    Options, open, open_classifier,
+    Batch, Options, open, open_classifier,
     training::{
         Augment, Cadence, DataError, Ended, Event, Learner, Objective, OptimizerKind, Picture, Pictures, Run,
         Schedule, Settings, SigmaLaw, Source, Split, Surrogate, TrainError, Trainer,
@@ -76,6 +76,11 @@ fn classifier(settings: Settings) -> Trainer {
 
 const CADENCE: Cadence = Cadence { log: 2, save: 4, validate: 5 };
 
+/// Small networks have little to share: threads would only wait for each other on a busy machine.
+fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work)
+}
+
 /// Goes on with a run, or begins it, and stops it at this step.
 fn go(trainer: Trainer, folder: &Path, until: u64) -> Ended {
     let stop = AtomicBool::new(false);
@@ -136,167 +141,216 @@ fn an_interrupted_run_gives_the_weights_of_an_undisturbed_one() {
 
 #[test]
 fn a_denoiser_learns_to_denoise() {
-    let folder = tempfile::tempdir().unwrap();
-    let long = Settings { steps: 150, batch: 4, rate: 3e-3, ..settings(Objective::Mse) };
-    let mut scores = Vec::new();
-    let cadence = Cadence { log: 10, save: 1000, validate: 25 };
-    let mut run = Run::start(denoiser(long), folder.path(), cadence).unwrap();
-    let ended = run.go(&AtomicBool::new(false), |event| {
-        if let Event::Validated { validation, .. } = event {
-            scores.push(validation.score);
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let long = Settings { steps: 150, batch: 4, rate: 3e-3, ..settings(Objective::Mse) };
+        let mut scores = Vec::new();
+        let cadence = Cadence { log: 10, save: 1000, validate: 25 };
+        let mut run = Run::start(denoiser(long), folder.path(), cadence).unwrap();
+        let ended = run.go(&AtomicBool::new(false), |event| {
+            if let Event::Validated { validation, .. } = event {
+                scores.push(validation.score);
+            }
+        });
+        assert_eq!(ended.unwrap(), Ended::Complete);
+        assert!(scores.last().unwrap() > &(scores[0] + 0.5), "{scores:?}");
+        let denoiser =
+            open(folder.path().join("best.safetensors").to_str().unwrap(), &Options::default()).unwrap();
+        assert_eq!(denoiser.trained_sigma(), Some(0.05..=0.5));
+    });
+}
+
+#[test]
+fn every_architecture_is_saved_as_it_was_learnt() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let denoisers = [
+            [("arch", "dncnn"), ("depth", "4"), ("width", "8")],
+            [("arch", "ffdnet"), ("depth", "4"), ("width", "8")],
+            [("arch", "drunet"), ("channels", "4,6,8,10"), ("blocks", "1")],
+        ];
+        for (i, sizes) in denoisers.iter().enumerate() {
+            let learner = Learner::create(metadata(sizes), 1).unwrap();
+            let trainer =
+                Trainer::new(settings(Objective::Mse), learner, vec![], pictures(9, 24), Pictures::default());
+            let out = folder.path().join(i.to_string());
+            go(trainer.unwrap(), &out, 99);
+            let file = out.join("last.safetensors");
+            let file = file.to_str().unwrap();
+            let again = Learner::open(file).unwrap();
+            assert!(
+                again.parameters().any(|p| p.part == "bias" && p.values.iter().any(|v| *v != 0.0)),
+                "{sizes:?}"
+            );
+            let clean = Batch::new(vec![0.5; 3 * 16 * 16], 1, 16, 16).unwrap();
+            let result = open(file, &Options::default()).unwrap().denoise(clean.clone(), 0.2).unwrap();
+            let mut learner = again;
+            assert_eq!(learner.forward(clean, &[0.2]).unwrap(), result, "{sizes:?}");
         }
     });
-    assert_eq!(ended.unwrap(), Ended::Complete);
-    assert!(scores.last().unwrap() > &(scores[0] + 0.5), "{scores:?}");
-    let denoiser =
-        open(folder.path().join("best.safetensors").to_str().unwrap(), &Options::default()).unwrap();
-    assert_eq!(denoiser.trained_sigma(), Some(0.05..=0.5));
 }
 
 #[test]
 fn a_classifier_learns_and_a_denoiser_learns_through_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let augment = Augment { flip: true, turn: false, shift: 2 };
-    let sigma = "0..0.2".parse().unwrap();
-    let common = Settings {
-        patch: 32,
-        batch: 8,
-        augment,
-        sigma,
-        sigma_law: SigmaLaw::Uniform,
-        ..settings(Objective::Classes)
-    };
-    let classes = Settings { steps: 60, rate: 1e-2, divide_by_sigma: false, ..common.clone() };
-    let [first, second] = ["classifier", "denoiser"].map(|name| folder.path().join(name));
-    let mut run = Run::start(classifier(classes), &first, CADENCE).unwrap();
-    let mut accuracy = 0.0;
-    run.go(&AtomicBool::new(false), |event| {
-        if let Event::Validated { validation, .. } = event {
-            accuracy = validation.at[0].accuracy.unwrap();
-        }
-    })
-    .unwrap();
-    assert!(accuracy > 0.9, "{accuracy}");
-    let file = first.join("last.safetensors");
-    let file = file.to_str().unwrap();
-    let labels = open_classifier(file, &Options::default()).unwrap().labels().to_vec();
-    assert_eq!(labels, ["smooth", "striped"]);
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let augment = Augment { flip: true, turn: false, shift: 2 };
+        let sigma = "0..0.2".parse().unwrap();
+        let common = Settings {
+            patch: 32,
+            batch: 8,
+            augment,
+            sigma,
+            sigma_law: SigmaLaw::Uniform,
+            ..settings(Objective::Classes)
+        };
+        let classes = Settings { steps: 60, rate: 1e-2, divide_by_sigma: false, ..common.clone() };
+        let [first, second] = ["classifier", "denoiser"].map(|name| folder.path().join(name));
+        let mut run = Run::start(classifier(classes), &first, CADENCE).unwrap();
+        let mut accuracy = 0.0;
+        run.go(&AtomicBool::new(false), |event| {
+            if let Event::Validated { validation, .. } = event {
+                accuracy = validation.at[0].accuracy.unwrap();
+            }
+        })
+        .unwrap();
+        assert!(accuracy > 0.9, "{accuracy}");
+        let file = first.join("last.safetensors");
+        let file = file.to_str().unwrap();
+        let labels = open_classifier(file, &Options::default()).unwrap().labels().to_vec();
+        assert_eq!(labels, ["smooth", "striped"]);
 
-    let objective = Objective::Hybrid { mse_steps: 20 };
-    let sigma = "0.5".parse().unwrap();
-    let hybrid = Settings {
-        objective,
-        sigma,
-        steps: 40,
-        divide_by_sigma: false,
-        validation_sigma: vec![0.5],
-        ..common
-    };
-    let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
-    let surrogates = || vec![Surrogate::open(file).unwrap(), Surrogate::open(file).unwrap()];
-    let new = |settings: Settings| {
-        let learner = Learner::create(unet.clone(), 1).unwrap();
-        let (train, validation) = pictures(24, 32).hold_out(8);
-        Trainer::new(settings, learner, surrogates(), train, validation)
-    };
-    let mut run = Run::start(new(hybrid.clone()).unwrap(), &second, CADENCE).unwrap();
-    let (mut losses, mut quality) = (Vec::new(), None);
-    run.go(&AtomicBool::new(false), |event| match event {
-        Event::Step { measured, .. } => losses.push((measured.loss, measured.psnr.is_some())),
-        Event::Validated { validation, .. } => quality = validation.at.first().copied(),
-        _ => {}
-    })
-    .unwrap();
-    assert!(losses[..20].iter().all(|l| l.1) && losses[20..].iter().all(|l| !l.1));
-    let quality = quality.unwrap();
-    assert!(quality.psnr.is_some() && quality.accuracy.is_some_and(|accuracy| accuracy > 0.7), "{quality:?}");
-    let small = Settings { patch: 16, ..hybrid };
-    assert!(matches!(new(small), Err(TrainError::Input { height: 32, .. })));
+        let objective = Objective::Hybrid { mse_steps: 20 };
+        let sigma = "0.5".parse().unwrap();
+        let hybrid = Settings {
+            objective,
+            sigma,
+            steps: 40,
+            divide_by_sigma: false,
+            validation_sigma: vec![0.5],
+            ..common
+        };
+        let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+        let surrogates = || vec![Surrogate::open(file).unwrap(), Surrogate::open(file).unwrap()];
+        let new = |settings: Settings| {
+            let learner = Learner::create(unet.clone(), 1).unwrap();
+            let (train, validation) = pictures(24, 32).hold_out(8);
+            Trainer::new(settings, learner, surrogates(), train, validation)
+        };
+        let mut run = Run::start(new(hybrid.clone()).unwrap(), &second, CADENCE).unwrap();
+        let (mut losses, mut quality) = (Vec::new(), None);
+        run.go(&AtomicBool::new(false), |event| match event {
+            Event::Step { measured, .. } => losses.push((measured.loss, measured.psnr.is_some())),
+            Event::Validated { validation, .. } => quality = validation.at.first().copied(),
+            _ => {}
+        })
+        .unwrap();
+        assert!(losses[..20].iter().all(|l| l.1) && losses[20..].iter().all(|l| !l.1));
+        let quality = quality.unwrap();
+        assert!(
+            quality.psnr.is_some() && quality.accuracy.is_some_and(|accuracy| accuracy > 0.7),
+            "{quality:?}"
+        );
+        let small = Settings { patch: 16, ..hybrid };
+        assert!(matches!(new(small), Err(TrainError::Input { height: 32, .. })));
+    });
 }
 
 #[test]
 fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
-    let folder = tempfile::tempdir().unwrap();
-    let mse = || settings(Objective::Mse);
-    go(denoiser(mse()), folder.path(), 4);
-    let refused = |result: Result<Run, TrainError>| match result {
-        Err(TrainError::State { reason, .. }) => reason,
-        Err(other) => other.to_string(),
-        Ok(_) => "accepted".into(),
-    };
-    let start = refused(Run::start(denoiser(mse()), folder.path(), CADENCE));
-    assert!(start.contains("at step 4") && start.contains("resume"), "{start}");
-    let other = Settings { rate: 1e-3, ..mse() };
-    let other = refused(Run::resume(denoiser(other), folder.path(), CADENCE));
-    assert!(other.contains("rate was 0.002, is 0.001"), "{other}");
-    let running = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
-    let second = refused(Run::resume(denoiser(mse()), folder.path(), CADENCE));
-    assert!(second.contains("another process"), "{second}");
-    drop(running);
-    fs::write(folder.path().join("state.safetensors"), b"rubbish").unwrap();
-    assert!(refused(Run::resume(denoiser(mse()), folder.path(), CADENCE)).contains("no checkpoint"));
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mse = || settings(Objective::Mse);
+        go(denoiser(mse()), folder.path(), 4);
+        let refused = |result: Result<Run, TrainError>| match result {
+            Err(TrainError::State { reason, .. }) => reason,
+            Err(other) => other.to_string(),
+            Ok(_) => "accepted".into(),
+        };
+        let start = refused(Run::start(denoiser(mse()), folder.path(), CADENCE));
+        assert!(start.contains("at step 4") && start.contains("resume"), "{start}");
+        let other = Settings { rate: 1e-3, ..mse() };
+        let other = refused(Run::resume(denoiser(other), folder.path(), CADENCE));
+        assert!(other.contains("rate was 0.002, is 0.001"), "{other}");
+        let running = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
+        let second = refused(Run::resume(denoiser(mse()), folder.path(), CADENCE));
+        assert!(second.contains("another process"), "{second}");
+        drop(running);
+        fs::write(folder.path().join("state.safetensors"), b"rubbish").unwrap();
+        assert!(refused(Run::resume(denoiser(mse()), folder.path(), CADENCE)).contains("no checkpoint"));
 
-    let new = |settings: Settings, pictures: Pictures| {
-        let learner = Learner::create(metadata(&[("arch", "unet"), ("channels", "8,8,8")]), 1).unwrap();
-        Trainer::new(settings, learner, vec![], pictures, Pictures::default()).err().unwrap()
-    };
-    assert!(matches!(
-        new(Settings { patch: 20, ..mse() }, pictures(2, 32)),
-        TrainError::Size { multiple: 8, .. }
-    ));
-    assert!(matches!(new(mse(), pictures(2, 8)), TrainError::Data(DataError::Small { patch: 16, .. })));
-    assert!(matches!(new(mse(), Pictures::default()), TrainError::Settings { .. }));
-    assert!(matches!(new(settings(Objective::Stability), pictures(2, 32)), TrainError::Settings { .. }));
-    assert!(matches!(new(settings(Objective::Classes), pictures(2, 32)), TrainError::Task { .. }));
-    for (key, value) in [("arch", "vgg"), ("channels", "1,2")] {
-        let mut unet = metadata(&[("arch", "unet")]);
-        unet.insert(key.into(), value.into());
-        assert!(Learner::create(unet, 1).is_err());
-    }
+        let new = |settings: Settings, pictures: Pictures| {
+            let learner = Learner::create(metadata(&[("arch", "unet"), ("channels", "8,8,8")]), 1).unwrap();
+            Trainer::new(settings, learner, vec![], pictures, Pictures::default()).err().unwrap()
+        };
+        assert!(matches!(
+            new(Settings { patch: 20, ..mse() }, pictures(2, 32)),
+            TrainError::Size { multiple: 8, .. }
+        ));
+        assert!(matches!(new(mse(), pictures(2, 8)), TrainError::Data(DataError::Small { patch: 16, .. })));
+        assert!(matches!(new(mse(), Pictures::default()), TrainError::Settings { .. }));
+        assert!(matches!(new(settings(Objective::Stability), pictures(2, 32)), TrainError::Settings { .. }));
+        assert!(matches!(new(settings(Objective::Classes), pictures(2, 32)), TrainError::Task { .. }));
+        let memnet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/memnet.safetensors");
+        assert!(Learner::open(memnet.to_str().unwrap()).err().unwrap().to_string().contains("not trained"));
+        for (key, value) in [("arch", "memnet"), ("arch", "vgg"), ("channels", "1,2")] {
+            let mut unet = metadata(&[("arch", "unet")]);
+            unet.insert(key.into(), value.into());
+            assert!(Learner::create(unet, 1).is_err());
+        }
+    });
 }
 
 #[test]
 fn divergence_leaves_the_last_checkpoint() {
-    let folder = tempfile::tempdir().unwrap();
-    let wild = Settings {
-        rate: 1e12,
-        clip: None,
-        warmup: 0,
-        schedule: Schedule::Constant,
-        ..settings(Objective::Mse)
-    };
-    let mut run = Run::start(denoiser(wild.clone()), folder.path(), Cadence { save: 1, ..CADENCE }).unwrap();
-    let mut saved = 0;
-    let ended = run.go(&AtomicBool::new(false), |event| {
-        if let Event::Saved { step } = event {
-            saved = step;
-        }
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let wild = Settings {
+            rate: 1e12,
+            clip: None,
+            warmup: 0,
+            schedule: Schedule::Constant,
+            ..settings(Objective::Mse)
+        };
+        let mut run =
+            Run::start(denoiser(wild.clone()), folder.path(), Cadence { save: 1, ..CADENCE }).unwrap();
+        let mut saved = 0;
+        let ended = run.go(&AtomicBool::new(false), |event| {
+            if let Event::Saved { step } = event {
+                saved = step;
+            }
+        });
+        let Err(TrainError::Diverged { step, .. }) = ended else { panic!("{ended:?}") };
+        assert_eq!(step, saved + 1);
+        drop(run);
+        let run = Run::resume(denoiser(wild), folder.path(), CADENCE).unwrap();
+        assert_eq!(run.trainer().steps_made(), saved);
     });
-    let Err(TrainError::Diverged { step, .. }) = ended else { panic!("{ended:?}") };
-    assert_eq!(step, saved + 1);
-    drop(run);
-    let run = Run::resume(denoiser(wild), folder.path(), CADENCE).unwrap();
-    assert_eq!(run.trainer().steps_made(), saved);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_named_and_harms_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let mse = || settings(Objective::Mse);
-    go(denoiser(mse()), folder.path(), 4);
-    let before = read(folder.path(), "state.safetensors");
-    // Whatever is written to this file meets a full disk.
-    let partial = folder.path().join("state.safetensors.partial");
-    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
-    let mut run = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
-    let error = run.go(&AtomicBool::new(false), |_| {}).unwrap_err();
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(error.to_string().contains("state.safetensors") && source.contains("space"), "{error}: {source}");
-    drop(run);
-    assert_eq!(before, read(folder.path(), "state.safetensors"));
-    fs::remove_file(partial).unwrap();
-    assert_eq!(go(denoiser(mse()), folder.path(), 99), Ended::Complete);
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mse = || settings(Objective::Mse);
+        go(denoiser(mse()), folder.path(), 4);
+        let before = read(folder.path(), "state.safetensors");
+        // Whatever is written to this file meets a full disk.
+        let partial = folder.path().join("state.safetensors.partial");
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        let mut run = Run::resume(denoiser(mse()), folder.path(), CADENCE).unwrap();
+        let error = run.go(&AtomicBool::new(false), |_| {}).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            error.to_string().contains("state.safetensors") && source.contains("space"),
+            "{error}: {source}"
+        );
+        drop(run);
+        assert_eq!(before, read(folder.path(), "state.safetensors"));
+        fs::remove_file(partial).unwrap();
+        assert_eq!(go(denoiser(mse()), folder.path(), 99), Ended::Complete);
+    });
 }
 
 #[test]

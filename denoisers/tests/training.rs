@@ -161,5 +161,7 @@ fn steps_that_make_no_sense_are_refused() {
     let other = Batch::new(vec![0.0; 3 * 16 * 8], 1, 16, 8).unwrap();
     assert!(matches!(learner.backward(&other), Err(TrainError::Order)));
     let mut surrogate = Surrogate::open("things64").unwrap();
-    assert!(matches!(surrogate.cross_entropy(other, &[64]), Err(TrainError::Labels { .. })));
+    assert!(matches!(surrogate.cross_entropy(other, &[0]), Err(TrainError::Input { height: 64, .. })));
+    let fitting = Batch::new(vec![0.0; 3 * 64 * 64], 1, 64, 64).unwrap();
+    assert!(matches!(surrogate.cross_entropy(fitting, &[64]), Err(TrainError::Labels { .. })));
 }

@@ -48,6 +48,9 @@ pub struct Certificate {
     pub encoder: String,
     /// The provider, or the configured instance of one.
     pub provider: String,
+    /// What decides its answers as far as this side chooses it: the kind of provider with every option, the model of the
+    /// built-in one. It holds no credential.
+    pub provider_settings: serde_json::Value,
     /// The model versions that the provider reported: none or one.
     pub model_versions: Vec<String>,
     /// What was asked of each answer.
@@ -131,7 +134,7 @@ impl Certificate {
         let claim = Claim::of(&evidence.decision, &settings.method);
         let label = claim.class.and_then(|class| evidence.classes.spelling(class)).map(str::to_owned);
         let radius_original = stats::round_down(image.preprocessing().radius_original(claim.radius));
-        let provider = engine.endpoint().describe().name.clone();
+        let endpoint = engine.endpoint().describe();
         let id = engine.denoiser().id();
         let mut certificate = Self {
             format: FORMAT.to_owned(),
@@ -151,7 +154,8 @@ impl Certificate {
             noise: Noise { sigma: settings.sigma, seed, generator: noise::RNG_VERSION.to_owned() },
             denoiser: Hashed { name: id.name().to_owned(), blake3: id.hash().to_hex().to_string() },
             encoder: settings.encoder.to_string(),
-            provider,
+            provider: endpoint.name.clone(),
+            provider_settings: endpoint.identity.clone(),
             model_versions: evidence.model_versions.clone(),
             question: evidence.question.clone(),
             tie_rule: evidence.question.tie_rule().to_owned(),

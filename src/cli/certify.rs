@@ -10,8 +10,9 @@ use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::Format;
+use super::plan::{self, Most, PlanOptions};
 use super::progress::Progress;
-use super::provider::{ConfigOption, ProviderOptions};
+use super::provider::{ConfigOption, ProviderOptions, tell_rate};
 use super::resume::Command;
 use super::signals::Signals;
 use super::test_options::{About, TestOptions};
@@ -20,7 +21,7 @@ use super::{Ended, Exit, Failure};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::engine::{Engine, Settings};
-use crate::ledger::{Begin, Cap, RunId};
+use crate::ledger::{Begin, Cap, Run, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, WorkingSize};
 use crate::question::Question;
@@ -113,6 +114,8 @@ pub(super) struct Shared {
     sign: Option<PathBuf>,
     #[command(flatten)]
     ledger: LedgerOptions,
+    #[command(flatten)]
+    plan: PlanOptions,
     /// Begin a new run with new noise, although one with the same parameters is on record
     #[arg(long, help_heading = "Money", conflicts_with = "no_ledger")]
     new_run: bool,
@@ -140,6 +143,16 @@ pub(super) struct Shared {
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
     let jobs = args.pictures.jobs()?;
     start(&args.shared, Votes::Test(args.test), jobs, config, command).map(|worked| worked.exit)
+}
+
+/// `certify --dry-run` under a name of its own; a number stands for that many pictures.
+pub(super) fn run_plan(args: plan::Args, config: &ConfigOption, command: &Command) -> Ended {
+    let Args { pictures, mut shared, test } = args.certify;
+    shared.plan.dry_run = true;
+    shared.plan.json |= args.json;
+    shared.plan.count = plan::count(&pictures.pictures);
+    let jobs = if shared.plan.count.is_some() { Vec::new() } else { pictures.jobs()? };
+    start(&shared, Votes::Test(test), jobs, config, command).map(|worked| worked.exit)
 }
 
 pub(super) fn run_predict(args: &PredictArgs, config: &ConfigOption, command: &Command) -> Ended {
@@ -239,7 +252,7 @@ async fn certify(
         ahead: args.ahead,
     };
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
-    if let Some(folder) = &args.out {
+    if let Some(folder) = args.out.as_ref().filter(|_| !args.plan.dry_run) {
         let made = std::fs::create_dir_all(folder);
         made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .map_err(Failure::internal)?;
@@ -248,13 +261,28 @@ async fn certify(
         .with_stop(signals.stop.clone())
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
+    if args.plan.dry_run {
+        let json = args.plan.json || args.format == Format::Jsonl;
+        plan::show(&engine, &plan, &jobs, &picture, &args.plan, json).await?;
+        return Ok(Worked::planned());
+    }
     if !args.quiet {
         eprintln!("{}", plan_line(&engine, &plan, jobs.len()));
+    }
+    let approve = || {
+        let each = plan.max_votes() + usize::from(engine.settings().question.asks_clean());
+        let calls = (each as u64).saturating_mul(jobs.len() as u64);
+        let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
+        Most { price: described.price, calls, max_calls, max_cost }.approve(&args.plan, &config.defaults)
+    };
+    // A run that goes on was agreed to when it began; one that is not agreed to leaves no record.
+    if command.resumed.is_none() {
+        approve()?;
     }
     let wanted = Wanted {
         parameters: certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?,
         arguments: command.to_json(),
-        instance: described.name,
+        instance: described.name.clone(),
         price: described.price,
         budgets: opened.budgets,
         pictures: jobs.len() as u64,
@@ -277,18 +305,28 @@ async fn certify(
     let progress = Progress::new(jobs.len(), args.quiet);
     let output = Output { format: args.format, folder: args.out.as_deref(), quiet: args.quiet };
     let desk = Desk::new(certifier, picture, args.seed, output, &progress);
-    let mut worked = desk.work_off(&jobs, args.jobs).await?;
+    let mut worked = tokio::select! {
+        worked = desk.work_off(&jobs, args.jobs) => worked?,
+        () = tell_rate(&described.name, opened.rate, &progress) => Worked::interrupted(),
+    };
     if signals.came() && !worked.complete {
         worked.exit = Exit::Interrupted;
     }
-    let Some(run) = desk.into_run() else { return Ok(worked) };
+    if let Some(run) = desk.into_run() {
+        finish(run, &worked, args.quiet).await?;
+    }
+    Ok(worked)
+}
+
+/// Ends the sitting on the run, and says how to go on where it ended early.
+async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
     let id = run.id();
     run.finish(worked.complete).await.map_err(Failure::ledger)?;
-    if !args.quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
+    if !quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
         let raise = if worked.exit == Exit::Budget { " with a larger --max-calls or --max-cost" } else { "" };
         eprintln!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
     }
-    Ok(worked)
+    Ok(())
 }
 
 fn resumed_line(run: RunId, in_flight: u64) -> String {

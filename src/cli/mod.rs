@@ -13,9 +13,11 @@ mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod models;
 mod options;
 mod output;
 mod picture;
+mod plan;
 mod progress;
 mod provider;
 mod providers;
@@ -50,6 +52,10 @@ struct Cli {
 enum Command {
     /// Certify pictures: label and radius within which no perturbation changes it
     Certify(certify::Args),
+    /// What certifying will take: calls, money, time, bytes and the radius in reach; nothing is sent
+    ///
+    /// Takes what `certify` takes, or the number of pictures in their place.
+    Plan(plan::Args),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
     /// Certify a labelled data set: certified accuracy against radius, with what it took
@@ -88,6 +94,8 @@ enum Command {
     Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
+    /// The denoisers and classifiers that are part of the program
+    Models(models::Args),
     /// Train a denoiser or a classifier on this machine's processor
     #[command(subcommand)]
     Train(train::Command),
@@ -125,6 +133,7 @@ impl Cli {
         let config = &self.config;
         match self.command {
             Command::Certify(args) => certify::run(args, config, &resume::Command::of_process()),
+            Command::Plan(args) => certify::run_plan(args, config, &resume::Command::of_process()),
             Command::Predict(args) => certify::run_predict(&args, config, &resume::Command::of_process()),
             Command::Evaluate(args) => evaluate::run(args, config, &resume::Command::of_process()),
             Command::Resume(args) => resume::run(&args, config),
@@ -140,6 +149,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }

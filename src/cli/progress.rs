@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
+    quiet: bool,
 }
 
 impl Progress {
@@ -25,7 +26,7 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Self { bar }
+        Self { bar, quiet }
     }
 
     /// Shows where the current picture is.
@@ -37,6 +38,13 @@ impl Progress {
     pub(super) fn done<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.inc(1);
         self.bar.suspend(print)
+    }
+
+    /// Says something beside the results, unless only results are wanted.
+    pub(super) fn say(&self, words: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{words}"));
+        }
     }
 
     /// Takes the line away.

@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
+use smoothgate_providers::transport::RateState;
 use smoothgate_providers::{Endpoint, Money, Price};
+use tokio::sync::watch;
 
 use super::Failure;
+use super::progress::Progress;
 use crate::config::{self, BudgetsOverTime, Config, Instance};
 
 /// Where the configuration is.
@@ -56,6 +60,8 @@ pub(super) struct Opened {
     pub endpoint: Arc<dyn Endpoint>,
     /// What may be spent on it over time.
     pub budgets: BudgetsOverTime,
+    /// The rate that it is asked at, where it is asked over a network.
+    pub rate: Option<watch::Receiver<RateState>>,
 }
 
 impl ProviderOptions {
@@ -74,11 +80,12 @@ impl ProviderOptions {
             }
             let endpoint = crate::local::open(device).context("the built-in classifier cannot be loaded");
             let endpoint = Arc::new(endpoint.map_err(Failure::usage)?);
-            return Ok(Opened { endpoint, budgets: BudgetsOverTime::default() });
+            return Ok(Opened { endpoint, budgets: BudgetsOverTime::default(), rate: None });
         }
         let instance = self.instance(config, name)?;
         let endpoint = instance.open(&Environment::process()).map_err(Failure::usage)?;
-        Ok(Opened { endpoint: Arc::new(endpoint), budgets: instance.budgets })
+        let rate = Some(endpoint.rate());
+        Ok(Opened { endpoint: Arc::new(endpoint), budgets: instance.budgets, rate })
     }
 
     /// The instance of this name, with what the command line says over the configuration.
@@ -92,4 +99,27 @@ impl ProviderOptions {
         }
         Ok(instance)
     }
+}
+
+/// Least time between two words about the rate: under steady throttling it changes many times a second.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Says what throttling does to the rate: that it fell, and that it is back. Never ends.
+pub(super) async fn tell_rate(name: &str, rate: Option<watch::Receiver<RateState>>, progress: &Progress) {
+    let Some(mut rate) = rate else { return std::future::pending().await };
+    let mut cuts = rate.borrow_and_update().cuts;
+    let mut last: Option<Instant> = None;
+    while rate.changed().await.is_ok() {
+        let now = *rate.borrow_and_update();
+        let rested = last.is_none_or(|last| last.elapsed() >= QUIET);
+        if now.cuts > cuts && rested {
+            let allowed = now.allowed.map_or_else(|| "fewer".to_owned(), |rate| format!("{rate:.1}"));
+            progress.say(&format!("{name} throttles: {allowed} calls a second for now"));
+            (cuts, last) = (now.cuts, Some(Instant::now()));
+        } else if now.allowed == now.limit && last.is_some() && rested {
+            progress.say(&format!("{name} is asked at its full rate again"));
+            last = None;
+        }
+    }
+    std::future::pending::<()>().await;
 }

@@ -64,7 +64,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+    /// The bytes, no more than the limits allow.
+    pub(super) fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::Input(input) => input.read(limits),
             Self::Sample(sample) => Ok(sample.read(limits.max_bytes)?),
@@ -98,6 +99,11 @@ pub(super) struct Worked {
 }
 
 impl Worked {
+    /// Nothing was to be done but to say what it would take.
+    pub(super) fn planned() -> Self {
+        Self { exit: Exit::Success, ..Self::interrupted() }
+    }
+
     /// Nothing is known: it was left at once.
     pub(super) fn interrupted() -> Self {
         Self {

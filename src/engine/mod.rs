@@ -27,7 +27,7 @@ pub(crate) use evidence::vote;
 pub use evidence::{Against, CastVote, Evidence};
 pub(crate) use level::level_of_test;
 pub use memory::{Forgetful, Memory, Settled};
-pub use redraw::{Redraw, redraw};
+pub use redraw::{Redraw, copies, redraw};
 pub use settings::Settings;
 pub use stop::Stop;
 

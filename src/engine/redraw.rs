@@ -1,8 +1,9 @@
-//! The copies of a finished certificate, made again.
+//! Copies without anybody asked about them: those of a finished certificate made again, or a few to see how large they are.
 
 use std::sync::Arc;
 
 use smoothgate_denoisers::DenoiserHandle;
+use smoothgate_providers::EncodedPicture;
 
 use super::EngineError;
 use super::copies::Copies;
@@ -33,6 +34,20 @@ pub struct Redraw {
 /// # Errors
 /// [`EngineError::Noise`], [`EngineError::Denoiser`], [`EngineError::Picture`], [`EngineError::Worker`].
 pub async fn redraw(work: &Redraw, denoiser: &DenoiserHandle) -> Result<[u8; 32], EngineError> {
+    let mut hasher = blake3::Hasher::new();
+    copies(work, denoiser, |copy| _ = hasher.update(blake3::hash(&copy.bytes).as_bytes())).await?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Makes the copies and gives each to `each`, in index order.
+///
+/// # Errors
+/// As [`redraw`].
+pub async fn copies(
+    work: &Redraw,
+    denoiser: &DenoiserHandle,
+    mut each: impl FnMut(&EncodedPicture),
+) -> Result<(), EngineError> {
     let law = Arc::new(NoiseLaw::new(work.sigma.get(), work.picture.grid())?);
     let copies = Copies {
         picture: Arc::clone(&work.picture),
@@ -42,14 +57,13 @@ pub async fn redraw(work: &Redraw, denoiser: &DenoiserHandle) -> Result<[u8; 32]
         denoiser: denoiser.clone(),
         encoder: work.encoder,
     };
-    let mut hasher = blake3::Hasher::new();
     let mut first = 0;
     while first < work.draws {
         let after = work.draws.min(first + BATCH);
         for (_, copy) in copies.clone().make((first..after).collect()).await? {
-            hasher.update(blake3::hash(&copy.bytes).as_bytes());
+            each(&copy);
         }
         first = after;
     }
-    Ok(*hasher.finalize().as_bytes())
+    Ok(())
 }

@@ -110,3 +110,22 @@ fn votes_are_what_the_answers_on_record_say() {
     assert!(overwritten.holds());
     assert_eq!(overwritten.checks().last().unwrap().verdict, Verdict::NotChecked);
 }
+
+#[test]
+fn the_label_of_the_clean_answer_is_the_one_on_record() {
+    let case = cases().iter().find(|case| case.name.contains("clean")).unwrap();
+    let blamed = |clean: Option<Outcome>| {
+        let clean = clean.map(|outcome| Settled { outcome, copy: [0; 32] });
+        let stored = StoredPicture { clean, ..stored(|_| [0; 32]) };
+        let mut verification = Verification::of(case.text.as_bytes());
+        verification.answers(Some((seed().as_bytes(), &stored)));
+        failed(&verification).into_iter().flat_map(|(_, fields)| fields).any(|field| field == "question")
+    };
+    let about = |label: &str| {
+        Outcome::Answered(Answer { model_version: Some("v7".to_owned()), ..Answer::of([(label, 0.9)]) })
+    };
+    assert!(!blamed(Some(about("a"))));
+    assert!(blamed(Some(about("b"))));
+    assert!(blamed(Some(Outcome::Transient { reason: "as scripted".to_owned() })));
+    assert!(blamed(None));
+}

@@ -117,6 +117,13 @@ pub(crate) fn cases() -> &'static [Case] {
                 None,
             ),
             make(
+                "certified, label of the clean answer",
+                |draw| if draw == CLEAN { answer("a") } else { answers(draw) },
+                |s| s.question = "clean-top".parse().unwrap(),
+                WorkingSize::Native,
+                None,
+            ),
+            make(
                 "certified, class map",
                 answers,
                 |s| {

@@ -68,8 +68,9 @@ fn matches(pattern: &str, text: &str) -> bool {
         "^(png|jpeg:[1-9][0-9]{0,2})$" => {
             text == "png" || text.strip_prefix("jpeg:").is_some_and(|q| q.parse::<u16>().is_ok())
         }
-        "^(top1$|present:|absent:|level:)" => {
-            text == "top1" || ["present:", "absent:", "level:"].iter().any(|start| text.starts_with(start))
+        "^(top1$|present:|absent:|level:|clean-top:)" => {
+            text == "top1"
+                || ["present:", "absent:", "level:", "clean-top:"].iter().any(|start| text.starts_with(start))
         }
         other => panic!("pattern {other}"),
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use smoothgate::emulate::{DEFAULT_KEY, Emulator, Kind, Plan, Settings};
 use smoothgate::front;
 use smoothgate::providers::OutcomeClass;
+use smoothgate::providers::registry;
 use smoothgate::providers::transport::{Network, NetworkSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    APIS, Hash, Records, ask, best, client, direct, emulator, endpoint_with, network, once, patient, picture,
-    plan, top,
+    APIS, Hash, Records, ask, best, client, direct, emulator, endpoint_with, environment, network, once,
+    options, patient, picture, plan, top,
 };
 
 #[tokio::test]
@@ -78,6 +79,62 @@ async fn faults_over_http2_and_tls() {
         assert_eq!(top(&outcome), Ok(best(&picture(4))), "{kind}: {outcome:?}");
         assert_eq!(emulator.stop().await.total.calls, journal.opened(), "{kind}");
     }
+}
+
+/// Random bodies, and real ones cut short, turned round or with a byte changed, on every path: a refusal or an answer, and
+/// the server lives.
+#[tokio::test]
+async fn no_body_breaks_the_server() {
+    use rand::{Rng as _, RngCore as _, SeedableRng as _};
+    let emulator = emulator(Plan::default()).await;
+    let client = client(reqwest::Client::builder());
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let network = network();
+    let mut sent = 0;
+    for (api, path) in [
+        ("google", "/v1/images:annotate"),
+        ("azure", "/computervision/imageanalysis:analyze?features=tags"),
+        ("azure-v3", "/vision/v3.2/analyze?visualFeatures=Tags,Adult"),
+        ("clarifai", "/v2/models/m/outputs"),
+        ("openai", "/v1/chat/completions"),
+        ("huggingface", "/models/m"),
+        ("kserve", "/v2/models/m/infer"),
+    ] {
+        let registration = registry::find(api).unwrap();
+        let (options, environment) = (options(api, &emulator.url()), environment(DEFAULT_KEY));
+        let adapter = registration.adapter(&options, &environment).unwrap();
+        let whole = adapter.provider.request(&[picture(1)]).unwrap();
+        for round in 0..150 {
+            let mut body = whole.body().to_vec();
+            let at = dice.random_range(0..body.len());
+            match round % 4 {
+                0 => {
+                    body = {
+                        let mut bytes = vec![0; at];
+                        dice.fill_bytes(&mut bytes);
+                        bytes
+                    }
+                }
+                1 => body.truncate(at),
+                2 => body.reverse(),
+                _ => body[at] ^= 1 << dice.random_range(0..8),
+            }
+            let mut request = client.post(format!("{}{path}", emulator.url())).body(body);
+            for (name, value) in whole.headers() {
+                request = request.header(name, value);
+            }
+            let request = request.header("x-goog-api-key", DEFAULT_KEY).bearer_auth(DEFAULT_KEY);
+            let reply = request.header("ocp-apim-subscription-key", DEFAULT_KEY).send().await.unwrap();
+            let status = reply.status().as_u16();
+            assert!(status == 200 || (400..500).contains(&status), "{api} {round}: {status}");
+            sent += 1;
+        }
+        let endpoint = endpoint_with(api, &emulator.url(), DEFAULT_KEY, &network, once());
+        assert_eq!(ask(&endpoint, 1, &Records::default()).await.class(), OutcomeClass::Answered, "{api}");
+    }
+    let stats = emulator.stop().await;
+    assert_eq!((stats.total.calls, stats.in_flight), (sent + 7, 0));
+    assert_eq!(stats.total.outcomes.get("internal"), None, "{:?}", stats.total.outcomes);
 }
 
 /// The connection ends with a reset, not with an orderly close.

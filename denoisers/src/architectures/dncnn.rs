@@ -7,7 +7,7 @@
 //! layers). Depth and width are those of the file, or of [`Config`] where there is none. No padding is needed.
 
 use crate::{
-    graph::{BatchNorm, Bias, Conv, Entry, Exit, Graph, Kind, Value},
+    graph::{BatchNorm, Bias, Conv, Entry, Estimate, Exit, Graph, Kind, Value},
     network::Model,
     weights::{Weights, WeightsError},
 };
@@ -98,7 +98,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
         value = graph.push(value, if Some(i) == last { conv } else { conv.relu() });
         channels = out_channels;
     }
-    graph.exit = Exit::Subtract { value, shuffle: 1 };
+    graph.exit = Exit::Pictures { value, shuffle: 1, estimate: Estimate::Noise };
     Model::finish(&format!("dncnn-{}", graph.convs.len()), graph, weights)
 }
 

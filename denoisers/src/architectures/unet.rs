@@ -5,7 +5,7 @@
 //! noise. Rows and columns are padded to multiples of 8 by reflection.
 
 use crate::{
-    graph::{Bias, Conv, Entry, Exit, Graph, Kind, Value},
+    graph::{Bias, Conv, Entry, Estimate, Exit, Graph, Kind, Value},
     network::Model,
     weights::{Weights, WeightsError},
 };
@@ -59,7 +59,7 @@ fn graph(
     let up = graph.push(up, conv("up1", Kind::Up2x2, (b, a))?.add(fine));
     let up = blocks(&mut graph, weights, "dec1", na, a, up)?;
     let value = graph.push(up, conv("tail", SAME, (a, 12))?);
-    graph.exit = Exit::Subtract { value, shuffle: 2 };
+    graph.exit = Exit::Pictures { value, shuffle: 2, estimate: Estimate::Noise };
     Ok(graph)
 }
 

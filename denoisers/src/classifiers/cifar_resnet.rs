@@ -9,7 +9,7 @@
 
 use super::{Loaded, normalised};
 use crate::{
-    graph::{Activation, Conv, Entry, Exit, Graph, Kind, Value},
+    graph::{Conv, Entry, Exit, Graph, Kind, Value},
     network::Model,
     weights::{Weights, WeightsError},
 };
@@ -135,29 +135,11 @@ fn block(
     let shortcut = if weights.has(&format!("{name}.downsample.0.weight")) {
         graph.push(x, conv("downsample.0", "downsample.1", Kind::Point { stride }, (from, to))?)
     } else if stride > 1 || from != to {
-        graph.push(x, option_a(from, to, stride))
+        // Option A; the old channels lie in the middle of the new ones.
+        graph.push(x, Conv::select(from, to, stride, to.saturating_sub(from) / 2))
     } else {
         x
     };
     let outer = conv("conv2", "bn2", Kind::Same3x3 { stride: 1 }, (to, to))?;
     Ok(graph.push(inner, outer.add(shortcut).relu()))
-}
-
-/// Every `stride`-th pixel, the old channels in the middle of the new ones.
-fn option_a(from: usize, to: usize, stride: usize) -> Conv {
-    let mut weight = vec![0.0; to * from];
-    for channel in 0..from {
-        weight[(channel + to.saturating_sub(from) / 2) * from + channel] = 1.0;
-    }
-    Conv {
-        name: String::new(),
-        kind: Kind::Point { stride },
-        input: Value(0),
-        residual: None,
-        activation: Activation::None,
-        in_channels: from,
-        out_channels: to,
-        weight,
-        bias: vec![0.0; to],
-    }
 }

@@ -219,11 +219,11 @@ impl Back<'_> {
     unsafe fn exit(&self, range: Range<usize>) {
         let (to, layout) = self.gradient(self.graph.exit.value().0);
         match &self.graph.exit {
-            Exit::Subtract { shuffle, .. } => {
+            Exit::Pictures { shuffle, estimate, .. } => {
                 let (height, width) = (layout.height * shuffle, layout.width * shuffle);
                 let planes = Planes { data: self.result.as_ptr().cast_mut(), height, width };
                 // SAFETY: the result has the size of the pictures, and is only read.
-                unsafe { edge::subtract_gradient(*shuffle, &planes, to, &layout, range) };
+                unsafe { edge::leave_gradient((*shuffle, *estimate), &planes, to, &layout, range) };
             }
             Exit::Classify { .. } => {
                 let each = self.result.len() / self.pictures();

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::layout::Layout;
-use crate::{graph::Entry, pad::reflected};
+use crate::{
+    graph::{Entry, Estimate},
+    pad::reflected,
+};
 
 /// The caller's pictures: planar `[pictures, 3, height, width]`.
 #[derive(Clone, Copy)]
@@ -73,13 +76,13 @@ pub(super) unsafe fn enter(
     }
 }
 
-/// Subtracts the estimated noise from rows of pictures, counted through all pictures, in place.
+/// Subtracts the estimated noise from rows of pictures, counted through all pictures, in place; or replaces them.
 ///
 /// # Safety
 /// `planes` and `from` are good for all pictures of these rows; nobody writes to the features meanwhile, and nobody else reads
 /// or writes these rows of pictures.
-pub(super) unsafe fn subtract(
-    shuffle: usize,
+pub(super) unsafe fn leave(
+    (shuffle, estimate): (usize, Estimate),
     from: *const f32,
     layout: &Layout,
     planes: &Planes,
@@ -94,7 +97,11 @@ pub(super) unsafe fn subtract(
             unsafe {
                 let from = from.add(layout.at(picture, y / shuffle + 1, 1) + channel);
                 for x in 0..planes.width {
-                    *line.add(x) -= *from.add(x / shuffle * layout.channels + x % shuffle);
+                    let value = *from.add(x / shuffle * layout.channels + x % shuffle);
+                    *line.add(x) = match estimate {
+                        Estimate::Noise => *line.add(x) - value,
+                        Estimate::Picture => value,
+                    };
                 }
             }
         }
@@ -123,19 +130,20 @@ pub(super) unsafe fn features(
     }
 }
 
-/// The gradient of [`subtract`]'s features from that of the pictures: its negative, rows counted through all pictures.
+/// The gradient of [`leave`]'s features from that of the pictures: the same or its negative, rows counted through all pictures.
 ///
 /// # Safety
 /// `planes` and `to` are good for all pictures of these rows; nobody writes to the pictures meanwhile, and nobody else reads or
 /// writes these rows of features.
-pub(super) unsafe fn subtract_gradient(
-    shuffle: usize,
+pub(super) unsafe fn leave_gradient(
+    (shuffle, estimate): (usize, Estimate),
     planes: &Planes,
     to: *mut f32,
     layout: &Layout,
     rows: Range<usize>,
 ) {
     let area = shuffle * shuffle;
+    let sign = if estimate == Estimate::Noise { -1.0 } else { 1.0 };
     for row in rows {
         let (picture, y) = (row / layout.height, row % layout.height);
         for channel in 0..layout.channels {
@@ -147,7 +155,7 @@ pub(super) unsafe fn subtract_gradient(
                     row.add(channel % shuffle)
                 });
                 for x in 0..layout.width {
-                    *to.add(x * layout.channels) = from.map_or(0.0, |from| -*from.add(x * shuffle));
+                    *to.add(x * layout.channels) = from.map_or(0.0, |from| sign * *from.add(x * shuffle));
                 }
             }
         }

@@ -274,7 +274,7 @@ impl Kernels {
 
         let mut done = 0;
         let group = most.min(count / threads);
-        if threads > 1 && group > 0 && matches!(graph.exit, Exit::Subtract { .. }) {
+        if threads > 1 && group > 0 && matches!(graph.exit, Exit::Pictures { .. }) {
             let key = Key { group, size, threads: 1 };
             let work = Workspace::ready(&mut self.own, key, graph, &self.layers);
             if work.plan.floats() * threads <= SHARED_CACHE_FLOATS {

@@ -126,9 +126,9 @@ impl Pass<'_> {
                 edge::enter(&self.graph.entry, self.sigma, &self.planes, to, layout, range);
             } else if let Some(layer) = self.layers.get(stage - 1) {
                 (self.compute)(layer, &self.job(stage - 1), range, scratch.as_ptr(), std::ptr::null_mut());
-            } else if let Exit::Subtract { value, shuffle } = self.graph.exit {
+            } else if let Exit::Pictures { value, shuffle, estimate } = self.graph.exit {
                 let (from, layout) = place(value.0);
-                edge::subtract(shuffle, from, layout, &self.planes, range);
+                edge::leave((shuffle, estimate), from, layout, &self.planes, range);
             }
         }
     }

@@ -19,7 +19,7 @@ use super::{
     route::{Route, Step, Want},
     team::{self, Stages},
 };
-use crate::graph::{Activation, Conv, Exit, Graph, Kind, Value};
+use crate::graph::{Activation, Conv, Estimate, Exit, Graph, Kind, Value};
 
 /// Parts of a batch whose gradients are summed up one beside the other.
 pub(super) const PARTS: usize = 8;
@@ -160,12 +160,12 @@ impl Tape {
         let Some(state) = &self.state else { return &self.gradients };
         let Key { group: count, size: (height, width), threads } = state.plan.key;
         let len = count * 3 * height * width;
-        if matches!(graph.exit, Exit::Subtract { .. }) {
+        if matches!(graph.exit, Exit::Pictures { .. }) {
             assert_eq!(result.len(), len, "the gradient is of the result");
         }
         if self.want == Want::Pictures {
             assert_eq!(pictures.len(), len, "the pictures are those of the way forward");
-            if matches!(graph.exit, Exit::Subtract { .. }) {
+            if matches!(graph.exit, Exit::Pictures { estimate: Estimate::Noise, .. }) {
                 // The result is the picture less the noise.
                 pictures.iter_mut().zip(result).for_each(|(picture, result)| *picture += result);
             }

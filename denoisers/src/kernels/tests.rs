@@ -2,7 +2,7 @@
 
 use super::{Instructions, Kernels, Tape, Want};
 use crate::{
-    graph::{Activation, Conv, Entry, Exit, Graph, Kind, Value},
+    graph::{Activation, Conv, Entry, Estimate, Exit, Graph, Kind, Value},
     pad,
 };
 
@@ -65,7 +65,7 @@ fn graph(numbers: &mut Numbers, entry: Entry, [a, b]: [usize; 2]) -> Graph {
     let short = graph.push(skip, numbers.conv(Kind::Point { stride: 2 }, (a, b)).add(half));
     let up = graph.push(short, numbers.conv(Kind::Up2x2, (b, a)).add(skip).relu());
     let value = graph.push(up, numbers.conv(SAME, (a, 3 * entry.unshuffle * entry.unshuffle)));
-    graph.exit = Exit::Subtract { value, shuffle: entry.unshuffle };
+    graph.exit = Exit::Pictures { value, shuffle: entry.unshuffle, estimate: Estimate::Noise };
     graph
 }
 
@@ -85,7 +85,7 @@ fn mobile(numbers: &mut Numbers, [a, b]: [usize; 2]) -> Graph {
     let up = graph.push(up, numbers.conv(depthwise(1, 1, 0), (a, a)).relu());
     let up = graph.push(up, numbers.conv(Kind::Up2x2, (a, 16)));
     let value = graph.push(up, numbers.conv(Kind::Point { stride: 1 }, (16, 3)));
-    graph.exit = Exit::Subtract { value, shuffle: 1 };
+    graph.exit = Exit::Pictures { value, shuffle: 1, estimate: Estimate::Picture };
     graph
 }
 
@@ -170,12 +170,13 @@ fn reference(graph: &Graph, picture: &[f64], size: (usize, usize), sigma: f32, n
         let result = convolve(conv, &values[conv.input.0], residual, nudge);
         values.push(result);
     }
-    let Exit::Subtract { value, shuffle: s } = graph.exit else { panic!("not a denoiser") };
-    let noise = &values[value.0];
+    let Exit::Pictures { value, shuffle: s, estimate } = graph.exit else { panic!("not a denoiser") };
+    let found = &values[value.0];
     let mut out = Vec::new();
     for (c, y, x) in pixels(3, size.0, size.1) {
         let from = picture[(c * size.0 + y) * size.1 + x];
-        out.push(from - noise.get(c * s * s + y % s * s + x % s, (y / s) as isize, (x / s) as isize));
+        let found = found.get(c * s * s + y % s * s + x % s, (y / s) as isize, (x / s) as isize);
+        out.push(if estimate == Estimate::Noise { from - found } else { found });
     }
     out
 }

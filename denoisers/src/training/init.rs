@@ -16,7 +16,7 @@ const LINEAR: f64 = 0.01;
 pub(super) fn fresh(graph: &mut Graph, seed: u64) {
     let draws = Draws::new(seed, "initial weights");
     let last = graph.exit.value();
-    let denoises = matches!(graph.exit, Exit::Subtract { .. });
+    let denoises = matches!(graph.exit, Exit::Pictures { .. });
     let count = graph.convs.len();
     for (i, conv) in graph.convs.iter_mut().enumerate().filter(|(_, conv)| !conv.name.is_empty()) {
         let terms = match conv.kind {

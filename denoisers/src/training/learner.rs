@@ -48,6 +48,10 @@ impl Learner {
     /// [`OpenError`] as from [`crate::open`]; `none` has nothing to learn.
     pub fn open(name: &str) -> Result<Self, OpenError> {
         let model = registry::load_denoiser(name)?;
+        if !model.trainable {
+            let reason = format!("a network of architecture {} can be run but not trained", model.id.name());
+            return Err(WeightsError::Architecture { path: name.to_owned(), reason }.into());
+        }
         Ok(Self::new(model, vec![], None))
     }
 
@@ -86,7 +90,7 @@ impl Learner {
         let tape = Tape::new(&graph, Want::Parameters);
         let linear = match &graph.exit {
             Exit::Classify { weight, bias, .. } => (vec![0.0; weight.len()], vec![0.0; bias.len()]),
-            Exit::Subtract { .. } => (vec![], vec![]),
+            Exit::Pictures { .. } => (vec![], vec![]),
         };
         Self { graph, tape, metadata, labels, input_size, linear, shape: None }
     }
@@ -179,7 +183,7 @@ impl Learner {
             Exit::Classify { name, weight, bias, .. } => {
                 Some((name.as_str(), (weight, &self.linear.0), (bias, &self.linear.1)))
             }
-            Exit::Subtract { .. } => None,
+            Exit::Pictures { .. } => None,
         };
         convs.chain(linear).flat_map(|(layer, weight, bias)| {
             [("weight", weight), ("bias", bias)].map(|(part, (values, gradient))| Parameter {
@@ -286,7 +290,7 @@ impl Learner {
             Exit::Classify { name, weight, bias, .. } => {
                 Some((name, vec![bias.len(), weight.len() / bias.len()], bias.len()))
             }
-            Exit::Subtract { .. } => None,
+            Exit::Pictures { .. } => None,
         };
         convs
             .chain(linear)

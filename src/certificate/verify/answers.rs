@@ -45,6 +45,18 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
     let mut classes = question.classes().0;
     let mut copies = blake3::Hasher::new();
     let mut versions = Vec::new();
+    if let Question::CleanTop(_) = question {
+        // What fixed the label before the votes.
+        let clean = match stored.clean.as_ref().map(|settled| &settled.outcome) {
+            Some(Outcome::Answered(answer)) => Some(answer),
+            _ => None,
+        };
+        versions.extend(clean.map(|answer| answer.model_version.clone()));
+        if clean.and_then(|answer| Question::CleanTop(None).about_clean(answer)).as_ref() != Some(question) {
+            let says = "the answer on record about the picture without noise does not give this label";
+            wrong.push(Wrong::new("question", says));
+        }
+    }
     for (index, &stated) in certificate.votes.iter().enumerate() {
         let Some(settled) = stored.draws.get(&(index as u64)) else {
             wrong.push(Wrong::new(

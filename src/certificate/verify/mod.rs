@@ -24,7 +24,7 @@ use super::{Certificate, Document, PublicKey};
 /// The fields that no other field implies, with what else than a signature shows a change of them. Whoever can write a new
 /// digest can change these in a document without a signature, each by itself; every other field contradicts the rest of
 /// the document when it alone is changed.
-pub const UNDERIVED: [(&str, &str); 14] = [
+pub const UNDERIVED: [(&str, &str); 15] = [
     ("copies", "--redraw"),
     ("denoiser.blake3", "--redraw"),
     ("encoder", "--redraw"),
@@ -36,6 +36,7 @@ pub const UNDERIVED: [(&str, &str); 14] = [
     ("picture.preprocessing.fit", "--picture"),
     ("picture.preprocessing.format", "--picture"),
     ("picture.preprocessing.orientation", "--picture"),
+    ("provider_settings", "nothing"),
     ("software", "nothing"),
     ("test.method", "--ledger"),
     ("votes", "--ledger"),

@@ -64,13 +64,16 @@ impl Pictures {
         self
     }
 
-    /// Renumbers the classes as a classifier does whose labels these are.
+    /// Renumbers the classes as a classifier does whose labels these are. `_` and a space are alike, as folders are named with the one and
+    /// labels with the other.
     ///
     /// # Errors
     /// [`DataError::Class`] if a class is not among them, or a picture has none.
     pub fn classes_as(&mut self, labels: &[String]) -> Result<(), DataError> {
         let place = |class: &String| {
-            labels.iter().position(|label| label == class).ok_or_else(|| DataError::Class {
+            let spaced = |name: &str| name.replace('_', " ");
+            let same = |label: &String| spaced(label) == spaced(class);
+            labels.iter().position(same).ok_or_else(|| DataError::Class {
                 class: class.clone(),
                 known: labels.len(),
                 first: labels.first().cloned().unwrap_or_default(),
@@ -205,8 +208,9 @@ mod tests {
 
     #[test]
     fn classes_take_the_numbers_of_the_classifier() {
-        let labels = ["x", "b", "a"].map(str::to_owned);
+        let labels = ["x", "b", "a b"].map(str::to_owned);
         let mut renumbered = pictures(2);
+        renumbered.classes[0] = "a_b".into();
         renumbered.classes_as(&labels).unwrap();
         assert_eq!([renumbered.all[0].class, renumbered.all[1].class], [Some(2), Some(1)]);
         assert!(

@@ -1,0 +1,134 @@
+//! Plans against what runs take.
+
+use smoothgate_providers::{Money, Price, Quota};
+
+use super::*;
+use crate::stats::{Evidence, LabelRule, Ladder, Method, Plan, Test, Vote};
+
+fn test(method: Method, label: LabelRule) -> Test {
+    Test::new(Plan { sigma: 0.25, alpha: 0.001, label, method }).unwrap()
+}
+
+fn table(radii: &[f64], label: LabelRule) -> Test {
+    test(Method::Table1(Ladder::new(radii.to_vec(), 120)), label)
+}
+
+#[test]
+fn extremes_are_those_of_the_test() {
+    let cohen = Extremes::of(&test(Method::Cohen { n0: 20, n: 100 }, LabelRule::Leader)).unwrap();
+    // The selection votes may all be for no label: then it ends with them.
+    assert_eq!((cohen.least_votes, cohen.votes_if_all_agree, cohen.most_votes), (20, 120, 120));
+    assert!((cohen.largest_radius - 0.3751).abs() < 1e-4);
+    // 0.25 at sigma 0.25 takes 46 unanimous votes of 120, as the statistics' own example says.
+    let table = Extremes::of(&table(&[0.25], LabelRule::Leader)).unwrap();
+    assert_eq!((table.votes_if_all_agree, table.most_votes, table.largest_radius), (46, 120, 0.25));
+    assert!(table.least_votes < 46);
+    let predict = Extremes::of(&test(Method::Predict { n: 100 }, LabelRule::Leader)).unwrap();
+    assert!(predict.largest_radius.abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_law_and_the_simulation_agree() {
+    let two_classes = test(Method::Table(Ladder::new(vec![0.15], 60)), LabelRule::Fixed);
+    let one_bound = table(&[0.25], LabelRule::Fixed);
+    for (share, test) in [(0.99, &one_bound), (0.8, &one_bound), (0.9, &two_classes)] {
+        let law = expect(test, Prior::new(share, share).unwrap()).unwrap();
+        assert!(matches!(law.basis, Basis::Law { .. }) && law.votes_error == Some(0.0));
+        // A spread too narrow to matter is simulated.
+        let simulated = expect(test, Prior::new(share - 1e-9, share).unwrap()).unwrap();
+        assert!(matches!(simulated.basis, Basis::Simulation { .. }));
+        let error = simulated.votes_error.unwrap();
+        assert!(
+            error > 0.0 && (law.votes - simulated.votes).abs() < 5.0 * error,
+            "{share}: {law:?} {simulated:?}"
+        );
+        let certified_error = (law.certified * (1.0 - law.certified) / 4000.0).sqrt();
+        assert!((law.certified - simulated.certified).abs() <= 5.0 * certified_error + 1e-3, "{share}");
+    }
+}
+
+#[test]
+fn expectations_that_are_known_beforehand() {
+    // Unanimous votes take what they take.
+    let fixed = test(Method::Fixed { n: 50, rival_share: None }, LabelRule::Leader);
+    let all = expect(&fixed, "1".parse().unwrap()).unwrap();
+    assert_eq!((all.votes, all.certified, all.votes_error), (50.0, 1.0, Some(0.0)));
+    // Nothing agrees: nothing is certified, and it ends early.
+    let none = expect(&fixed, "0".parse().unwrap()).unwrap();
+    assert!(none.certified == 0.0 && none.votes < 50.0);
+    // The same numbers every time.
+    assert_eq!(expect(&fixed, Prior::UNKNOWN), expect(&fixed, Prior::UNKNOWN));
+    // An expectation lies between the extremes.
+    for test in [fixed, table(&[0.1, 0.2], LabelRule::Leader)] {
+        let (extremes, expected) = (Extremes::of(&test).unwrap(), expect(&test, Prior::UNKNOWN).unwrap());
+        let (least, most) = (extremes.least_votes as f64, extremes.most_votes as f64);
+        assert!((least..=most).contains(&expected.votes), "{expected:?} outside of {extremes:?}");
+    }
+}
+
+#[test]
+fn a_run_never_ends_before_the_least_nor_after_the_most() {
+    let tests = [
+        test(Method::Cohen { n0: 5, n: 30 }, LabelRule::Leader),
+        test(Method::Fixed { n: 40, rival_share: Some(0.1) }, LabelRule::Leader),
+        test(Method::Predict { n: 40 }, LabelRule::Leader),
+        table(&[0.1, 0.2], LabelRule::Leader),
+    ];
+    for test in tests {
+        let extremes = Extremes::of(&test).unwrap();
+        for pattern in 0..200_u64 {
+            let mut run = test.start(None).unwrap();
+            let mut state = pattern.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            while !run.decision().is_final() {
+                state = state.rotate_left(7).wrapping_mul(0x2545_F491_4F6C_DD1D);
+                run.push(match state % (2 + pattern % 9) {
+                    0 => Vote::For(1),
+                    1 if pattern % 2 == 0 => Vote::NoLabel,
+                    1 => Vote::Failed,
+                    _ => Vote::For(0),
+                });
+            }
+            let Evidence { votes, .. } = run.evidence();
+            assert!(
+                (extremes.least_votes..=extremes.most_votes).contains(&(votes as u64)),
+                "{votes}, {extremes:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bills_are_exact() {
+    let extremes =
+        Extremes { least_votes: 20, votes_if_all_agree: 120, most_votes: 120, largest_radius: 0.3 };
+    let basis = Basis::Record { pictures: 3, cut_short: 0 };
+    let expected = Expected { votes: 100.1, votes_error: Some(2.0), certified: 0.5, basis };
+    let price = Price::PerPicture(Money::new(15, 4));
+    let quota = Some(Quota { calls_per_minute: 600, pictures_per_minute: Some(300) });
+    let bill = Bill::new(7, &extremes, &expected, &Rate { price, quota, bytes: Some(1000), besides: 0 });
+    assert_eq!((bill.least.calls, bill.expected.calls, bill.most.calls), (140, 701, 840));
+    assert_eq!(bill.most.cost, Some("1.26".parse().unwrap()));
+    assert_eq!(bill.expected.cost, Some("1.0515".parse().unwrap()));
+    assert_eq!((bill.most.seconds, bill.most.bytes), (Some(168.0), Some(840_000)));
+    let unknown = Bill::new(
+        7,
+        &extremes,
+        &expected,
+        &Rate { price: Price::Unknown, quota: None, bytes: None, besides: 2 },
+    );
+    assert_eq!((unknown.most.cost, unknown.most.seconds, unknown.most.bytes), (None, None, None));
+    assert_eq!(unknown.most.calls, 840 + 14);
+    let huge =
+        Bill::new(u64::MAX, &extremes, &expected, &Rate { price, quota, bytes: Some(u64::MAX), besides: 1 });
+    assert_eq!((huge.most.calls, huge.most.bytes), (u64::MAX, Some(u64::MAX)));
+}
+
+#[test]
+fn priors_are_read_and_refused() {
+    for good in ["0.95", "0.7..1", "1", "0..1"] {
+        assert_eq!(good.parse::<Prior>().unwrap().to_string(), good);
+    }
+    for bad in ["", "1.1", "-0.1", "NaN", "0.9..0.8", "0.5..", "x..1", "0.5...1"] {
+        assert!(bad.parse::<Prior>().unwrap_err().to_string().contains("0.95"), "{bad}");
+    }
+}

@@ -1,0 +1,112 @@
+//! `plan`, `certify --dry-run`, and the question before money is spent.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pictures");
+
+/// The program in a folder of its own, with a paid provider that nobody answers for.
+fn smoothgate(folder: &Path, arguments: &[&str]) -> Output {
+    let config = "[providers.paid]\nkind = \"google\"\nprice = \"0.0015USD\"\ncredentials = { key = \"env::NO_KEY\" }\n";
+    std::fs::write(folder.join("smoothgate.toml"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_smoothgate"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("HOME", folder);
+    command.env("NO_KEY", "none").env_remove("SMOOTHGATE_CONFIG").output().unwrap()
+}
+
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let out = smoothgate(folder, arguments);
+    assert_eq!(out.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn a_plan_says_calls_cost_time_and_radius_and_sends_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = json(
+        dir.path(),
+        &["plan", "1000", "--provider", "paid", "--size", "64", "--json", "--agreement", "1"],
+    );
+    assert_eq!(
+        (&plan["bill"]["least"]["calls"], &plan["bill"]["most"]["calls"]),
+        (&20_000.into(), &120_000.into())
+    );
+    assert_eq!(plan["bill"]["most"]["cost"].as_str().unwrap().parse::<f64>(), Ok(180.0));
+    assert_eq!(plan["expected"]["votes"], 120.0);
+    assert_eq!(plan["expected"]["certified"], 1.0);
+    let calls_per_minute = plan["quota"]["calls_per_minute"].as_f64().unwrap();
+    assert_eq!(plan["bill"]["most"]["seconds"], 120_000.0 * 60.0 / calls_per_minute);
+    assert_eq!(
+        (&plan["bytes_of_a_copy"]["mean"], &plan["bytes_of_a_copy"]["measured"]),
+        (&12_288.into(), &false.into())
+    );
+    assert!((plan["votes"]["largest_radius"].as_f64().unwrap() - 0.3751).abs() < 1e-4);
+    assert!(!dir.path().join("state").exists(), "a plan leaves no record");
+}
+
+#[test]
+fn a_dry_run_is_the_plan_of_the_same_arguments_and_copies_are_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [PICTURES, "--radius", "0.1", "--agreement", "0.9..1"];
+    let plan = json(dir.path(), &[&["plan", "--json"], &arguments[..]].concat());
+    let dry = json(dir.path(), &[&["certify", "--dry-run", "--format", "jsonl"], &arguments[..]].concat());
+    assert_eq!(plan, dry);
+    assert_eq!((&plan["bill"]["pictures"], &plan["price"]), (&11.into(), &"free".into()));
+    assert_eq!(plan["bytes_of_a_copy"]["measured"], true);
+    let (least, most) = (&plan["bill"]["least"], &plan["bill"]["most"]);
+    assert!(least["calls"].as_u64() < plan["bill"]["expected"]["calls"].as_u64());
+    assert!(plan["bill"]["expected"]["calls"].as_u64() < most["calls"].as_u64());
+    assert!(plan["expected"]["votes_error"].as_f64().unwrap() > 0.0);
+    let words = smoothgate(dir.path(), &[&["plan"], &arguments[..]].concat());
+    let words = String::from_utf8(words.stdout).unwrap();
+    for part in [
+        "11 pictures, provider local (free)",
+        "expected",
+        "simulated pictures of agreement 0.9..1, which is assumed",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+}
+
+#[test]
+fn answers_of_an_earlier_run_are_the_better_guide() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/answers.jsonl");
+    let first: Value =
+        serde_json::from_str(std::fs::read_to_string(log).unwrap().lines().next().unwrap()).unwrap();
+    let sigma = first["sigma"].to_string();
+    let plan = json(
+        dir.path(),
+        &["plan", "100", "--json", "--from", log, "--sigma", &sigma, "--n0", "5", "--n", "20"],
+    );
+    assert_eq!(plan["expected"]["from"], Value::Null);
+    assert_eq!(plan["expected"]["basis"]["from"], "record");
+    assert!(plan["expected"]["basis"]["pictures"].as_u64().unwrap() > 0);
+    let other = smoothgate(dir.path(), &["plan", "100", "--from", log, "--sigma", "1.7"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("no picture at sigma 1.7"));
+}
+
+#[test]
+fn much_money_is_not_spent_without_a_yes() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = smoothgate(dir.path(), &["certify", PICTURES, "--provider", "paid"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    // 11 pictures, 120 votes each, $0.0015 a vote.
+    assert!(said.contains("up to $1.98 for 1320 calls") && said.contains("--yes"), "{said}");
+    // Free providers never ask, and a limit that is not reached does not either.
+    let free = smoothgate(
+        dir.path(),
+        &["certify", &format!("{PICTURES}/spider.png"), "--n", "20", "--ask-above", "0"],
+    );
+    assert!(free.status.code().unwrap() <= 1);
+}
