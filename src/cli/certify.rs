@@ -146,7 +146,7 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
 }
 
 /// `certify --dry-run` under a name of its own; a number stands for that many pictures.
-pub(super) fn run_plan(args: plan::Args, config: &ConfigOption, command: &Command) -> Ended {
+pub(super) fn run_plan(args: plan::PlanArgs, config: &ConfigOption, command: &Command) -> Ended {
     let Args { pictures, mut shared, test } = args.certify;
     shared.plan.dry_run = true;
     shared.plan.json |= args.json;

@@ -55,7 +55,7 @@ enum Command {
     /// What certifying will take: calls, money, time, bytes and the radius in reach; nothing is sent
     ///
     /// Takes what `certify` takes, or the number of pictures in their place.
-    Plan(plan::Args),
+    Plan(plan::PlanArgs),
     /// Predict labels: the most likely answer, without a radius (cheaper)
     Predict(certify::PredictArgs),
     /// Certify a labelled data set: certified accuracy against radius, with what it took

@@ -26,7 +26,7 @@ const SAMPLED_COPIES: u64 = 2;
 
 /// Options of `plan`.
 #[derive(Debug, ClapArgs)]
-pub(super) struct Args {
+pub(super) struct PlanArgs {
     #[command(flatten)]
     pub certify: certify::Args,
     /// Print one JSON object
