@@ -17,18 +17,21 @@ use smoothgate::stats::{Decision, LabelRule, Ladder, Method, Plan, Test, Vote};
 /// Words that make a label one of a living thing.
 const LIVING: [&str; 8] = ["animal", "dog", "cat", "bird", "fish", "insect", "mammal", "plant"];
 
-/// One line of a log: an answer is a list of `[position in names, score]`, or `null` where there was none.
+/// A list of `[position in names, score]`.
+type Answer = Vec<(usize, Option<f64>)>;
+
+/// One line of a log; an answer that never came is `null`.
 #[derive(Deserialize)]
 struct Picture {
     idx: u64,
     sigma: f64,
     names: Vec<String>,
-    votes: Vec<Option<Vec<(usize, Option<f64>)>>>,
+    votes: Vec<Option<Answer>>,
 }
 
 impl Picture {
     /// The question: does any label of the answer name a living thing?
-    fn vote(&self, answer: Option<&Vec<(usize, Option<f64>)>>) -> Vote {
+    fn vote(&self, answer: Option<&Answer>) -> Vote {
         let Some(labels) = answer else { return Vote::Failed };
         let names = labels.iter().filter_map(|&(name, _)| self.names.get(name));
         let living = |name: &String| normalise(name).split_whitespace().any(|word| LIVING.contains(&word));
@@ -62,7 +65,7 @@ fn main() -> anyhow::Result<()> {
                 );
             }
             Decision::Abstained(_) | Decision::Continue => {
-                println!("picture {}: nothing certified ({votes} votes)", picture.idx)
+                println!("picture {}: nothing certified ({votes} votes)", picture.idx);
             }
         }
     }
