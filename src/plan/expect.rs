@@ -83,7 +83,7 @@ impl Extremes {
 
 /// What the test takes on average for pictures of this prior. The same numbers for the same arguments, on any machine.
 ///
-/// Exact for a label fixed by the question, a test by a table of one radius and a prior of one share: then it is a sum
+/// Exact for a label fixed by the question, a test by a one-bound table of one radius and a prior of one share: then it is a sum
 /// over the table's states.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ impl Extremes {
 pub fn expect(test: &Test, prior: Prior) -> Result<Expected, StatsError> {
     let agreement = prior.to_string();
     let one_radius = match &test.plan().method {
-        Method::Table(ladder) | Method::Table1(ladder) => ladder.radii.len() == 1,
+        Method::Table1(ladder) => ladder.radii.len() == 1,
         _ => false,
     };
     // The law follows one label: it is that of the test only where no rival can take the lead.
