@@ -217,6 +217,7 @@ mod tests {
             matches!(pictures(2).classes_as(&labels[..2]), Err(DataError::Class { class, .. }) if class == "a")
         );
         let mut none = pictures(1);
+        none.classes[0] = "a_b".into();
         none.all[0].class = None;
         assert!(matches!(none.classes_as(&labels), Err(DataError::NoClass { .. })));
     }
