@@ -258,6 +258,8 @@ fn providers_are_listed_with_price_quota_and_what_is_missing() {
     assert_eq!(find("local")["ready"], true);
     assert_eq!(find("google")["price"], "0.0015");
     assert_eq!(find("google")["calls_per_minute"], 1800);
+    // Without a region or an address, too.
+    assert_eq!((&find("aws")["price"], &find("azure")["price"]), (&"0.001".into(), &"0.001".into()));
     assert!(find("clarifai")["credentials"].as_str().unwrap().contains("export CLARIFAI_PAT="));
     let with = user.program(&["providers", "--json"]).env("CLARIFAI_PAT", "planted-secret").output().unwrap();
     let with = String::from_utf8(with.stdout).unwrap();

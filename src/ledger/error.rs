@@ -143,8 +143,8 @@ pub enum LedgerError {
     Budget(String),
     /// A cost budget is set and the price is not known.
     #[error(
-        "the price of `{instance}` is unknown, so a cost budget cannot be kept: give its price in the \
-         configuration, or limit calls instead of cost"
+        "the price of `{instance}` is unknown, so a cost budget cannot be kept: give its price (--price, or in the \
+         configuration), or limit calls instead of cost"
     )]
     UnknownPrice {
         /// The provider instance.
