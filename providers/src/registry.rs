@@ -302,10 +302,10 @@ fn read<O: DeserializeOwned>(provider: &'static str, options: &Value) -> Result<
 /// The adapter made of `options`, together with them written out.
 fn adapter<O: Serialize, P: Provider>(
     provider: &'static str,
-    options: &O,
-    make: impl FnOnce(&O) -> Result<P, RequestError>,
+    options: O,
+    make: impl FnOnce(O) -> Result<P, RequestError>,
 ) -> Result<Adapter, ProviderError> {
-    let written = serde_json::to_value(options).map_err(|error| ProviderError::Options {
+    let written = serde_json::to_value(&options).map_err(|error| ProviderError::Options {
         provider,
         at: None,
         problem: error.to_string(),
@@ -314,7 +314,7 @@ fn adapter<O: Serialize, P: Provider>(
 }
 
 fn make_google(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("google", &read("google", options)?, |o: &google::Options| google::Google::new(o.clone()))
+    adapter("google", read("google", options)?, google::Google::new)
 }
 
 fn make_aws(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
@@ -322,19 +322,19 @@ fn make_aws(options: &Value, environment: &Environment) -> Result<Adapter, Provi
     if options.get("region").is_none() {
         read.region = credentials::aws::region(&AwsSettings::default(), environment)?;
     }
-    adapter("aws", &read, |o| aws::Aws::new(o.clone()))
+    adapter("aws", read, aws::Aws::new)
 }
 
 fn make_azure(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
     let mut read: azure::Options = read("azure", options)?;
     read.endpoint = azure_endpoint(&read.endpoint, environment)?;
-    adapter("azure", &read, azure::Azure::new)
+    adapter("azure", read, |options| azure::Azure::new(&options))
 }
 
 fn make_azure_v3(options: &Value, environment: &Environment) -> Result<Adapter, ProviderError> {
     let mut read: azure_v3::Options = read("azure-v3", options)?;
     read.endpoint = azure_endpoint(&read.endpoint, environment)?;
-    adapter("azure-v3", &read, azure_v3::AzureV3::new)
+    adapter("azure-v3", read, |options| azure_v3::AzureV3::new(&options))
 }
 
 fn azure_endpoint(configured: &str, environment: &Environment) -> Result<String, CredentialError> {
@@ -342,25 +342,21 @@ fn azure_endpoint(configured: &str, environment: &Environment) -> Result<String,
 }
 
 fn make_clarifai(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("clarifai", &read("clarifai", options)?, |o: &clarifai::Options| {
-        clarifai::Clarifai::new(o.clone())
-    })
+    adapter("clarifai", read("clarifai", options)?, clarifai::Clarifai::new)
 }
 
 fn make_openai(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("openai", &read("openai", options)?, |o: &openai::Options| openai::OpenAi::new(o.clone()))
+    adapter("openai", read("openai", options)?, openai::OpenAi::new)
 }
 
 fn make_huggingface(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("huggingface", &read("huggingface", options)?, |o: &huggingface::Options| {
-        huggingface::HuggingFace::new(o.clone())
-    })
+    adapter("huggingface", read("huggingface", options)?, huggingface::HuggingFace::new)
 }
 
 fn make_kserve(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("kserve", &read("kserve", options)?, |o: &kserve::Options| kserve::Kserve::new(o.clone()))
+    adapter("kserve", read("kserve", options)?, kserve::Kserve::new)
 }
 
 fn make_http(options: &Value, _: &Environment) -> Result<Adapter, ProviderError> {
-    adapter("http", &read("http", options)?, |o: &http::Options| http::HttpApi::new(o.clone()))
+    adapter("http", read("http", options)?, http::HttpApi::new)
 }

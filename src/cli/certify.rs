@@ -17,7 +17,7 @@ use super::resume::Command;
 use super::signals::Signals;
 use super::test_options::{About, TestOptions};
 use super::work::{Desk, Job, Output, Source, Worked};
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::engine::{Engine, Settings};
@@ -200,8 +200,7 @@ pub(super) fn start(
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     let signals = Signals::default();
     runtime.block_on(async {
         tokio::select! {
@@ -307,7 +306,7 @@ async fn certify(
     let desk = Desk::new(certifier, picture, args.seed, output, &progress);
     let mut worked = tokio::select! {
         worked = desk.work_off(&jobs, args.jobs) => worked?,
-        () = tell_rate(&described.name, opened.rate, &progress) => Worked::interrupted(),
+        never = tell_rate(&described.name, opened.rate, &progress) => match never {},
     };
     if signals.came() && !worked.complete {
         worked.exit = Exit::Interrupted;

@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::aws::AwsKeys;
 
-use super::{Ended, Exit, Failure};
+use super::files::write_whole;
+use super::{Ended, Exit, Failure, runtime};
 use crate::emulate::{Chance, Emulator, Keys, Latency, Line, Plan, Settings, Stats};
 use crate::front;
 
@@ -78,8 +79,7 @@ pub(super) fn run(args: &Args) -> Ended {
     let settings = settings(args)?;
     let backend = crate::local::backend(args.device).context("the built-in classifier cannot be loaded");
     let backend = backend.map_err(Failure::usage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let stop = stop_signal().map_err(Failure::internal)?;
         let emulator = Emulator::start(settings, backend).await.map_err(Failure::usage)?;
@@ -154,9 +154,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 fn announce(args: &Args, emulator: &Emulator) -> anyhow::Result<()> {
     if let Some(path) = &args.port_file {
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, emulator.address().port().to_string())
-            .and_then(|()| std::fs::rename(&partial, path))
+        write_whole(path, &emulator.address().port().to_string())
             .with_context(|| format!("cannot write the port to `{}`", path.display()))?;
     }
     let mut out = std::io::stdout().lock();

@@ -1,12 +1,13 @@
 //! `smoothgate evaluate`: certified accuracy on a labelled data set.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 
 use super::certify::{Shared, Votes, start};
+use super::files::write_whole;
 use super::provider::ConfigOption;
 use super::report::{Format as SummaryFormat, radii, summary};
 use super::resume::Command;
@@ -90,13 +91,9 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
     }
     if let Some(file) = &args.summary {
         let text = summary(&series, &radii, SummaryFormat::Json, price)?;
-        let written = std::fs::File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
-        let name = file.display();
-        written.map_err(|error| {
-            Failure::internal(
-                anyhow::Error::from(error).context(format!("cannot write the summary `{name}`")),
-            )
-        })?;
+        write_whole(file, &text)
+            .with_context(|| format!("cannot write the summary `{}`", file.display()))
+            .map_err(Failure::internal)?;
     }
     // An abstention is a result here, no failure of the evaluation.
     Ok(if worked.exit == Exit::Abstained { Exit::Success } else { worked.exit })

@@ -121,9 +121,7 @@ fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Named like a picture, or one by its first bytes. A broken picture should be reported, a README passed over.
 fn is_picture(path: &Path) -> bool {
-    const NAMES: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp", "gif"];
-    let named = path.extension().is_some_and(|ext| NAMES.iter().any(|name| ext.eq_ignore_ascii_case(name)));
-    named || {
+    Format::is_named(path) || {
         let mut head = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(32).read_to_end(&mut head));
         read.is_ok() && Format::sniff(&head).is_some()

@@ -4,21 +4,20 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
 use clap::{Args as ClapArgs, ValueEnum};
 use futures::StreamExt as _;
 use serde::Serialize;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::{
-    Answer, AskError, EncodedPicture, Endpoint, Fault, Format as Encoding, Journal, JournalError, Likelihood,
-    Outcome, Unrecorded,
+    Answer, AskError, EncodedPicture, Endpoint, Fault, Journal, JournalError, Likelihood, Outcome, Unrecorded,
 };
 
 use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::SizeOptions;
 use super::provider::{ConfigOption, ProviderOptions};
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, runtime};
+use crate::engine::encoded;
 use crate::ledger::{Begin, PictureSpec, Run, Spec};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, planes};
 
@@ -87,8 +86,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let endpoint = opened.endpoint;
     let native = endpoint.describe().native_size.map_or(WorkingSize::Native, WorkingSize::Square);
     let picture = args.size.picture(native);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let described = endpoint.describe().clone();
         let wanted = Wanted {
@@ -200,13 +198,7 @@ async fn ask(
 /// The picture as the engine would encode it, with no noise and no denoiser.
 fn encode(input: &Input, options: &PictureOptions, encoder: Encoder) -> anyhow::Result<EncodedPicture> {
     let image = WorkingImage::decode(&input.read(&options.limits)?, options)?;
-    let (width, height) = (image.width(), image.height());
-    let bytes = encoder.encode(&planes(&image), width, height)?;
-    let format = match encoder {
-        Encoder::Png => Encoding::Png,
-        Encoder::Jpeg(_) => Encoding::Jpeg,
-    };
-    Ok(EncodedPicture { bytes: Bytes::from(bytes), format, width, height })
+    Ok(encoded(encoder, &planes(&image), image.width(), image.height())?)
 }
 
 fn answered(line: &mut Line, answer: Answer) {

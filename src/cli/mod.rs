@@ -9,6 +9,7 @@ mod denoise;
 mod emulate;
 mod evaluate;
 mod exit;
+mod files;
 mod inputs;
 mod keys;
 mod label;
@@ -34,6 +35,7 @@ mod work;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
@@ -215,6 +217,12 @@ impl Failure {
         let kinds = self.error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
         kinds.into_iter().any(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
     }
+}
+
+/// What asynchronous work runs on.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)
 }
 
 /// Of results that could not be written.

@@ -2,17 +2,17 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
+use anyhow::anyhow;
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::transport::Probed;
-use smoothgate_providers::{EncodedPicture, Endpoint as _, Format, Outcome, Price, Unrecorded};
+use smoothgate_providers::{Endpoint as _, Format, Outcome, Price, Unrecorded};
 
 use super::provider::{ConfigOption, ProviderOptions};
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, runtime};
 use crate::config::{Config, Instance};
+use crate::engine::encoded;
 use crate::picture::Encoder;
 
 /// Options of `providers`.
@@ -184,8 +184,7 @@ fn check(args: &CheckArgs, config: &Config) -> Ended {
     let options = ProviderOptions { provider: None, options: args.options.clone(), price: None };
     let instance = options.instance(config, name)?;
     let endpoint = instance.open(&Environment::process()).map_err(Failure::usage)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     let status = endpoint.credential();
     let with = format!("{} from {}", status.kind, status.source);
     match runtime.block_on(endpoint.probe()).map_err(Failure::usage)? {
@@ -214,9 +213,7 @@ fn check(args: &CheckArgs, config: &Config) -> Ended {
         Probed::WouldCost => {
             let side = endpoint.describe().limits.min_side.max(224);
             let grey = vec![0.5f32; 3 * (side * side) as usize];
-            let bytes = Encoder::Png.encode(&grey, side, side).map_err(Failure::internal)?;
-            let picture =
-                EncodedPicture { bytes: Bytes::from(bytes), format: Format::Png, width: side, height: side };
+            let picture = encoded(Encoder::Png, &grey, side, side).map_err(Failure::internal)?;
             match runtime.block_on(endpoint.ask(None, picture, &Unrecorded)).map_err(Failure::internal)? {
                 Outcome::Answered(_) => {
                     eprintln!("{name} accepts the credentials ({with}) and answered one call");

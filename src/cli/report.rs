@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use serde::Serialize;
 use smoothgate_providers::Money;
 
+use super::files::write_whole;
 use super::{Ended, Exit, Failure};
 use crate::report::{self, CONFIDENCE, Figures, Page, Series, Share};
 use crate::units::Radius;
@@ -118,14 +119,6 @@ fn distinct(series: Vec<Series>) -> Vec<Series> {
             }
         })
         .collect()
-}
-
-/// Writes beside the target and renames, so that a reader never sees half a file.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    std::fs::write(&partial, text)?;
-    std::fs::rename(&partial, path)
 }
 
 /// Columns for people: shares in percent with their intervals.

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 use super::ledger::LedgerPath;
 use super::provider::ConfigOption;
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, runtime};
 use crate::config::Config;
 use crate::ledger::{Ledger, LogHead, LogLine, Options, Reader, RunId, RunReport, RunSummary, Spend};
 
@@ -257,8 +257,7 @@ fn remove(args: &RemoveArgs, config: &Config) -> Result<(), Failure> {
     if !path.exists() {
         return Err(Failure::usage(anyhow!("there is no ledger at {}", path.display())));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let ledger = Ledger::open(path, &Options::default()).map_err(Failure::ledger)?;
         for run in &args.runs {

@@ -11,7 +11,7 @@ use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
 use super::inputs::Input;
 use super::ledger::LedgerPath;
 use super::provider::ConfigOption;
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
 use crate::ledger::Reader;
 use crate::picture::Limits;
@@ -103,8 +103,7 @@ fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Resul
     };
     let denoiser = open(&name, &Options::on(args.device)).map_err(Failure::usage)?;
     let denoiser = DenoiserHandle::spawn(denoiser).map_err(Failure::internal)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.context("cannot start the asynchronous runtime").map_err(Failure::internal)?;
+    let runtime = runtime()?;
     runtime.block_on(verification.redraw(picture, &denoiser));
     Ok(())
 }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use smoothgate_providers::{Fault, Money};
 use tokio::sync::Semaphore;
 
+use super::files::write_whole;
 use super::inputs::Input;
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
@@ -280,13 +281,6 @@ impl<'a> Desk<'a> {
         write_whole(&path, &document.to_text()?)
             .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
-}
-
-/// Writes beside the target and renames, so that a reader never sees half a document.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let partial = path.with_extension("json.partial");
-    std::fs::write(&partial, text)?;
-    std::fs::rename(&partial, path)
 }
 
 /// Why a picture got no certificate.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use tar::Archive;
 
-use super::files::{class, is_picture};
+use super::files::class;
 use super::{DatasetError, Sample, Source};
+use crate::picture::Format;
 
 /// Most bytes of a compressed archive that are kept in memory.
 const MOST: u64 = 2 << 30;
@@ -60,7 +61,7 @@ fn members<R: Read>(
         let mut member = member.map_err(fail)?;
         let name = member.path().map_err(fail)?.into_owned();
         let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
-        if !member.header().entry_type().is_file() || !is_picture(&name) {
+        if !member.header().entry_type().is_file() || !Format::is_named(&name) {
             continue;
         }
         // A flat archive names the class in the file: `n01534433_junco.png`.

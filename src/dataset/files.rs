@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{DatasetError, Sample, Source};
+use crate::picture::Format;
 
 /// Deeper folders than this are not looked into: a link that leads back would never end.
 const DEPTH: usize = 8;
@@ -20,7 +21,7 @@ fn walk(root: &Path, folder: &Path, depth: usize, samples: &mut Vec<Sample>) -> 
         let path = entry.map_err(fail)?.path();
         if path.is_dir() && depth > 0 {
             walk(root, &path, depth - 1, samples)?;
-        } else if is_picture(&path)
+        } else if Format::is_named(&path)
             && let Ok(below) = path.strip_prefix(root)
             && let Some(class) = class(below)
         {
@@ -35,12 +36,6 @@ pub(super) fn class(below: &Path) -> Option<String> {
     let mut parts = below.components();
     let first = parts.next()?.as_os_str().to_string_lossy().into_owned();
     parts.next().map(|_| first)
-}
-
-/// Named like a picture. Files of other kinds lie beside pictures in most data sets.
-pub(super) fn is_picture(path: &Path) -> bool {
-    const NAMES: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp", "gif"];
-    path.extension().is_some_and(|ext| NAMES.iter().any(|name| ext.eq_ignore_ascii_case(name)))
 }
 
 /// A CSV file with a header.

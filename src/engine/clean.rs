@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smoothgate_providers::{EncodedPicture, Outcome};
 
-use super::copies::format;
+use super::copies::encoded;
 use super::flight::{Model, ask};
 use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
@@ -47,9 +47,7 @@ pub(super) async fn settle(
 }
 
 fn copy(engine: &Engine, picture: &WorkingImage) -> Result<EncodedPicture, EngineError> {
-    let (width, height, encoder) = (picture.width(), picture.height(), engine.settings.encoder);
-    let bytes = encoder.encode(&planes(picture), width, height)?.into();
-    let copy = EncodedPicture { bytes, format: format(encoder), width, height };
+    let copy = encoded(engine.settings.encoder, &planes(picture), picture.width(), picture.height())?;
     let endpoint = engine.endpoint.describe();
     let checked = endpoint.limits.check(&copy);
     checked.map_err(|problem| EngineError::Unacceptable { provider: endpoint.name.clone(), problem })?;

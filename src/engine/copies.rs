@@ -9,7 +9,7 @@ use smoothgate_providers::{EncodedPicture, Format};
 
 use super::EngineError;
 use crate::noise::{NoiseLaw, Seed};
-use crate::picture::{Encoder, WorkingImage, noisy_planes};
+use crate::picture::{Encoder, PictureError, WorkingImage, noisy_planes};
 use crate::units::Sigma;
 
 /// What it takes to make the copies of one picture. Copy i depends on the seed and i, never on the batch it is in.
@@ -37,10 +37,8 @@ impl Copies {
         let encoder = self.encoder;
         blocking(move || {
             let pictures = clean.data().par_chunks(clean.picture_len());
-            let encode = |planes: &[f32]| encoder.encode(planes, width, height);
-            let copy =
-                |bytes| EncodedPicture { bytes: Bytes::from(bytes), format: format(encoder), width, height };
-            pictures.zip(draws).map(|(planes, draw)| Ok((draw, copy(encode(planes)?)))).collect()
+            let copy = |planes: &[f32]| encoded(encoder, planes, width, height);
+            pictures.zip(draws).map(|(planes, draw)| Ok((draw, copy(planes)?))).collect()
         })
         .await?
     }
@@ -61,12 +59,22 @@ impl Copies {
     }
 }
 
-/// How the endpoint is told what an encoder makes.
-pub(super) fn format(encoder: Encoder) -> Format {
-    match encoder {
+/// Planes as a file that an endpoint can be asked about.
+///
+/// # Errors
+/// [`PictureError`] from [`Encoder::encode`].
+pub fn encoded(
+    encoder: Encoder,
+    planes: &[f32],
+    width: u32,
+    height: u32,
+) -> Result<EncodedPicture, PictureError> {
+    let format = match encoder {
         Encoder::Png => Format::Png,
         Encoder::Jpeg(_) => Format::Jpeg,
-    }
+    };
+    let bytes = Bytes::from(encoder.encode(planes, width, height)?);
+    Ok(EncodedPicture { bytes, format, width, height })
 }
 
 /// Runs arithmetic away from the async threads.

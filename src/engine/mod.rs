@@ -22,6 +22,7 @@ mod redraw;
 mod settings;
 mod stop;
 
+pub use copies::encoded;
 pub use error::EngineError;
 pub(crate) use evidence::vote;
 pub use evidence::{Against, CastVote, Evidence};

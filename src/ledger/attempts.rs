@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use smoothgate_providers::{Attempt, AttemptEnd, Money, Outcome, OutcomeClass, Price};
 
 use super::accounts::{Charge, text};
@@ -316,25 +319,9 @@ pub(super) fn class_name(class: OutcomeClass) -> &'static str {
 
 /// The class of a stored name.
 pub(super) fn class_of(name: &str) -> Result<OutcomeClass, RowError> {
-    use OutcomeClass::{
-        Answered, Auth, BadPicture, Malformed, Misconfigured, QuotaSpent, Refused, Throttled, Transient,
-        Unusable,
-    };
-    [
-        Answered,
-        Refused,
-        BadPicture,
-        Throttled,
-        Transient,
-        Auth,
-        QuotaSpent,
-        Misconfigured,
-        Malformed,
-        Unusable,
-    ]
-    .into_iter()
-    .find(|class| class_name(*class) == name)
-    .ok_or_else(|| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
+    let name_of: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+    OutcomeClass::deserialize(name_of)
+        .map_err(|_| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

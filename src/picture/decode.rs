@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Cursor;
+use std::path::Path;
 
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,12 @@ impl Format {
     /// The format that these bytes begin like, if it is one of ours; the first 32 are enough.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         Self::of(bytes).map(|(format, _)| format)
+    }
+
+    /// Is the file named like a picture? A broken picture should be reported, other files beside pictures passed over.
+    pub fn is_named(path: &Path) -> bool {
+        const NAMES: [&str; 7] = ["png", "jpg", "jpeg", "jpe", "webp", "bmp", "gif"];
+        path.extension().is_some_and(|ext| NAMES.iter().any(|name| ext.eq_ignore_ascii_case(name)))
     }
 
     fn of(bytes: &[u8]) -> Option<(Self, ImageFormat)> {

@@ -19,7 +19,7 @@ use serde_json::json;
 
 pub use served::ServedClarifai;
 
-use crate::wire::{base64, check, endpoint, get_ready, invalid};
+use crate::wire::{base64, check, endpoint, fit_base64, get_ready, invalid};
 use crate::{EncodedPicture, Format, Limits, Outcome, Price, Provider, Quota, Reply, RequestError};
 
 /// Limits of a prediction call.
@@ -185,12 +185,6 @@ impl Provider for Clarifai {
     }
 
     fn fit(&self, pictures: &[EncodedPicture]) -> usize {
-        let mut json = JSON_AROUND;
-        let fits = |picture: &&EncodedPicture| {
-            json += picture.bytes.len().div_ceil(3) * 4 + JSON_AROUND;
-            json <= MAX_JSON
-        };
-        let count = pictures.iter().take(self.limits.pictures_per_call).take_while(fits).count();
-        count.max(usize::from(!pictures.is_empty()))
+        fit_base64(pictures, self.limits.pictures_per_call, JSON_AROUND, MAX_JSON)
     }
 }

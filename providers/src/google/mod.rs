@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use served::ServedGoogle;
 
-use crate::wire::{base64, check, endpoint, get_ready, invalid};
+use crate::wire::{base64, check, endpoint, fit_base64, get_ready, invalid};
 use crate::{EncodedPicture, Format, Limits, Money, Outcome, Price, Provider, Quota, Reply, RequestError};
 
 /// Most bytes of JSON in one request. The API's own limit is 10 MB.
@@ -200,13 +200,6 @@ impl Provider for Google {
     }
 
     fn fit(&self, pictures: &[EncodedPicture]) -> usize {
-        let mut json = JSON_AROUND;
-        let fits = |picture: &&EncodedPicture| {
-            json += picture.bytes.len().div_ceil(3) * 4 + JSON_AROUND;
-            json <= MAX_JSON
-        };
-        let count = pictures.iter().take(self.limits.pictures_per_call).take_while(fits).count();
-        // A picture that alone is too large is refused by name in `request`.
-        count.max(usize::from(!pictures.is_empty()))
+        fit_base64(pictures, self.limits.pictures_per_call, JSON_AROUND, MAX_JSON)
     }
 }

@@ -10,7 +10,7 @@ mod time;
 
 pub(crate) use body::{glimpse, json};
 pub use headers::{from_cache, retry_after};
-pub(crate) use picture::{base64, decode_base64};
+pub(crate) use picture::{base64, decode_base64, fit_base64};
 pub(crate) use request::{check, endpoint, get_ready, invalid};
 pub(crate) use status::by_status;
 pub use text::shorten;

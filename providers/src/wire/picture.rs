@@ -1,5 +1,6 @@
 //! Pictures as base64.
 
+use crate::EncodedPicture;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
@@ -11,6 +12,19 @@ const LENIENT: GeneralPurposeConfig =
 /// Standard base64 with padding.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     general_purpose::STANDARD.encode(bytes)
+}
+
+/// How many of the first pictures fit into `most_json` bytes of JSON as base64, `around` bytes beside each and once for
+/// the whole, and into a call of `most` pictures. At least 1 where there is a picture: one that alone is too large is refused
+/// by name when the request is made.
+pub(crate) fn fit_base64(pictures: &[EncodedPicture], most: usize, around: usize, most_json: usize) -> usize {
+    let mut json = around;
+    let fits = |picture: &&EncodedPicture| {
+        json += picture.bytes.len().div_ceil(3) * 4 + around;
+        json <= most_json
+    };
+    let count = pictures.iter().take(most).take_while(fits).count();
+    count.max(usize::from(!pictures.is_empty()))
 }
 
 /// The bytes of a base64 text: standard or URL-safe alphabet, with or without padding (protobuf's JSON mapping
