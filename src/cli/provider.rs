@@ -1,5 +1,6 @@
 //! `--provider` and what belongs to it, for every command that asks one.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,21 +106,25 @@ impl ProviderOptions {
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Says what throttling does to the rate: that it fell, and that it is back. Never ends.
-pub(super) async fn tell_rate(name: &str, rate: Option<watch::Receiver<RateState>>, progress: &Progress) {
+pub(super) async fn tell_rate(
+    name: &str,
+    rate: Option<watch::Receiver<RateState>>,
+    progress: &Progress,
+) -> Infallible {
     let Some(mut rate) = rate else { return std::future::pending().await };
     let mut cuts = rate.borrow_and_update().cuts;
-    let mut last: Option<Instant> = None;
+    let (mut last, mut low): (Option<Instant>, bool) = (None, false);
     while rate.changed().await.is_ok() {
         let now = *rate.borrow_and_update();
         let rested = last.is_none_or(|last| last.elapsed() >= QUIET);
         if now.cuts > cuts && rested {
             let allowed = now.allowed.map_or_else(|| "fewer".to_owned(), |rate| format!("{rate:.1}"));
             progress.say(&format!("{name} throttles: {allowed} calls a second for now"));
-            (cuts, last) = (now.cuts, Some(Instant::now()));
-        } else if now.allowed == now.limit && last.is_some() && rested {
+            (cuts, last, low) = (now.cuts, Some(Instant::now()), true);
+        } else if low && now.allowed == now.limit {
             progress.say(&format!("{name} is asked at its full rate again"));
-            last = None;
+            low = false;
         }
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }
