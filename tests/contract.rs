@@ -360,6 +360,21 @@ fn contract_09_a_reply_from_a_cache_is_a_failed_vote() {
     assert_eq!(evidence.failed_votes(), 1);
 }
 
+#[test]
+fn contract_09_a_reply_from_a_cache_says_nothing_about_the_model() {
+    let of = |version: &str, from_cache| {
+        let version = Some(version.to_owned());
+        Outcome::Answered(Answer { from_cache, model_version: version, ..Answer::of([("a", 0.9)]) })
+    };
+    let (old, new) = (of("old", true), of("new", false));
+    let cached_at = [0, 30];
+    let endpoint =
+        Scripted::at_once(move |draw| if cached_at.contains(&draw) { old.clone() } else { new.clone() });
+    let evidence = gather(endpoint, settings()).unwrap();
+    assert_eq!((evidence.votes[0], evidence.votes[30]), (Vote::Failed, Vote::Failed));
+    assert_eq!(evidence.model_versions, ["new"]);
+}
+
 /// A memory in a map.
 #[derive(Default)]
 struct Remembering(Mutex<HashMap<Option<u64>, Settled>>);
