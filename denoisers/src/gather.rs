@@ -204,7 +204,7 @@ impl Loop {
         match job {
             Job::Denoise(call) => self.queue.push_back(call),
             Job::PreferredBatch { height, width, reply } => {
-                drop(reply.send(self.denoiser.preferred_batch(height, width)));
+                let _ = reply.send(self.denoiser.preferred_batch(height, width));
             }
         }
     }

@@ -17,7 +17,7 @@ use smoothgate_providers::served::{
     Asked, Call, Incoming, Inquiry, Mark, Presented, Refusal, RefusalClass, ServedApi, Source,
 };
 
-use super::access::{Access, Asking, Caller};
+use super::access::{Asking, Caller};
 use super::certificate::{Made, Means, Wanted};
 use super::fetch::Fetch;
 use super::flights::Flights;
