@@ -14,6 +14,7 @@ mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod log;
 mod models;
 mod options;
 mod output;

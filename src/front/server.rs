@@ -23,7 +23,7 @@ use super::connection::{Connection, Wire};
 
 /// Most time for a TLS handshake and for the head of a request.
 const HEAD_LONGEST: Duration = Duration::from_secs(30);
-/// Most time that connections get to end once the server is told to stop.
+/// [`Options::grace`] where nothing else is said.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How a server listens.
@@ -33,16 +33,18 @@ pub struct Options {
     pub tls: Option<Arc<ServerConfig>>,
     /// Most connections at once. Others wait to be accepted.
     pub max_connections: usize,
+    /// Most time that connections get to end once the server is told to stop.
+    pub grace: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tls: None, max_connections: 1024 }
+        Self { tls: None, max_connections: 1024, grace: GRACE }
     }
 }
 
 /// Accepts connections and hands their requests to `handle`, until `stop` says true (or its sender is gone). Then
-/// connections get two seconds to end, and are closed. Dropping the future closes everything at once.
+/// connections get [`Options::grace`] to end, and are closed. Dropping the future closes everything at once.
 ///
 /// An error of `handle` closes the request's connection without a reply (HTTP/1.1) or resets its stream (HTTP/2).
 pub async fn serve<H, F, B, E>(
@@ -57,7 +59,7 @@ pub async fn serve<H, F, B, E>(
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
 {
     let permits = Arc::new(Semaphore::new(options.max_connections.max(1)));
-    let acceptor = options.tls.map(TlsAcceptor::from);
+    let acceptor = options.tls.clone().map(TlsAcceptor::from);
     let mut open = JoinSet::new();
     loop {
         let accepted = async {
@@ -86,7 +88,7 @@ pub async fn serve<H, F, B, E>(
     }
     drop(listener);
     let ended = async { while open.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, ended).await;
+    let _ = tokio::time::timeout(options.grace, ended).await;
 }
 
 /// Waits until the server is told to stop, or nobody is left to tell it.

@@ -139,6 +139,14 @@ impl Ledger {
         Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
     }
 
+    /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.
+    ///
+    /// # Errors
+    /// Failures of the storage; [`LedgerError::Full`] where space is short.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.writer.submit(Kind::Spends, writer::touch).await
+    }
+
     /// Takes the day of the system's clock for today, although a later one is on record: for a ledger that once saw a
     /// clock set too far ahead. Until then, calls are charged to that later day, lest a clock set back opens a budget
     /// that was used up.

@@ -4,6 +4,14 @@
 
 mod cli;
 mod formats;
+mod hostile;
+#[cfg(unix)]
+mod load;
+mod operations;
 mod paid_once;
 mod policy;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod reload;
 mod support;
