@@ -22,6 +22,7 @@
 //! | [`config`] | `smoothgate.toml`: provider instances, network, defaults |
 //! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
 //! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
+//! | [`proxy`] | a server whose answers are certified: who may use it, what it may fetch |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -40,6 +41,7 @@ pub mod local;
 pub mod noise;
 pub mod picture;
 pub mod plan;
+pub mod proxy;
 pub mod question;
 pub mod replay;
 pub mod report;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod caller_keys;
 mod certificate;
 mod certify;
 mod config;
@@ -88,7 +89,7 @@ enum Command {
     Report(report::Args),
     /// Check certificates: everything that follows from them is computed anew
     Verify(verify::Args),
-    /// Keys that sign certificates
+    /// Keys that sign certificates (new, public), and those of callers of the proxy (issue, list, change, revoke)
     #[command(subcommand)]
     Keys(keys::Command),
     /// The format of certificates

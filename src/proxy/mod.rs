@@ -1,0 +1,4 @@
+//! The proxy.
+
+pub mod access;
+pub mod fetch;
