@@ -41,15 +41,24 @@ pub(super) struct KeysPath {
 /// Where the master secret is kept.
 #[derive(Debug, clap::Args)]
 pub(super) struct MasterPlace {
-    /// The master secret that AWS pairs follow from: `env::NAME` or `file::PATH`
-    #[arg(long, value_name = "PLACE", default_value = "file::smoothgate-keys.master")]
-    master: String,
+    /// The master secret that AWS pairs follow from: `env::NAME` or `file::PATH` [default: the file beside the keys, ending
+    /// in `.master`]
+    #[arg(long, value_name = "PLACE")]
+    master: Option<String>,
+}
+
+/// Where the master is where nothing else is said.
+pub(super) fn beside_keys(keys: &Path) -> PathBuf {
+    keys.with_extension("master")
 }
 
 impl MasterPlace {
     /// Read here and not by the parser of arguments, which would repeat a text that may be the secret itself.
-    pub(super) fn place(&self) -> Result<SecretSource, Failure> {
-        self.master.parse().map_err(|error| Failure::usage(anyhow!("--master: {error}")))
+    fn place(&self, keys: &Path) -> Result<SecretSource, Failure> {
+        match &self.master {
+            None => Ok(SecretSource::File(beside_keys(keys))),
+            Some(text) => text.parse().map_err(|error| Failure::usage(anyhow!("--master: {error}"))),
+        }
     }
 }
 
@@ -189,7 +198,8 @@ fn failed(error: StoreError) -> Failure {
 
 fn issue(out: &mut impl Write, args: &IssueArgs) -> Result<(), Failure> {
     let id = KeyId::fresh().map_err(failed)?;
-    let master = if args.aws { Some(master(&args.master.place()?, &args.place.keys)?) } else { None };
+    let master =
+        if args.aws { Some(master(&args.master.place(&args.place.keys)?, &args.place.keys)?) } else { None };
     let (secret, proof) = match &master {
         Some(master) => (master.secret(id), Proof::Aws),
         None => TokenHash::fresh(id).map(|(token, hash)| (token, Proof::Token(hash))).map_err(failed)?,

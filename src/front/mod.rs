@@ -14,7 +14,7 @@ mod tls;
 
 pub use connection::Connection;
 pub use formats::{BodyLimits, Formats, ReadError};
-pub use picture::look;
+pub use picture::{look, measure};
 pub use server::{Limits, Options, serve};
 pub(crate) use stamp::Watched;
 pub use tls::{Tls, TlsError, tls};

@@ -9,7 +9,7 @@ use smoothgate_providers::served::Refusal;
 
 use super::purse::Purses;
 use super::seam::Unlimited;
-use super::{Access, Asking, Books, Caller, Denied, Keyring, Most, StoreError, Tab, open};
+use super::{Access, Account, Asking, Books, Caller, Denied, Keyring, Most, StoreError, Tab, open};
 
 /// Lets in the holders of keys, and keeps their budgets.
 pub struct Keys {
@@ -59,7 +59,12 @@ impl Access for Keys {
 
     fn admit(&self, asking: &Asking<'_>) -> Result<Caller, Refusal> {
         let key = self.ring.check(asking.presented, &received(asking), SystemTime::now())?;
-        Ok(Caller { id: key.id.to_string().into(), routes: Arc::new(key.routes) })
+        let name = key.id.to_string();
+        Ok(Caller {
+            id: name.as_str().into(),
+            routes: Arc::new(key.routes),
+            account: Some(Arc::new(Account { name, cap: key.budget })),
+        })
     }
 
     fn reserve<'a>(

@@ -42,7 +42,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use crate::ledger::{Cap, Spend};
+pub use crate::ledger::{Caller as Account, Cap, Spend};
 pub use denied::Denied;
 pub use gate::{Keys, Open};
 pub use key::{KeyId, KeyIdError, Master, TokenHash};

@@ -1,4 +1,7 @@
 //! What a key may still spend: set aside before a certificate is begun, given back when it took less.
+//!
+//! That a budget is kept is the ledger's affair, call by call. Here no certificate is begun that the budget could not pay
+//! to its end, since what it had cost would have bought nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +10,19 @@ use futures::future::BoxFuture;
 use smoothgate_providers::Money;
 
 use super::{Cap, Denied, KeyId, Most, Spend, Spent, Tab};
+use crate::ledger::Ledger;
 
 /// Where it is on record what the holders of keys have spent, also in the lives of earlier processes.
 pub trait Books: Send + Sync + 'static {
     /// What was, or may have been, spent for this key.
     fn spent(&self, key: KeyId) -> BoxFuture<'_, Result<Spend, String>>;
+}
+
+/// The ledger, which charges every call to the account of its key.
+impl Books for Ledger {
+    fn spent(&self, key: KeyId) -> BoxFuture<'_, Result<Spend, String>> {
+        Box::pin(async move { self.spent_for(&key.to_string()).await.map_err(|error| error.to_string()) })
+    }
 }
 
 /// Nothing was spent before this process began.

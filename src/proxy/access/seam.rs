@@ -8,7 +8,7 @@ use http::Uri;
 use smoothgate_providers::Money;
 use smoothgate_providers::served::{Incoming, Presented, Refusal};
 
-use super::Routes;
+use super::{Account, Routes};
 
 /// A request whose sender is to be known.
 #[derive(Debug)]
@@ -33,12 +33,14 @@ pub struct Caller {
     pub id: Arc<str>,
     /// The routes that it may use.
     pub routes: Arc<Routes>,
+    /// The account in the ledger that its calls are charged to, with what may be spent for it.
+    pub account: Option<Arc<Account>>,
 }
 
 impl Caller {
     /// One that may use every route.
     pub fn new(id: &str) -> Self {
-        Self { id: id.into(), routes: Arc::default() }
+        Self { id: id.into(), routes: Arc::default(), account: None }
     }
 
     /// May it use this route?

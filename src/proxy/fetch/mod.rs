@@ -43,7 +43,7 @@ use resolve::Guard;
 const MOST_HOPS: usize = 3;
 
 /// What may be fetched, and how much of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// What may be fetched. Nothing else is.
     pub rules: Vec<Rule>,
