@@ -63,7 +63,18 @@ fn every_key_of_the_configuration_is_on_its_page_and_in_the_example() {
             assert!(named, "`{key}` of {table} is not in docs/configuration.md");
         }
     }
-    for key in ["sigma", "ask_above", "ca_file", "proxy", "price", "rate", "budget", "credentials", "routes", "reuse"] {
+    for key in [
+        "sigma",
+        "ask_above",
+        "ca_file",
+        "proxy",
+        "price",
+        "rate",
+        "budget",
+        "credentials",
+        "routes",
+        "reuse",
+    ] {
         assert!(Config::EXAMPLE.contains(key), "{key}");
     }
 }
