@@ -55,11 +55,12 @@ async fn proxy(upstream: &str, folder: &Path) -> Proxy {
     let environment = Environment::of([("KEY", DEFAULT_KEY)]);
     let config = Config::parse(Path::new("bench.toml"), &text, &environment).unwrap();
     let ledger = Ledger::open(folder.join("ledger.db"), &Options::default()).unwrap();
-    let opened = Opener::new(&config, &environment, &config.serve, ledger).open(&config.routes).await.unwrap();
+    let opened =
+        Opener::new(&config, &environment, &config.serve, ledger).open(&config.routes).await.unwrap();
     let settings = proxy::Settings {
         serve: config.serve.clone(),
         opened,
-        access: Arc::new(access::Open),
+        access: Arc::new(access::Open::Local),
         fetch: Arc::new(fetch::Refused),
         observer: Arc::new(observer::Unobserved),
         tls: None,

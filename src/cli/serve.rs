@@ -11,6 +11,7 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
 
 use super::files::write_whole;
+use super::guard::GuardOptions;
 use super::ledger::LedgerPath;
 use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
@@ -18,8 +19,9 @@ use super::signals::{Hangups, signal};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
+use crate::front::Tls;
 use crate::ledger::{Ledger, Options};
-use crate::proxy::{self, Opener, Proxy, Upstream, access, fetch};
+use crate::proxy::{self, Opener, Proxy, Upstream};
 use crate::tables::TableCache;
 
 /// Options of `serve`.
@@ -42,9 +44,8 @@ pub(super) struct Args {
     /// Where models run: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// Listen on an address that others can reach although anybody may then spend the budget
-    #[arg(long)]
-    insecure_no_auth: bool,
+    #[command(flatten)]
+    guard: GuardOptions,
     /// Print the address as JSON
     #[arg(long)]
     json: bool,
@@ -62,14 +63,12 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
     }
     args.log.start();
     let config = file.load()?;
-    let serve = ServeSettings { listen: args.listen.unwrap_or(config.serve.listen), ..config.serve.clone() };
-    if !serve.listen.ip().is_loopback() && !args.insecure_no_auth {
-        let problem = format!(
-            "listening on {} lets anybody who reaches it spend the budget: listen on 127.0.0.1, or say --insecure-no-auth",
-            serve.listen
-        );
-        return Err(Failure::usage(anyhow::anyhow!(problem)));
-    }
+    let serve = ServeSettings {
+        listen: args.listen.unwrap_or(config.serve.listen),
+        guard: args.guard.over(&config.serve.guard)?,
+        ..config.serve.clone()
+    };
+    args.guard.check(serve.listen, &serve.guard)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let place = args.place.path(&config)?;
@@ -77,13 +76,14 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(place, &options)).await;
         let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
         let opened = open(args, &config, &ledger, None).await?;
+        let guard = args.guard.open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,
-            access: Arc::new(access::Open),
-            fetch: Arc::new(fetch::Refused),
+            access: Arc::clone(&guard.access),
+            fetch: Arc::clone(&guard.fetch) as Arc<dyn proxy::fetch::Fetch>,
             observer: Arc::new(proxy::Log),
-            tls: None,
+            tls: guard.tls.as_ref().map(Tls::config),
         };
         let proxy = Proxy::start(settings).await.map_err(Failure::usage)?;
         let mut hangups = Hangups::listen();
@@ -91,6 +91,7 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
         let mut current = config;
         let reloads = async {
             while hangups.next().await {
+                guard.reload();
                 let reloaded = reload(args, file, &proxy, &ledger, &current).await;
                 proxy.reloaded(reloaded.is_ok());
                 match reloaded {

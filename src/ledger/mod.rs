@@ -71,7 +71,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use budget::{Budgets, Cap, Spend};
+pub use budget::{Budgets, Caller, Cap, Spend};
 pub use clock::Clock;
 pub use error::LedgerError;
 pub use export::{LogHead, LogLine, LoggedAnswer, Overwritten};
@@ -145,6 +145,15 @@ impl Ledger {
     /// Failures of the storage; [`LedgerError::Full`] where space is short.
     pub async fn probe(&self) -> Result<(), LedgerError> {
         self.writer.submit(Kind::Spends, writer::touch).await
+    }
+
+    /// What was spent for a caller so far, over all runs.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
+        let caller = caller.to_owned();
+        self.writer.submit(Kind::Records, move |batch| runs::spent_for(batch, &caller)).await
     }
 
     /// Takes the day of the system's clock for today, although a later one is on record: for a ledger that once saw a

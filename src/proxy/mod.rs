@@ -7,7 +7,7 @@
 //!
 //! | seam | decides | by default |
 //! |---|---|---|
-//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): everybody, as one caller |
+//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): programs on this machine, as one caller |
 //! | [`Fetch`](fetch::Fetch) | how pictures are got that a request only names | [`Refused`](fetch::Refused): not at all |
 //! | [`Observer`](observer::Observer) | what becomes of what is seen | [`Unobserved`](observer::Unobserved): nothing but counts |
 
@@ -163,8 +163,10 @@ impl Proxy {
                 stopping: AtomicBool::new(false),
                 open: AtomicUsize::new(0),
             },
+            body: serve.guard.body,
         });
         let (stop, stopped) = watch::channel(false);
+        let limits = serve.guard.connection;
         let mut server = JoinSet::new();
         let mut open = |listener, options, door| {
             let desk = Arc::clone(&desk);
@@ -175,10 +177,10 @@ impl Proxy {
         let grace = serve.finish + serve.settle + FLUSH;
         let encrypted = tls.is_some();
         let trusted = admin.is_none() && address.ip().is_loopback();
-        let options = front::Options { tls, max_connections: serve.max_connections, grace };
+        let options = front::Options { tls, max_connections: serve.max_connections, grace, limits };
         open(listener, options, Door { serves: true, trusted });
         let admin = admin.map(|(listener, address)| {
-            let options = front::Options { tls: None, max_connections: ADMIN_CONNECTIONS, grace };
+            let options = front::Options { tls: None, max_connections: ADMIN_CONNECTIONS, grace, limits };
             open(listener, options, Door { serves: false, trusted: true });
             address
         });

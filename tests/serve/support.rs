@@ -105,7 +105,7 @@ pub(crate) async fn proxy_with(config: &Config, folder: &Path, environment: &Env
     let settings = proxy::Settings {
         serve: config.serve.clone(),
         opened,
-        access: Arc::new(access::Open),
+        access: Arc::new(access::Open::Local),
         fetch: Arc::new(fetch::Refused),
         observer: Arc::new(observer::Unobserved),
         tls: None,
