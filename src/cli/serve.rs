@@ -11,7 +11,7 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
 
 use super::files::write_whole;
-use super::guard::GuardOptions;
+use super::guard::{Guard, GuardOptions};
 use super::ledger::LedgerPath;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::signals::signal;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let runtime = runtime()?;
     runtime.block_on(async {
         let opened = open(args, &config, &serve).await?;
-        let guard = args.guard.open(serve.listen, &serve.guard, &opened.ledger)?;
+        let guard = Guard::open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,

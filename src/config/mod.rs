@@ -25,8 +25,8 @@ use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::registry::{self, PROVIDERS};
 use smoothgate_providers::transport::NetworkSettings;
 
-pub use guard::{GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
 pub use error::{ConfigError, InstanceError};
+pub use guard::{GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
 pub use instance::{BudgetsOverTime, Instance};
 pub use place::find;
 pub use raw::{RawConfig, RawDefaults, RawInstance, RawLedger, RawNetwork};
