@@ -217,11 +217,9 @@ fn issue(out: &mut impl Write, args: &IssueArgs) -> Result<(), Failure> {
     };
     let add = |file: &mut KeyFile| {
         if let Some(master) = &master {
-            file.check_master(&args.place.keys, master)?;
-            file.set_master(master);
+            file.adopt(&args.place.keys, master)?;
         }
-        file.add(key.clone());
-        Ok(())
+        file.add(key.clone())
     };
     // First on record, then shown: a key that was shown is one.
     KeyFile::change(&args.place.keys, add).map_err(failed)?;
@@ -286,7 +284,7 @@ fn list(out: &mut impl Write, args: &ListArgs) -> Result<(), Failure> {
     if file.keys().is_empty() {
         return Ok(writeln!(out, "no keys in {}", args.place.keys.display())?);
     }
-    writeln!(out, "{:<16}  {:<5}  {:<7}  {:<20}  {}", "id", "kind", "state", "name", "terms")?;
+    writeln!(out, "{:<16}  {:<5}  {:<7}  {:<20}  terms", "id", "kind", "state", "name")?;
     let now = SystemTime::now();
     for key in file.keys() {
         writeln!(

@@ -78,32 +78,6 @@ impl GuardOptions {
         }
         Ok(())
     }
-
-    /// Opens keys, certificate and connections.
-    pub(super) fn open(
-        &self,
-        listen: SocketAddr,
-        settings: &GuardSettings,
-        ledger: &Ledger,
-    ) -> Result<Guard, Failure> {
-        let keys = match &settings.keys {
-            Some(path) => Some(Arc::new(Keys::new(ring(path, settings)?, Arc::new(ledger.clone())))),
-            None => None,
-        };
-        let access: Arc<dyn Access> = match &keys {
-            Some(keys) => Arc::clone(keys) as Arc<dyn Access>,
-            None if may_listen(listen, false, false).is_ok() => Arc::new(Open::Local),
-            None => Arc::new(Open::Everyone),
-        };
-        let tls = settings.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key));
-        let fetch = Fetcher::new(settings.fetch.clone()).context("the connections for fetching pictures");
-        Ok(Guard {
-            access,
-            fetch: Arc::new(fetch.map_err(Failure::usage)?),
-            tls: tls.transpose().map_err(Failure::usage)?,
-            keys,
-        })
-    }
 }
 
 /// The keys, with the master where pairs among them need it.
@@ -121,6 +95,31 @@ fn ring(path: &Path, settings: &GuardSettings) -> Result<Keyring, Failure> {
 }
 
 impl Guard {
+    /// Opens keys, certificate and connections.
+    pub(super) fn open(
+        listen: SocketAddr,
+        settings: &GuardSettings,
+        ledger: &Ledger,
+    ) -> Result<Self, Failure> {
+        let keys = match &settings.keys {
+            Some(path) => Some(Arc::new(Keys::new(ring(path, settings)?, Arc::new(ledger.clone())))),
+            None => None,
+        };
+        let access: Arc<dyn Access> = match &keys {
+            Some(keys) => Arc::clone(keys) as Arc<dyn Access>,
+            None if may_listen(listen, false, false).is_ok() => Arc::new(Open::Local),
+            None => Arc::new(Open::Everyone),
+        };
+        let tls = settings.tls.as_ref().map(|(certificate, key)| Tls::open(certificate, key));
+        let fetch = Fetcher::new(settings.fetch.clone()).context("the connections for fetching pictures");
+        Ok(Self {
+            access,
+            fetch: Arc::new(fetch.map_err(Failure::usage)?),
+            tls: tls.transpose().map_err(Failure::usage)?,
+            keys,
+        })
+    }
+
     /// Reads keys and certificate again. What cannot be used changes nothing, and the log says why.
     pub(super) fn reload(&self) {
         if let Some(Err(error)) = self.keys.as_ref().map(|keys| keys.reload()) {

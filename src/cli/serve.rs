@@ -11,7 +11,7 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
 
 use super::files::write_whole;
-use super::guard::GuardOptions;
+use super::guard::{Guard, GuardOptions};
 use super::ledger::LedgerPath;
 use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(place, &options)).await;
         let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
         let opened = open(args, &config, &ledger, None).await?;
-        let guard = args.guard.open(serve.listen, &serve.guard, &opened.ledger)?;
+        let guard = Guard::open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,

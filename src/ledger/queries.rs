@@ -232,7 +232,7 @@ impl Reader {
     /// # Errors
     /// Failures of the storage.
     pub fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
-        self.at(|db| Ok(Scope::caller(caller).load(db)?))
+        self.at(|db| Scope::caller(caller).load(db))
     }
 
     /// Everything settled about the pictures of a run, in the order in which they were begun: name, parameters, seed and

@@ -30,7 +30,7 @@ fn key(folder: &Path, change: impl FnOnce(&mut Record)) -> (KeyId, SecretString)
     let (token, hash) = TokenHash::fresh(id).unwrap();
     let mut record = record(id, Proof::Token(hash));
     change(&mut record);
-    KeyFile::change(&folder.join("keys.json"), |file| Ok(file.add(record))).unwrap();
+    KeyFile::change(&folder.join("keys.json"), |file| file.add(record)).unwrap();
     (id, token)
 }
 
@@ -93,9 +93,10 @@ async fn every_format_takes_keys_of_ours_and_says_what_is_wrong_with_others_in_i
     let (_, elsewhere) = key(folder.path(), |key| key.routes = Routes::of(&["other"]).unwrap());
     let master = Master::create(&folder.path().join("master")).unwrap();
     let pair = KeyId::fresh().unwrap();
-    KeyFile::change(&folder.path().join("keys.json"), |file| {
-        file.set_master(&master);
-        Ok(file.add(record(pair, Proof::Aws)))
+    let path = folder.path().join("keys.json");
+    KeyFile::change(&path, |file| {
+        file.adopt(&path, &master)?;
+        file.add(record(pair, Proof::Aws))
     })
     .unwrap();
     let (proxy, _) = guarded(&config(&up, &route("")), folder.path(), Some(master.clone())).await;

@@ -23,7 +23,7 @@
 //!     expires: None,
 //!     revoked: None,
 //! };
-//! KeyFile::change(&path, |file| Ok(file.add(key)))?;
+//! KeyFile::change(&path, |file| file.add(key))?;
 //! assert_eq!(Keyring::open(&path, None)?.active(), 1);
 //! # Ok(()) }
 //! ```

@@ -62,6 +62,9 @@ pub enum StoreError {
     /// No key has this id.
     #[error("no key has the id {0}; `smoothgate keys list` shows all")]
     Unknown(KeyId),
+    /// There is a key of this id already.
+    #[error("there is a key with the id {0} already")]
+    Twice(KeyId),
     /// A revoked key stays revoked.
     #[error("the key {0} is revoked, which cannot be undone: issue another")]
     Revoked(KeyId),
@@ -131,8 +134,8 @@ impl KeyFile {
         }
         let mut ids: Vec<KeyId> = read.keys.iter().map(|key| key.id).collect();
         ids.sort_unstable();
-        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(bad(format!("the key {} is in it twice", twice[0])));
+        if let Some((twice, _)) = ids.iter().zip(ids.iter().skip(1)).find(|(a, b)| a == b) {
+            return Err(bad(format!("the key {twice} is in it twice")));
         }
         Ok(read)
     }
@@ -217,8 +220,15 @@ impl KeyFile {
     }
 
     /// Adds a key.
-    pub fn add(&mut self, key: Record) {
+    ///
+    /// # Errors
+    /// [`StoreError::Twice`].
+    pub fn add(&mut self, key: Record) -> Result<(), StoreError> {
+        if self.key(key.id).is_ok() {
+            return Err(StoreError::Twice(key.id));
+        }
         self.keys.push(key);
+        Ok(())
     }
 
     /// Does it hold pairs for AWS, which need the master?
@@ -243,9 +253,14 @@ impl KeyFile {
         }
     }
 
-    /// Says with which master pairs are made. Call [`check_master`](Self::check_master) before.
-    pub fn set_master(&mut self, master: &Master) {
+    /// Makes pairs with `master` from now on.
+    ///
+    /// # Errors
+    /// As [`check_master`](Self::check_master).
+    pub fn adopt(&mut self, path: &Path, master: &Master) -> Result<(), StoreError> {
+        self.check_master(path, master)?;
         self.master = Some(master.id());
+        Ok(())
     }
 }
 

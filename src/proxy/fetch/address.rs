@@ -57,8 +57,8 @@ fn forbidden_v6(address: Ipv6Addr) -> Option<&'static str> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match (a, b, c, d, e, f) {
-        (0x64, 0xff9b, 0, 0, 0, 0) => return forbidden_v4(v4(g, h)), // NAT64, RFC 6052
-        (0, 0, 0, 0, 0, 0xffff) => return forbidden_v4(v4(g, h)),    // mapped, RFC 4291
+        // Mapped, RFC 4291; NAT64, RFC 6052.
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => return forbidden_v4(v4(g, h)),
         (0x2002, ..) => return forbidden_v4(v4(b, c)).or(Some("6to4")), // RFC 3056, retired
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! What the operator permits to fetch.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -76,7 +76,7 @@ fn parse(text: &str) -> Result<Kind, &'static str> {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    if rest.contains(['*', '/', '?', '#', '@', '\\']) || rest.is_empty() {
+    if rest.contains(['*', '/', '?', '#', '@', '\\']) || rest.is_empty() || rest.ends_with(':') {
         return Err("it is no host");
     }
     // The same parser that reads the addresses of requests, so that both mean the same host.
@@ -187,7 +187,7 @@ fn object(base: &str, bucket: &str, name: &str) -> Option<Url> {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            let _ = write!(path, "%{byte:02X}");
         }
     }
     Url::parse(&format!("{base}/{bucket}/{path}")).ok()

@@ -118,7 +118,7 @@ fn a_recorded_signature_cannot_be_used_again() {
         .with("authorization", &format!("{front}={}", signature.to_uppercase()))
         .with("x-other", "1");
     for replay in [&sent, &capitals] {
-        for seconds in [3, 60, 300] {
+        for seconds in [3, 60, 299] {
             assert_eq!(replay.check(&access, "aws", later(seconds)).unwrap_err(), Denied::Replayed);
         }
     }

@@ -98,10 +98,13 @@ fn an_error_leaves_the_file_as_it_was() {
     let before = std::fs::read(fixture.path()).unwrap();
     let unknown = KeyId::fresh().unwrap();
     let error = KeyFile::change(&fixture.path(), |file| {
-        file.add(file.keys()[0].clone());
+        file.key_mut(file.keys()[0].id)?.name = "changed".to_owned();
         file.key_mut(unknown).map(drop)
     });
     assert!(matches!(error, Err(StoreError::Unknown(id)) if id == unknown));
+    assert_eq!(std::fs::read(fixture.path()).unwrap(), before);
+    let error = KeyFile::change(&fixture.path(), |file| file.add(file.keys()[0].clone()));
+    assert!(matches!(error, Err(StoreError::Twice(_))));
     assert_eq!(std::fs::read(fixture.path()).unwrap(), before);
 }
 
