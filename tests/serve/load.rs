@@ -96,8 +96,11 @@ async fn every_answer_has_a_certificate_and_every_call_is_on_record_through_faul
     let folder = folder.path();
     // Two pictures in three can be paid for, roughly: the budget is met, too.
     let budget = u64::from(size.pictures) * 20;
-    let config =
-        written(&emulator, "finish = \"200ms\"", &route(&format!("budget = {{ calls = {budget} }}")));
+    let config = written(
+        &emulator,
+        "finish = \"200ms\"",
+        &route(&format!("n_max = 60\nbudget = {{ calls = {budget} }}")),
+    );
     std::fs::write(folder.join("smoothgate.toml"), config).unwrap();
 
     let first = Server::start(folder).await;
