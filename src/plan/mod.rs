@@ -14,5 +14,5 @@ mod prior;
 mod tests;
 
 pub use bill::{Bill, Rate, Total};
-pub use expect::{Basis, Expected, Extremes, expect};
+pub use expect::{Asked, Basis, Expected, Extremes, expect};
 pub use prior::{Prior, PriorError};
