@@ -383,10 +383,7 @@ fn a_class_map_is_recorded_whole_in_the_certificate() {
     let document: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let claim = &document["claims"][0];
     assert_eq!(claim["label"], "hot drink");
-    assert_eq!(
-        claim["question"]["map"]["classes"]["hot drink"],
-        serde_json::json!(["espresso", "teapot"])
-    );
+    assert_eq!(claim["question"]["map"]["classes"]["hot drink"], serde_json::json!(["espresso", "teapot"]));
 }
 
 const LOG: &str = "tests/data/replay/small.jsonl";

@@ -206,6 +206,13 @@ impl Certificate {
         chunks.filter_map(|claims| Some((claims.first()?.question.asked(), claims)))
     }
 
+    /// Certified if any claim is, else predicted if any is, else abstained.
+    pub fn outcome(&self) -> Outcome {
+        let has = |outcome| self.claims.iter().any(|claim| claim.outcome == outcome);
+        let claimed = [Outcome::Certified, Outcome::Predicted].into_iter().find(|&outcome| has(outcome));
+        claimed.unwrap_or(Outcome::Abstained)
+    }
+
     /// Has every question a claim?
     pub fn is_complete(&self) -> bool {
         self.questions().all(|(_, claims)| claims.iter().any(|claim| claim.outcome != Outcome::Abstained))

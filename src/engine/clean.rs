@@ -44,18 +44,28 @@ pub(super) async fn settle(
         let claims = settings.asked().map(|(question, _)| Ok(vec![question.clone()])).collect();
         return Ok(Clean { claims, model: None, calls: 0 });
     }
+    let (outcome, calls) = outcome(engine, memory, picture).await?;
+    let claims = settings.asked().map(|(question, _)| about(question, &outcome)).collect();
+    let model = match &outcome {
+        // A reply from a cache says nothing about the model that answers now.
+        Outcome::Answered(answer) if !answer.from_cache => Some(Model::of(answer)),
+        _ => None,
+    };
+    Ok(Clean { claims, model, calls })
+}
+
+/// What came of asking about `picture` as it is, from memory where it is known, and the calls that were sent for it.
+pub(super) async fn outcome(
+    engine: &Engine,
+    memory: &dyn Memory,
+    picture: &Arc<WorkingImage>,
+) -> Result<(Outcome, u64), EngineError> {
     let meter = Meter::new(memory.as_journal());
     let settled = match memory.recall(None) {
         Some(settled) => settled,
         None => ask(engine, memory, &meter, None, copy(engine, picture)?).await?.1,
     };
-    let claims = settings.asked().map(|(question, _)| about(question, &settled.outcome)).collect();
-    let model = match &settled.outcome {
-        // A reply from a cache says nothing about the model that answers now.
-        Outcome::Answered(answer) if !answer.from_cache => Some(Model::of(answer)),
-        _ => None,
-    };
-    Ok(Clean { claims, model, calls: meter.sent() })
+    Ok((settled.outcome, meter.sent()))
 }
 
 /// The questions that the votes answer, by what came of asking about the clean picture. A reply from a cache fixes labels as

@@ -39,7 +39,7 @@ pub use stop::Stop;
 use std::sync::Arc;
 
 use smoothgate_denoisers::DenoiserHandle;
-use smoothgate_providers::Endpoint;
+use smoothgate_providers::{Answer, Endpoint, Outcome};
 
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
@@ -94,6 +94,12 @@ impl Engine {
     #[must_use]
     pub fn with_stop(self, stop: Stop) -> Self {
         Self { stop, ..self }
+    }
+
+    /// The same engine, asking through `endpoint`, which must be described the same: one that looks on at the calls.
+    #[must_use]
+    pub fn asking(self, endpoint: Arc<dyn Endpoint>) -> Self {
+        Self { endpoint, ..self }
     }
 
     /// What ends it early.
@@ -152,6 +158,22 @@ impl Engine {
             Some((question, _)) => Err(EngineError::AskedTwice { question: question.to_string() }),
             None => Ok(()),
         }
+    }
+
+    /// What the endpoint says about `picture` as it is, without noise; `None` where it does not answer. It is no vote. Asked
+    /// once: `memory` keeps it like any draw, under no number.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn clean_answer(
+        &self,
+        picture: &Arc<WorkingImage>,
+        memory: &dyn Memory,
+    ) -> Result<Option<Answer>, EngineError> {
+        Ok(match clean::outcome(self, memory, picture).await?.0 {
+            Outcome::Answered(answer) => Some(answer),
+            _ => None,
+        })
     }
 
     /// Gathers votes on `picture` until every claim is decided. No call is made that no open claim surely needs, but for those

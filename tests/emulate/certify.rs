@@ -110,7 +110,8 @@ async fn a_draw_that_is_never_answered_is_counted_against() {
             let answered = end.outcome.class() == OutcomeClass::Answered;
             assert_eq!(answered, *vote != Vote::Failed, "{api} draw {index}");
         }
-        let for_label = |evidence: &Evidence| evidence.claims[0].counts().iter().map(|(_, votes)| votes).sum::<u64>();
+        let for_label =
+            |evidence: &Evidence| evidence.claims[0].counts().iter().map(|(_, votes)| votes).sum::<u64>();
         assert_eq!(for_label(&rough) + failed, rough.claims[0].votes.len() as u64, "{api}");
         assert_ne!(rough.claims[0].votes, calm.claims[0].votes, "{api}");
     }
