@@ -21,7 +21,7 @@ use super::work::{Desk, Job, Output, Source, Worked};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
-use crate::engine::{Engine, Settings};
+use crate::engine::{Asked, Engine, Settings, Tests, level_of_claim};
 use crate::ledger::{Begin, Cap, Run, RunId};
 use crate::noise::Seed;
 use crate::picture::{Encoder, WorkingSize};
@@ -93,9 +93,11 @@ pub(super) struct Shared {
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
     /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call),
-    /// `topk:K` (is a label among the K most likely?) or `map:FILE` (your classes from the API's labels)
+    /// `clean-labels[/sequence][/M][>=SCORE]` (which of its M best labels are? a claim each), `topk:K` (is a label among the K
+    /// most likely?) or `map:FILE` (your classes from the API's labels). May be given several times: the questions share the
+    /// votes and alpha
     #[arg(long, default_value = "top1", value_parser = Question::load)]
-    question: Question,
+    question: Vec<Question>,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
     #[arg(long, value_name = "HEX|N")]
     seed: Option<Seed>,
@@ -228,24 +230,14 @@ async fn certify(
     let sigma = args.sigma.or(config.defaults.sigma);
     let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
     let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
-    let method = match votes {
-        Votes::Predict(n) => Method::Predict { n },
-        Votes::Test(options) => {
-            let about = About {
-                label: args.question.label_rule(),
-                topk: args.question.topk(),
-                sigma: sigma.get(),
-                alpha,
-                recorded: None,
-            };
-            options.only_method(about).map_err(Failure::usage)?
-        }
-    };
+    let mut asked = asked(&args.question, &votes, sigma, alpha).map_err(Failure::usage)?;
+    let Asked { question, method } = asked.remove(0);
     let settings = Settings {
         sigma,
         alpha,
-        question: args.question.clone(),
+        question,
         method,
+        also: asked,
         encoder: args.encode,
         batch: args.batch,
         concurrency: args.concurrency,
@@ -270,7 +262,7 @@ async fn certify(
         eprintln!("{}", plan_line(&engine, &plan, jobs.len()));
     }
     let approve = || {
-        let each = plan.max_votes() + usize::from(engine.settings().question.asks_clean());
+        let each = plan.max_votes() + usize::from(engine.settings().asks_clean());
         let calls = (each as u64).saturating_mul(jobs.len() as u64);
         let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
         Most { price: described.price, calls, max_calls, max_cost }.approve(&args.plan, &config.defaults)
@@ -318,6 +310,24 @@ async fn certify(
     Ok(worked)
 }
 
+/// The questions with their tests, at least one.
+fn asked(questions: &[Question], votes: &Votes, sigma: Sigma, alpha: Alpha) -> anyhow::Result<Vec<Asked>> {
+    let method = |question: &Question| match votes {
+        Votes::Predict(n) => Ok(Method::Predict { n: *n }),
+        Votes::Test(options) => options.only_method(About {
+            label: question.label_rule(),
+            topk: question.topk(),
+            sigma: sigma.get(),
+            alpha: level_of_claim(alpha.get(), questions.len(), question, question.most_claims()),
+            recorded: None,
+        }),
+    };
+    questions
+        .iter()
+        .map(|question| Ok(Asked { question: question.clone(), method: method(question)? }))
+        .collect()
+}
+
 /// Ends the sitting on the run, and says how to go on where it ended early.
 async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
     let id = run.id();
@@ -340,9 +350,9 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
 }
 
 /// One line before the first call: what it takes and what it can give.
-fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> String {
+fn plan_line(engine: &Engine, plan: &Tests, pictures: usize) -> String {
     let votes = plan.max_votes();
-    let calls = votes + usize::from(engine.settings().question.asks_clean());
+    let calls = votes + usize::from(engine.settings().asks_clean());
     let cost = match engine.endpoint().describe().price {
         Price::Free => "free".to_owned(),
         price @ (Price::PerPicture(_) | Price::Unknown) => {

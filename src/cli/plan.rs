@@ -12,12 +12,12 @@ use smoothgate_providers::{Money, Price, Quota};
 use super::work::Job;
 use super::{Failure, certify};
 use crate::config::Defaults;
-use crate::engine::{Engine, Redraw, copies};
+use crate::engine::{Engine, Redraw, Tests, copies};
 use crate::noise::Seed;
 use crate::picture::{PictureOptions, WorkingImage, WorkingSize};
-use crate::plan::{Basis, Bill, Expected, Extremes, Prior, Rate, Total, expect};
-use crate::replay::{Asked, Replay};
-use crate::stats::Test;
+use crate::plan::{Asked, Basis, Bill, Expected, Extremes, Prior, Rate, Total, expect};
+use crate::replay::Replay;
+use crate::stats::Method;
 use crate::tables::TableCache;
 
 /// Pictures, and copies of each, that are made to see how large copies are.
@@ -76,11 +76,25 @@ struct Document<'a> {
     sigma: f64,
     alpha: f64,
     question: String,
-    test: &'a crate::stats::Method,
+    test: &'a Method,
+    also: Vec<Also<'a>>,
     votes: Extremes,
     expected: &'a Expected,
     bytes_of_a_copy: Option<Bytes>,
     bill: &'a Bill,
+}
+
+/// A further question.
+#[derive(Serialize)]
+struct Also<'a> {
+    question: String,
+    test: &'a Method,
+}
+
+impl<'a> Also<'a> {
+    fn of(asked: &'a crate::engine::Asked) -> Self {
+        Self { question: asked.question.to_string(), test: &asked.method }
+    }
 }
 
 /// How large a copy is.
@@ -94,7 +108,7 @@ struct Bytes {
 /// Prints the plan.
 pub(super) async fn show(
     engine: &Engine,
-    test: &Test,
+    tests: &Tests,
     jobs: &[Job],
     options: &PictureOptions,
     plan: &PlanOptions,
@@ -102,9 +116,10 @@ pub(super) async fn show(
 ) -> Result<(), Failure> {
     let settings = engine.settings();
     let described = engine.endpoint().describe();
-    let votes = Extremes::of(test).map_err(Failure::internal)?;
+    let asked = Asked::all(settings, tests);
+    let votes = Extremes::of(&asked).map_err(Failure::internal)?;
     let expected = match &plan.from {
-        None => expect(test, plan.agreement.unwrap_or(Prior::UNKNOWN)).map_err(Failure::internal)?,
+        None => expect(&asked, plan.agreement.unwrap_or(Prior::UNKNOWN)).map_err(Failure::internal)?,
         Some(log) => recorded(engine, log).map_err(Failure::usage)?,
     };
     let bytes = match plan.count {
@@ -115,7 +130,7 @@ pub(super) async fn show(
         price: described.price,
         quota: described.quota,
         bytes: bytes.map(|bytes| bytes.mean),
-        besides: u64::from(settings.question.asks_clean()),
+        besides: u64::from(settings.asks_clean()),
     };
     let bill = Bill::new(plan.count.unwrap_or(jobs.len() as u64), &votes, &expected, &rate);
     let text = if json {
@@ -128,6 +143,7 @@ pub(super) async fn show(
             alpha: settings.alpha.get(),
             question: settings.question.to_string(),
             test: &settings.method,
+            also: settings.also.iter().map(Also::of).collect(),
             votes,
             expected: &expected,
             bytes_of_a_copy: bytes,
@@ -140,12 +156,12 @@ pub(super) async fn show(
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::internal)
 }
 
-/// The rows of recorded answers under the same question and test.
+/// The rows of recorded answers under the same questions and tests.
 fn recorded(engine: &Engine, log: &std::path::Path) -> anyhow::Result<Expected> {
     let settings = engine.settings();
-    let method = settings.method.clone();
-    let asked = Asked::Question(settings.question.clone());
-    let replay = Replay::new(asked, settings.alpha, move |_| Ok(method.clone()));
+    let questions = settings.asked().map(|(question, _)| question.clone()).collect();
+    let methods: Vec<_> = settings.asked().map(|(_, method)| method.clone()).collect();
+    let replay = Replay::new(questions, settings.alpha, move |design| Ok(methods[design.question].clone()))?;
     let replay = replay.only_sigma(Some(settings.sigma.get())).with_table_cache(TableCache::usual());
     let file = std::fs::File::open(log).with_context(|| format!("cannot open `{}`", log.display()))?;
     let mut rows = Vec::new();
@@ -216,13 +232,16 @@ fn words(
         Price::PerPicture(each) => format!("{each} a call"),
         Price::Unknown => "price unknown".to_owned(),
     };
+    let questions: Vec<_> = settings.asked().map(|(question, _)| question.to_string()).collect();
+    let mut tests: Vec<_> = settings.asked().map(|(_, method)| method.name()).collect();
+    tests.dedup();
     let mut lines = vec![
         format!(
             "{} pictures, provider {} ({price}), question {}, test {}, sigma {}, alpha {}",
             bill.pictures,
             described.name,
-            settings.question,
-            settings.method.name(),
+            questions.join(" and "),
+            tests.join(" and "),
             settings.sigma,
             settings.alpha
         ),
@@ -259,8 +278,11 @@ fn words(
         }
     };
     let done = if votes.largest_radius > 0.0 { "certified" } else { "predicted" };
+    let several =
+        settings.asked().any(|(question, _)| question.most_claims() > 1) || !settings.also.is_empty();
+    let of = if several { " of the claims" } else { "" };
     lines.push(format!(
-        "expected: {:.1} votes a picture{error}, {:.1} % {done}; from {from}",
+        "expected: {:.1} votes a picture{error}, {:.1} %{of} {done}; from {from}",
         expected.votes,
         expected.certified * 100.0
     ));

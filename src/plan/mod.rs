@@ -16,5 +16,5 @@ mod tests;
 
 pub use bill::{Bill, Rate, Total};
 pub use choice::{About, ChoiceError, TestChoice, TestName};
-pub use expect::{Basis, Expected, Extremes, expect};
+pub use expect::{Asked, Basis, Expected, Extremes, expect};
 pub use prior::{Prior, PriorError};

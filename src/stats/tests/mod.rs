@@ -4,6 +4,7 @@
 mod exact;
 mod extremes;
 mod false_certificates;
+mod joint;
 mod pipeline;
 mod properties;
 mod simulation;
