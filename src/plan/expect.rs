@@ -102,9 +102,17 @@ pub fn expect(test: &Test, prior: Prior) -> Result<Expected, StatsError> {
         let basis = Basis::Law { agreement };
         return Ok(Expected { votes: law.votes, votes_error: Some(0.0), certified: law.certify, basis });
     }
+    let mut sums = Sums::default();
+    simulate(test, prior, |votes, certified| sums.add(votes as f64, certified))?;
+    let pictures = sums.pictures;
+    Ok(sums.expected(Basis::Simulation { agreement, pictures }))
+}
+
+/// Runs the test on simulated pictures of this prior, from a fixed seed, and tells of each how many votes it took and
+/// whether it was certified.
+pub(super) fn simulate(test: &Test, prior: Prior, mut each: impl FnMut(u64, bool)) -> Result<(), StatsError> {
     let pictures = (SIMULATED_VOTES / test.max_votes().max(1)).clamp(200, SIMULATED_PICTURES);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut sums = Sums::default();
     for _ in 0..pictures {
         let share = prior.draw(&mut rng);
         let mut run = test.start(fixed(test))?;
@@ -117,9 +125,9 @@ pub fn expect(test: &Test, prior: Prior) -> Result<Expected, StatsError> {
                 break decision;
             }
         };
-        sums.add(votes as f64, matches!(decision, Decision::Certified(_)));
+        each(votes as u64, matches!(decision, Decision::Certified(_)));
     }
-    Ok(sums.expected(Basis::Simulation { agreement, pictures: pictures as u64 }))
+    Ok(())
 }
 
 impl Expected {
