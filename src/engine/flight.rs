@@ -1,6 +1,6 @@
 //! One picture in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::clean::Clean;
 use super::copies::Copies;
 use super::evidence;
 use super::meter::Meter;
+use super::order::Order;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
@@ -42,12 +43,10 @@ pub(super) struct Flight<'a> {
     copies_hash: blake3::Hasher,
     /// The model of the votes so far; `None` before the first answer.
     model: Option<Model>,
-    /// Draws that ended before their turn, or that memory knows.
-    ended: BTreeMap<u64, Settled>,
+    /// Draws between their dispatch and their vote.
+    order: Order<Settled>,
     /// Copies that wait for a call.
     ready: VecDeque<(u64, EncodedPicture)>,
-    /// Every draw below this was dispatched: made, or known to memory.
-    dispatched: u64,
 }
 
 impl<'a> Flight<'a> {
@@ -83,9 +82,8 @@ impl<'a> Flight<'a> {
             votes: Vec::new(),
             copies_hash: blake3::Hasher::new(),
             model,
-            ended: BTreeMap::new(),
+            order: Order::default(),
             ready: VecDeque::new(),
-            dispatched: 0,
         })
     }
 
@@ -117,7 +115,7 @@ impl<'a> Flight<'a> {
                 busy = !draws.is_empty();
                 if busy {
                     making = Some(Box::pin(self.copies.clone().make(draws)) as BoxFuture<'_, Made>).into();
-                } else if self.ended.contains_key(&(self.votes.len() as u64)) {
+                } else if self.order.is_next_there() {
                     continue;
                 }
             }
@@ -127,7 +125,7 @@ impl<'a> Flight<'a> {
             }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
-                    Ok((Some(draw), settled)) => { self.ended.insert(draw, settled); }
+                    Ok((Some(draw), settled)) => self.order.end(draw, settled),
                     Ok((None, _)) => {}
                     Err(error) => break Err(error),
                 },
@@ -159,8 +157,7 @@ impl<'a> Flight<'a> {
     /// Counts ended draws in index order for as long as there is no gap. True once the test has decided.
     fn count(&mut self, meter: &Meter<'_>, watch: &(dyn Fn(Progress) + Sync)) -> Result<bool, EngineError> {
         while !self.run.decision().is_final() {
-            let index = self.votes.len() as u64;
-            let Some(settled) = self.ended.remove(&index) else { return Ok(false) };
+            let Some((index, settled)) = self.order.next_in_turn() else { return Ok(false) };
             let vote = self.vote(index, &settled.outcome)?;
             self.copies_hash.update(&settled.copy);
             self.votes.push(vote);
@@ -198,17 +195,9 @@ impl<'a> Flight<'a> {
     /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
     /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
-        let mut draws = Vec::new();
-        while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
-            let draw = self.dispatched;
-            self.dispatched += 1;
-            match self.memory.recall(Some(draw)) {
-                Some(settled) => _ = self.ended.insert(draw, settled),
-                None => draws.push(draw),
-            }
-        }
-        draws
+        let (settings, memory) = (&self.engine.settings, self.memory);
+        self.order
+            .dispatch(&self.run, settings.ahead, settings.batch.max(1), |draw| memory.recall(Some(draw)))
     }
 
     /// Queues copies for sending. The first copy of all is checked against the endpoint's limits: if that one is
