@@ -10,6 +10,7 @@
 //! Retries are not foreseen: an attempt that fails and was billed all the same costs on top.
 
 mod bill;
+mod choice;
 mod expect;
 mod lengths;
 mod prior;
@@ -18,6 +19,7 @@ mod record;
 mod tests;
 
 pub use bill::{Bill, Rate, Total};
+pub use choice::{About, ChoiceError, TestChoice, TestName};
 pub use expect::{Basis, Expected, Extremes, expect};
 pub use lengths::Lengths;
 pub use prior::{Prior, PriorError};
