@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use smoothgate_providers::Price;
 
 use super::inputs::{self, Input};
-use super::ledger::{LedgerOptions, Wanted};
+use super::ledger::{Continued, LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::Format;
 use super::plan::{self, Most, PlanOptions};
@@ -21,8 +21,9 @@ use super::work::{Desk, Job, Output, Source, Worked};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
+use crate::config::Config;
 use crate::engine::{Engine, Settings};
-use crate::ledger::{Begin, Cap, Run, RunId};
+use crate::ledger::{Begin, Cap, Run, RunId, Spec};
 use crate::noise::Seed;
 use crate::picture::{Encoder, WorkingSize};
 use crate::plan::OnRecord;
@@ -163,6 +164,29 @@ pub(super) fn run_predict(args: &PredictArgs, config: &ConfigOption, command: &C
 }
 
 impl Shared {
+    /// Which run to begin or to continue.
+    fn begin(&self, command: &Command) -> Begin {
+        match (command.resumed, self.new_run) {
+            (Some(run), _) => Begin::Continue(run),
+            (None, true) => Begin::New,
+            (None, false) => Begin::ContinueOrNew,
+        }
+    }
+
+    /// The run that would go on, with what it has of these pictures.
+    fn before(
+        &self,
+        config: &Config,
+        run: (&Spec, Price, Begin),
+        jobs: &[Job],
+    ) -> Result<Option<Continued>, Failure> {
+        // A number of pictures names none of them.
+        if self.plan.count.is_some() {
+            return Ok(None);
+        }
+        self.ledger.continued(config, run, jobs.iter().map(|job| job.name.as_str()))
+    }
+
     /// Takes the ledger of the run and, where given, other budgets.
     pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
         self.ledger.resume(budget, ledger);
@@ -263,17 +287,8 @@ async fn certify(
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
     let parameters = certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?;
-    let begin = match (command.resumed, args.new_run) {
-        (Some(run), _) => Begin::Continue(run),
-        (None, true) => Begin::New,
-        (None, false) => Begin::ContinueOrNew,
-    };
-    let names = jobs.iter().map(|job| job.name.as_str());
-    // A number of pictures names none of them.
-    let before = match args.plan.count {
-        Some(_) => None,
-        None => args.ledger.continued(&config, (&parameters, described.price, begin), names)?,
-    };
+    let begin = args.begin(command);
+    let before = args.before(&config, (&parameters, described.price, begin), &jobs)?;
     if args.plan.dry_run {
         let json = args.plan.json || args.format == Format::Jsonl;
         plan::show(&engine, &plan, &jobs, &picture, before.as_ref(), &args.plan, json).await?;

@@ -54,7 +54,7 @@ pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Resu
 pub(super) fn latest_with(db: &Connection, parameters: &Spec) -> rusqlite::Result<Option<RunId>> {
     let mut select = db.prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?;
     let latest = select.query_row(params![parameters.key(), parameters.canonical()], |row| row.get(0));
-    Ok(latest.map(|id: Option<i64>| id.map(RunId))?)
+    latest.map(|id: Option<i64>| id.map(RunId))
 }
 
 /// Takes a run over, with its lock held: what was in flight when its last process ended is unknown now, and the

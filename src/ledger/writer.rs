@@ -242,9 +242,9 @@ impl Loop {
             group.extend(self.inbox.try_iter().take(LARGEST_GROUP - before));
             let since = self.committed.map_or(longest, |at| at.elapsed());
             let waits = if since < least {
-                least - since
+                least.saturating_sub(since)
             } else if since < longest && group.len() > before {
-                since.min(longest - since)
+                since.min(longest.saturating_sub(since))
             } else {
                 return group;
             };

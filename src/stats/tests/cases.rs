@@ -140,20 +140,17 @@ fn largest_radius(alpha: f64, rule: LabelRule, cases: &mut Vec<Case>) {
 fn tables(alpha: f64, rule: LabelRule, cases: &mut Vec<Case>) {
     let mut add = |name, method: Method, law: &[f64]| cases.push(Case::new(name, alpha, rule, method, law));
     let ladder = |radii: &[f64], futility| Ladder { radii: radii.to_vec(), n_max: 100, futility };
+    let law = |radius| [tau(radius), 1.0 - tau(radius)];
     for radius in [0.0, 0.1, 0.25] {
-        let law = [tau(radius), 1.0 - tau(radius)];
-        add("table, one bound", Method::Table1(ladder(&[radius], 0.0)), &law);
-        if radius == 0.25 {
-            add("table, one bound, gives up", Method::Table1(ladder(&[radius], 0.05)), &law);
-        }
+        add("table, one bound", Method::Table1(ladder(&[radius], 0.0)), &law(radius));
     }
+    add("table, one bound, gives up", Method::Table1(ladder(&[0.25], 0.05)), &law(0.25));
     for (radius, share) in [(0.1, 1.0), (0.1, 0.2), (0.25, 1.0), (0.25, 0.3)] {
         add("table, two classes", Method::Table(ladder(&[radius], 0.0)), &edge(radius, share));
     }
     let radii = [0.05, 0.1, 0.2];
     for radius in radii {
-        let law = [tau(radius), 1.0 - tau(radius)];
-        add("ladder, one bound", Method::Table1(ladder(&radii, 0.0)), &law);
+        add("ladder, one bound", Method::Table1(ladder(&radii, 0.0)), &law(radius));
         add("ladder, two classes", Method::Table(ladder(&radii, 0.0)), &edge(radius, 0.5));
     }
 }

@@ -138,7 +138,9 @@ fn contract_05_a_label_chosen_from_the_votes_is_paid_for() {
         let votes: Vec<Vote> = paid.law.votes(1, run).take(100).collect();
         let leader = votes.iter().copied().collect::<Tally>().leader();
         let mut state = unpaid.start(leader).unwrap();
-        votes.into_iter().for_each(|vote| _ = state.push(vote));
+        for vote in votes {
+            state.push(vote);
+        }
         state.decision().certified().is_some()
     };
     let share = (0..runs).filter(errs).count() as f64 / runs as f64;
