@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
 mod bench;
+mod caller_keys;
 mod certificate;
 mod certify;
 mod config;
@@ -11,6 +12,7 @@ mod emulate;
 mod evaluate;
 mod exit;
 mod files;
+mod guard;
 mod inputs;
 mod keys;
 mod label;
@@ -90,7 +92,7 @@ enum Command {
     Report(report::Args),
     /// Check certificates: everything that follows from them is computed anew
     Verify(verify::Args),
-    /// Keys that sign certificates
+    /// Keys that sign certificates (new, public), and those of callers of the proxy (issue, list, change, revoke)
     #[command(subcommand)]
     Keys(keys::Command),
     /// The format of certificates

@@ -11,14 +11,16 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
 
 use super::files::write_whole;
+use super::guard::{Guard, GuardOptions};
 use super::ledger::LedgerPath;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::signals::signal;
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
+use crate::front::Tls;
 use crate::ledger::{Ledger, Options};
-use crate::proxy::{self, Opener, Proxy, Upstream, access, fetch, observer};
+use crate::proxy::{self, Opener, Proxy, Upstream, observer};
 use crate::tables::TableCache;
 
 /// Options of `serve`.
@@ -41,9 +43,8 @@ pub(super) struct Args {
     /// Where models run: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// Listen on an address that others can reach although anybody may then spend the budget
-    #[arg(long)]
-    insecure_no_auth: bool,
+    #[command(flatten)]
+    guard: GuardOptions,
     /// Print the address as JSON
     #[arg(long)]
     json: bool,
@@ -51,28 +52,30 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let config = config.load()?;
-    let serve = ServeSettings { listen: args.listen.unwrap_or(config.serve.listen), ..config.serve.clone() };
-    if !serve.listen.ip().is_loopback() && !args.insecure_no_auth {
-        let problem = format!(
-            "listening on {} lets anybody who reaches it spend the budget: listen on 127.0.0.1, or say --insecure-no-auth",
-            serve.listen
-        );
-        return Err(Failure::usage(anyhow::anyhow!(problem)));
-    }
+    let serve = ServeSettings {
+        listen: args.listen.unwrap_or(config.serve.listen),
+        guard: args.guard.over(&config.serve.guard)?,
+        ..config.serve.clone()
+    };
+    args.guard.check(serve.listen, &serve.guard)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let opened = open(args, &config, &serve).await?;
+        let guard = Guard::open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,
-            access: Arc::new(access::Open),
-            fetch: Arc::new(fetch::Refused),
+            access: Arc::clone(&guard.access),
+            fetch: Arc::clone(&guard.fetch) as Arc<dyn proxy::fetch::Fetch>,
             observer: Arc::new(observer::Unobserved),
-            tls: None,
+            tls: guard.tls.as_ref().map(Tls::config),
         };
         let proxy = Proxy::start(settings).await.map_err(Failure::usage)?;
         announce(args, &proxy).map_err(Failure::internal)?;
-        signal().await;
+        tokio::select! {
+            () = signal() => {}
+            () = guard.reload_on_hangup() => {}
+        }
         eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
         tokio::select! {
             () = proxy.stop() => {}

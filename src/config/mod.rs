@@ -8,6 +8,7 @@
 
 mod check;
 mod error;
+mod guard;
 mod instance;
 mod place;
 mod raw;
@@ -26,6 +27,7 @@ use smoothgate_providers::registry::{self, PROVIDERS};
 use smoothgate_providers::transport::NetworkSettings;
 
 pub use error::{ConfigError, InstanceError};
+pub use guard::{GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
 pub use instance::{BudgetsOverTime, Instance};
 pub use place::find;
 pub use raw::{RawConfig, RawDefaults, RawInstance, RawLedger, RawNetwork};

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smoothgate_providers::served::{self, Feature};
 
+use super::guard::{self, GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
+use super::raw::written;
 use super::source::{Source, nearest};
 use super::{Config, ConfigError, Defaults};
 use crate::engine::level_of_claim;
@@ -40,6 +42,14 @@ pub struct RawServe {
     /// Most pixels of a picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
+    /// Who may use it.
+    pub access: RawAccess,
+    /// TLS.
+    pub tls: RawTls,
+    /// How much it takes from a connection.
+    pub limits: RawLimits,
+    /// What it fetches.
+    pub fetch: RawFetch,
 }
 
 /// What is written under `[routes.NAME]`.
@@ -193,6 +203,8 @@ pub struct ServeSettings {
     pub max_memory: u64,
     /// Most pixels of a picture.
     pub max_pixels: u64,
+    /// Who may use it, how much it takes from anyone, and what it fetches.
+    pub guard: GuardSettings,
 }
 
 impl Default for ServeSettings {
@@ -204,6 +216,7 @@ impl Default for ServeSettings {
             max_waiting: 256,
             max_memory: 768 << 20,
             max_pixels: 64_000_000,
+            guard: GuardSettings::default(),
         }
     }
 }
@@ -346,6 +359,10 @@ pub(super) fn serve(source: &Source<'_>, raw: &RawServe) -> Result<ServeSettings
         max_waiting: raw.max_waiting.unwrap_or(default.max_waiting),
         max_memory: raw.max_memory_mib.map_or(default.max_memory, |mib| mib.saturating_mul(1 << 20)),
         max_pixels: raw.max_pixels.unwrap_or(default.max_pixels),
+        guard: guard::guard(
+            source,
+            guard::Raw { access: &raw.access, tls: &raw.tls, limits: &raw.limits, fetch: &raw.fetch },
+        )?,
     })
 }
 
@@ -484,14 +501,10 @@ fn method(
     choice.method(about(question, sigma, alpha)).map_err(|error| at(key, error.to_string()))
 }
 
-/// A duration as it is written.
-fn written(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
-}
-
 impl RawServe {
     /// The same with defaults in the place of what was not said.
     pub(super) fn written_out(settings: &ServeSettings) -> Self {
+        let (access, tls, limits, fetch) = guard::written_out(&settings.guard);
         Self {
             listen: Some(settings.listen.to_string()),
             max_connections: Some(settings.max_connections),
@@ -499,6 +512,10 @@ impl RawServe {
             max_waiting: Some(settings.max_waiting),
             max_memory_mib: Some(settings.max_memory >> 20),
             max_pixels: Some(settings.max_pixels),
+            access,
+            tls,
+            limits,
+            fetch,
         }
     }
 }

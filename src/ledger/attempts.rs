@@ -10,7 +10,7 @@ use serde::de::value::StrDeserializer;
 use smoothgate_providers::{Attempt, AttemptEnd, Money, Outcome, OutcomeClass, Price};
 
 use super::accounts::{Charge, text};
-use super::budget::{Budgets, Standing};
+use super::budget::{Budgets, Caller, Cap, Standing};
 use super::clock::Day;
 use super::row::RowError;
 use super::run::Lease;
@@ -27,6 +27,19 @@ pub(super) struct Place {
     pub(super) picture: i64,
     /// The picture's name, for messages.
     pub(super) name: String,
+    /// Who asked for it.
+    pub(super) caller: Option<Caller>,
+}
+
+impl Place {
+    /// What a call for this picture on `day` is charged to.
+    fn charge(&self, day: Day) -> Charge<'_> {
+        Charge { caller: self.caller.as_ref().map(|caller| caller.name.as_str()), ..self.lease.charge(day) }
+    }
+
+    fn cap(&self) -> Cap {
+        self.caller.as_ref().map(|caller| caller.cap).unwrap_or_default()
+    }
 }
 
 /// The stored number of a draw; -1 for the clean answer.
@@ -68,8 +81,9 @@ pub(super) fn open(
         }
         before.same_bytes(place, draw, &attempt.picture)?;
     }
-    let charge = place.lease.charge(batch.day);
-    if let Err(refusal) = batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price) {
+    let charge = place.charge(batch.day);
+    let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, &place.cap(), attempt.price);
+    if let Err(refusal) = admitted {
         if new {
             // A call that is refused leaves no trace.
             batch
@@ -80,7 +94,7 @@ pub(super) fn open(
         return Err(batch.explain(refusal));
     }
     if !new {
-        abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+        abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     }
     let mut insert = batch.db.prepare_cached(
         "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
@@ -153,7 +167,7 @@ pub(super) fn close(
     if closed == 0 {
         return Err(not_open(place, id).into());
     }
-    open.settle(batch, &place.lease.charge(open.day), end.standing)?;
+    open.settle(batch, &place.charge(open.day), end.standing)?;
     if let Some(answer) = &end.answer {
         batch
             .db
@@ -179,7 +193,7 @@ fn not_open(place: &Place, id: i64) -> LedgerError {
 /// Takes back an intent whose caller has gone before it could send anything.
 pub(super) fn withdraw(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<(), RowError> {
     if let Some(open) = OpenAttempt::find(batch.db, place.picture, id)? {
-        open.settle(batch, &place.lease.charge(open.day), Standing::NeverLeft)?;
+        open.settle(batch, &place.charge(open.day), Standing::NeverLeft)?;
         batch.db.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
     }
     Ok(())
@@ -206,16 +220,16 @@ fn abandon(batch: &mut Batch<'_>, owner: &Charge<'_>, picture: i64, draw: i64) -
 
 /// Marks every open attempt of the run so: for a run that is taken over or ended. Returns how many there were.
 pub(super) fn abandon_all(batch: &mut Batch<'_>, run: i64, instance: &str) -> Result<u64, RowError> {
-    let open: Vec<(i64, i64)> = batch
+    let open: Vec<(i64, i64, Option<String>)> = batch
         .db
         .prepare_cached(
-            "SELECT picture, draw FROM attempt
-             WHERE standing = 0 AND picture IN (SELECT id FROM picture WHERE run = ?1)",
+            "SELECT a.picture, a.draw, p.caller FROM attempt a JOIN picture p ON p.id = a.picture
+             WHERE a.standing = 0 AND p.run = ?1",
         )?
-        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    let owner = Charge { run, instance, day: batch.day };
-    for (picture, draw) in &open {
+    for (picture, draw, caller) in &open {
+        let owner = Charge { run, instance, day: batch.day, caller: caller.as_deref() };
         abandon(batch, &owner, *picture, *draw)?;
     }
     Ok(open.len() as u64)
@@ -242,7 +256,7 @@ pub(super) fn give_up(
             Err(LedgerError::Misuse(format!("{what} of {picture} is settled and cannot be given up")).into())
         };
     }
-    abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+    abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     let retry_after = match failure {
         Outcome::Throttled { retry_after, .. } => *retry_after,
         _ => None,

@@ -243,9 +243,18 @@ impl Reader {
         self.at(|db| {
             let latest: i64 = db.query_row("SELECT latest_day FROM clock", [], |row| row.get(0))?;
             let today = Day::of_ms(super::Clock::system().now_ms());
-            let [_, day, month] = Charge { run: 0, instance, day: today.max(Day(latest)) }.scopes();
+            let charge = Charge { run: 0, instance, day: today.max(Day(latest)), caller: None };
+            let [_, day, month] = charge.scopes();
             Ok((day.load(db)?, month.load(db)?))
         })
+    }
+
+    /// What was spent for a caller so far, over all runs.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
+        self.at(|db| Scope::caller(caller).load(db))
     }
 
     /// Everything settled about the pictures of a run, in the order in which they were begun: name, parameters, seed and

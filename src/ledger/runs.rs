@@ -10,7 +10,7 @@ use super::row::RowError;
 use super::run::{Begin, Known, PictureId, PictureSpec, RunSpec};
 use super::stored::{self, StoredPicture};
 use super::writer::Batch;
-use super::{LedgerError, Retention, RunId, Spec, Spend};
+use super::{Change, LedgerError, Retention, RunId, Spec, Spend};
 
 /// Finds the run that `spec` continues, or creates one. Returns its number and whether it is new.
 pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Result<(RunId, bool), RowError> {
@@ -88,15 +88,23 @@ pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Re
 pub(super) fn picture(
     batch: &mut Batch<'_>,
     run: RunId,
+    caller: Option<&str>,
     spec: &PictureSpec,
 ) -> Result<(i64, [u8; 32], StoredPicture), RowError> {
     let before = batch
         .db
-        .prepare_cached("SELECT id, spec, seed FROM picture WHERE run = ?1 AND name = ?2")?
-        .query_row(params![run.0, spec.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached("SELECT id, spec, seed, caller FROM picture WHERE run = ?1 AND name = ?2")?
+        .query_row(params![run.0, spec.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+        })
         .optional()?;
-    if let Some((id, parameters, seed)) = before {
-        let changes = Spec::stored(parameters).difference(&spec.parameters);
+    if let Some((id, parameters, seed, before)) = before {
+        let mut changes = Spec::stored(parameters).difference(&spec.parameters);
+        // What is open is settled in the account that it was reserved in.
+        if before.as_deref() != caller {
+            let after = caller.map(str::to_owned);
+            changes.push(Change { field: "caller".to_owned(), before, after });
+        }
         if !changes.is_empty() {
             let what = format!("{} in run {run}", spec.name);
             return Err(LedgerError::Changed { what, changes }.into());
@@ -105,8 +113,8 @@ pub(super) fn picture(
     }
     let id = batch
         .db
-        .prepare_cached("INSERT INTO picture (run, name, spec, seed) VALUES (?1, ?2, ?3, ?4)")?
-        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed])?;
+        .prepare_cached("INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed, caller])?;
     Ok((id, spec.seed, StoredPicture::default()))
 }
 
@@ -186,6 +194,11 @@ pub(super) fn remove(batch: &mut Batch<'_>, run: RunId) -> Result<(), RowError> 
     abandon_all(batch, run.0, &instance)?;
     batch.db.prepare_cached("DELETE FROM run WHERE id = ?1")?.execute([run.0])?;
     Ok(batch.accounts.delete(batch.db, &Scope::run(run.0))?)
+}
+
+/// What was spent for a caller so far, over all runs.
+pub(super) fn spent_for(batch: &mut Batch<'_>, caller: &str) -> Result<Spend, RowError> {
+    batch.accounts.spend(batch.db, &Scope::caller(caller))
 }
 
 /// What the run has spent so far.

@@ -27,7 +27,7 @@ use super::observer::Event;
 use super::reply::{self, Answered, Of};
 use super::route::{At, Route, Routes};
 use super::{certificates, refusals};
-use crate::front::{self, Connection, Formats, ReadError};
+use crate::front::{self, BodyLimits, Connection, Formats, ReadError};
 use crate::ledger::RunId;
 
 /// Where certificates are.
@@ -52,6 +52,7 @@ pub(super) struct Desk {
     pub(super) flights: Arc<Flights<Key, Result<Made, Refusal>>>,
     pub(super) ledger: PathBuf,
     pub(super) max_pixels: u64,
+    pub(super) body: BodyLimits,
 }
 
 /// The client has gone, so nothing is said.
@@ -227,7 +228,7 @@ impl Desk {
         body: Body,
     ) -> Result<Result<(Bytes, Arc<Held>), Refusal>, Gone> {
         let (body, held) = self.means.memory.body(body);
-        match Formats::read(api, &parts.headers, body).await {
+        match Formats::read_within(api, &parts.headers, body, self.body).await {
             Ok(bytes) => Ok(Ok((bytes, held))),
             Err(ReadError::Refused(refusal)) => Ok(Err(refusal)),
             Err(ReadError::Gone) if held.is_full() => {

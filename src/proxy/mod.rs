@@ -7,7 +7,7 @@
 //!
 //! | seam | decides | by default |
 //! |---|---|---|
-//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): everybody, as one caller |
+//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): programs on this machine, as one caller |
 //! | [`Fetch`](fetch::Fetch) | how pictures are got that a request only names | [`Refused`](fetch::Refused): not at all |
 //! | [`Observer`](observer::Observer) | what becomes of what is seen | [`Unobserved`](observer::Unobserved): nothing |
 
@@ -126,9 +126,12 @@ impl Proxy {
             means: Arc::new(means),
             flights: Flights::new(),
             max_pixels: serve.max_pixels,
+            body: serve.guard.body,
         });
         let (stop, stopped) = watch::channel(false);
-        let options = front::Options { tls, max_connections: serve.max_connections };
+        let guard = &serve.guard;
+        let options =
+            front::Options { tls, max_connections: serve.max_connections, limits: guard.connection };
         let (tls, shared) = (options.tls.is_some(), Arc::clone(&desk));
         let mut server = JoinSet::new();
         server.spawn(front::serve(listener, options, stopped, move |request, connection| {

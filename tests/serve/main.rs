@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
 
+mod access;
 mod cli;
 mod formats;
 mod paid_once;

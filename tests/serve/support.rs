@@ -96,7 +96,7 @@ pub(crate) async fn proxy(config: &Config, folder: &Path) -> Proxy {
     let settings = proxy::Settings {
         serve: config.serve.clone(),
         opened,
-        access: Arc::new(access::Open),
+        access: Arc::new(access::Open::Local),
         fetch: Arc::new(fetch::Refused),
         observer: Arc::new(observer::Unobserved),
         tls: None,
