@@ -120,24 +120,13 @@ impl Guard {
         })
     }
 
-    /// Reads keys and certificate again at every SIGHUP. Never ends.
-    pub(super) async fn reload_on_hangup(&self) {
-        #[cfg(unix)]
-        if let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-            while hangup.recv().await.is_some() {
-                self.reload();
-            }
-        }
-        std::future::pending::<()>().await;
-    }
-
-    #[cfg(unix)]
-    fn reload(&self) {
+    /// Reads keys and certificate again. What cannot be used changes nothing, and the log says why.
+    pub(super) fn reload(&self) {
         if let Some(Err(error)) = self.keys.as_ref().map(|keys| keys.reload()) {
-            eprintln!("the keys that were in force stay so: {error}");
+            tracing::error!(%error, "the keys that were in force stay so");
         }
         if let Some(Err(error)) = self.tls.as_ref().map(Tls::reload) {
-            eprintln!("the former certificate stays in use: {error}");
+            tracing::error!(%error, "the former certificate stays in use");
         }
     }
 }

@@ -17,6 +17,7 @@ mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod log;
 mod models;
 mod options;
 mod output;

@@ -13,14 +13,15 @@ use smoothgate_providers::credentials::Environment;
 use super::files::write_whole;
 use super::guard::{Guard, GuardOptions};
 use super::ledger::LedgerPath;
+use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
-use super::signals::signal;
+use super::signals::{Hangups, signal};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
 use crate::front::Tls;
 use crate::ledger::{Ledger, Options};
-use crate::proxy::{self, Opener, Proxy, Upstream, observer};
+use crate::proxy::{self, Opener, Proxy, Upstream};
 use crate::tables::TableCache;
 
 /// Options of `serve`.
@@ -48,10 +49,20 @@ pub(super) struct Args {
     /// Print the address as JSON
     #[arg(long)]
     json: bool,
+    /// Print the OpenAPI document of the proxy's own paths and end
+    #[arg(long)]
+    openapi: bool,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
-pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
-    let config = config.load()?;
+pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
+    if args.openapi {
+        writeln!(std::io::stdout().lock(), "{:#}", proxy::openapi())?;
+        return Ok(Exit::Success);
+    }
+    args.log.start();
+    let config = file.load()?;
     let serve = ServeSettings {
         listen: args.listen.unwrap_or(config.serve.listen),
         guard: args.guard.over(&config.serve.guard)?,
@@ -60,50 +71,113 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     args.guard.check(serve.listen, &serve.guard)?;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let opened = open(args, &config, &serve).await?;
+        let place = args.place.path(&config)?;
+        let options = Options { answers: config.ledger.answers, ..Options::default() };
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(place, &options)).await;
+        let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
+        let opened = open(args, &config, &ledger, None).await?;
         let guard = Guard::open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,
             access: Arc::clone(&guard.access),
             fetch: Arc::clone(&guard.fetch) as Arc<dyn proxy::fetch::Fetch>,
-            observer: Arc::new(observer::Unobserved),
+            observer: Arc::new(proxy::Log),
             tls: guard.tls.as_ref().map(Tls::config),
         };
         let proxy = Proxy::start(settings).await.map_err(Failure::usage)?;
+        let mut hangups = Hangups::listen();
         announce(args, &proxy).map_err(Failure::internal)?;
+        let mut current = config;
+        let reloads = async {
+            while hangups.next().await {
+                guard.reload();
+                let reloaded = reload(args, file, &proxy, &ledger, &current).await;
+                proxy.reloaded(reloaded.is_ok());
+                match reloaded {
+                    Ok(config) => current = config,
+                    Err(failure) => {
+                        let reason = format!("{:#}", failure.error);
+                        tracing::error!(
+                            reason,
+                            "the configuration could not be loaded anew: the one before it stands"
+                        );
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = signal() => {}
-            () = guard.reload_on_hangup() => {}
+            () = reloads => {}
         }
-        eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
+        drop(ledger);
+        eprintln!("stopping: waiting for requests and for the calls that are out (again to leave at once)");
         tokio::select! {
-            () = proxy.stop() => {}
-            () = signal() => {}
+            stopped = proxy.stop() => ended(stopped.map_err(Failure::ledger)?),
+            () = signal() => Ok(Exit::Interrupted),
         }
-        Ok(Exit::Success)
     })
 }
 
-async fn open(args: &Args, config: &Config, serve: &ServeSettings) -> Result<proxy::Opened, Failure> {
-    let path = args.place.path(config)?;
-    let options = Options { answers: config.ledger.answers, ..Options::default() };
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(path, &options)).await;
-    let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
+/// Loads the configuration anew and puts its routes in the place of the present ones.
+async fn reload(
+    args: &Args,
+    file: &ConfigOption,
+    proxy: &Proxy,
+    ledger: &Ledger,
+    before: &Config,
+) -> Result<Config, Failure> {
+    let config = file.load()?;
+    let opened = open(args, &config, ledger, Some((proxy, before))).await?;
+    proxy.replace(opened.routes);
+    if !config.same_start(before) {
+        tracing::warn!("what changed in [serve] and [ledger] takes effect at the next start");
+    }
+    let routes: Vec<String> = proxy.routes().iter().map(|route| route.name().to_owned()).collect();
+    tracing::info!(routes = routes.join(", "), "the configuration is loaded anew");
+    Ok(config)
+}
+
+/// Calls that did not come back in time are on record as perhaps billed: the operator should know.
+fn ended(stopped: proxy::Stopped) -> Ended {
+    if stopped.left == 0 {
+        return Ok(Exit::Success);
+    }
+    let problem = format!(
+        "{} certificates were broken off: their calls did not come back in time and count as billed. The same requests go on \
+         from there; a longer `settle` of [serve] waits longer",
+        stopped.left
+    );
+    Err(Failure::internal(anyhow::anyhow!(problem)))
+}
+
+/// Opens the routes of `config`, taking over from a running proxy what is the same.
+async fn open(
+    args: &Args,
+    config: &Config,
+    ledger: &Ledger,
+    running: Option<(&Proxy, &Config)>,
+) -> Result<proxy::Opened, Failure> {
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     let environment = Environment::process();
-    let mut opener = Opener::new(config, &environment, serve, ledger)
+    let mut opener = Opener::new(config, &environment, &config.serve, ledger.clone())
         .on(args.device)
         .with_table_cache(TableCache::usual())
         .signing(key.map(Arc::new));
+    if let Some((proxy, before)) = running {
+        opener = opener.taking_over(&proxy.routes(), before);
+    }
     let routes = match &args.provider.provider {
         None if !config.routes.is_empty() => config.routes.clone(),
         _ => {
-            let opened = args.provider.open(config, args.device)?;
-            let upstream = Upstream { endpoint: opened.endpoint, budgets: opened.budgets, rate: opened.rate };
-            let route = RouteSettings::of_defaults("default", upstream.name(), &config.defaults);
-            opener = opener.with_upstream(upstream);
-            vec![route.map_err(Failure::usage)?]
+            let name = args.provider.name(config);
+            if !opener.has(name) {
+                let opened = args.provider.open(config, args.device)?;
+                let (endpoint, budgets, rate) = (opened.endpoint, opened.budgets, opened.rate);
+                opener = opener.with_upstream(Upstream { endpoint, budgets, rate });
+            }
+            vec![RouteSettings::of_defaults("default", name, &config.defaults).map_err(Failure::usage)?]
         }
     };
     opener.open(&routes).await.map_err(Failure::usage)

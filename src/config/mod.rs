@@ -142,6 +142,21 @@ impl Config {
         names
     }
 
+    /// Is the instance of this name the same in both, but for its budgets? What is opened from one then does for the other.
+    pub fn same_instance(&self, other: &Self, name: &str) -> bool {
+        let written = |config: &Self| {
+            let mut raw = config.raw.providers.get(name).cloned().unwrap_or_default();
+            raw.budget = BudgetsOverTime::default();
+            raw
+        };
+        self.raw.network == other.raw.network && written(self) == written(other)
+    }
+
+    /// Is what `serve` does only take up at its start the same in both?
+    pub fn same_start(&self, other: &Self) -> bool {
+        self.raw.serve == other.raw.serve && self.raw.ledger == other.raw.ledger
+    }
+
     /// The configuration with every default written out, as a file would say it. It holds no secret, since none can be
     /// written into a file.
     pub fn effective(&self) -> RawConfig {

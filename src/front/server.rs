@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, Wire};
 
-/// Most time that connections get to end once the server is told to stop.
+/// [`Options::grace`] where nothing else is said, and most time to write what is left for a connection that ends.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How a server listens.
@@ -28,13 +28,15 @@ pub struct Options {
     pub tls: Option<Arc<ServerConfig>>,
     /// Most connections at once. Others wait to be accepted.
     pub max_connections: usize,
+    /// Most time that connections get to end once the server is told to stop.
+    pub grace: Duration,
     /// What a connection may take.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tls: None, max_connections: 1024, limits: Limits::default() }
+        Self { tls: None, max_connections: 1024, grace: GRACE, limits: Limits::default() }
     }
 }
 
@@ -68,7 +70,7 @@ impl Default for Limits {
 }
 
 /// Accepts connections and hands their requests to `handle`, until `stop` says true (or its sender is gone). Then
-/// connections get two seconds to end, and are closed. Dropping the future closes everything at once.
+/// connections get [`Options::grace`] to end, and are closed. Dropping the future closes everything at once.
 ///
 /// An error of `handle` closes the request's connection without a reply (HTTP/1.1) or resets its stream (HTTP/2).
 pub async fn serve<H, F, B, E>(
@@ -84,7 +86,7 @@ pub async fn serve<H, F, B, E>(
 {
     let permits = Arc::new(Semaphore::new(options.max_connections.max(1)));
     let acceptor = options.tls.map(TlsAcceptor::from);
-    let limits = options.limits;
+    let (limits, grace) = (options.limits, options.grace);
     let mut open = JoinSet::new();
     loop {
         let accepted = async {
@@ -113,7 +115,7 @@ pub async fn serve<H, F, B, E>(
     }
     drop(listener);
     let ended = async { while open.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, ended).await;
+    let _ = tokio::time::timeout(grace, ended).await;
 }
 
 /// Waits until the server is told to stop, or nobody is left to tell it.

@@ -139,6 +139,14 @@ impl Ledger {
         Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
     }
 
+    /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.
+    ///
+    /// # Errors
+    /// Failures of the storage; [`LedgerError::Full`] where space is short.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.writer.submit(Kind::Spends, writer::touch).await
+    }
+
     /// What was spent for a caller so far, over all runs.
     ///
     /// # Errors

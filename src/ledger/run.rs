@@ -8,7 +8,7 @@ use serde_json::Value;
 use smoothgate_providers::Price;
 
 use super::accounts::Charge;
-use super::attempts::Place;
+use super::attempts::{Place, price_is_enough};
 use super::clock::Day;
 use super::lock::RunLock;
 use super::writer::{Batch, Kind, Writer};
@@ -135,6 +135,34 @@ impl Run {
     /// The run's number.
     pub fn id(&self) -> RunId {
         self.inner.lease.id
+    }
+
+    /// The provider instance that is charged.
+    pub fn instance(&self) -> &str {
+        &self.inner.lease.instance
+    }
+
+    /// The same run under the budgets and arguments of `spec`, without an end in between: handles from before keep theirs.
+    /// The instance that is charged stays.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownPrice`] where a cost is limited and the price is not known. Failures of the storage.
+    pub async fn renew(&self, spec: RunSpec) -> Result<Self, LedgerError> {
+        price_is_enough(self.instance(), spec.price, &spec.budgets)?;
+        let (lease, budgets) = (Arc::clone(&self.inner.lease), spec.budgets);
+        let spec = RunSpec { instance: lease.instance.clone(), ..spec };
+        let restate = move |batch: &mut Batch<'_>| runs::restate(batch, lease.id, &spec);
+        self.inner.writer.submit(Kind::Records, restate).await?;
+        Ok(Self {
+            inner: Arc::new(RunInner {
+                lease: Arc::clone(&self.inner.lease),
+                resumed: true,
+                in_flight: 0,
+                budgets,
+                answers: self.inner.answers,
+                writer: Arc::clone(&self.inner.writer),
+            }),
+        })
     }
 
     /// Was it on record before?

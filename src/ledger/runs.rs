@@ -67,6 +67,12 @@ pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Re
         .optional()?;
     let instance = before.ok_or(LedgerError::NoSuchRun { run })?;
     let in_flight = abandon_all(batch, run.0, &instance)?;
+    restate(batch, run, spec)?;
+    Ok(in_flight)
+}
+
+/// Writes what does not change a certificate as it is this time.
+pub(super) fn restate(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Result<(), RowError> {
     batch
         .db
         .prepare_cached(
@@ -81,7 +87,7 @@ pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Re
             spec.budgets.run.cost.map(text),
             spec.pictures.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
         ])?;
-    Ok(in_flight)
+    Ok(())
 }
 
 /// Finds the picture in the run, or adds it. Returns its number, its seed and what is stored of it.

@@ -189,6 +189,7 @@ impl Wanted {
         };
         let spent = tally.spent(price);
         tab.settle(&spent);
+        means.observer.observe(&Event::Spent { route: self.route.name(), spent });
         let (certified, plain) = match made {
             Ok(made) => made,
             Err(Failed::Refused(refusal)) => return Err(refusal),

@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::engine::Stop;
 
@@ -104,12 +105,14 @@ where
         let entry = Entry { flights: Arc::clone(self), key: key.clone(), serial };
         if let Some(work) = work.take() {
             let work = work(stop);
-            tokio::spawn(async move {
+            let fly = async move {
                 let result = work.await;
                 // First out of the way, then told: whoever comes now begins anew.
                 drop(entry);
                 tell.send_replace(Some(result));
-            });
+            };
+            // What it logs is filed under the request that began it.
+            tokio::spawn(fly.in_current_span());
         }
         let seat = Seat { flights: Arc::clone(self), key: key.clone(), serial };
         Boarded::Seat(seat, done, false)

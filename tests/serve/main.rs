@@ -5,6 +5,14 @@
 mod access;
 mod cli;
 mod formats;
+mod hostile;
+#[cfg(unix)]
+mod load;
+mod operations;
 mod paid_once;
 mod policy;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod reload;
 mod support;

@@ -73,7 +73,8 @@ impl Refusal {
 }
 
 /// The classes of refusals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RefusalClass {
     /// The request breaks the API's syntax.
     BadRequest,
