@@ -239,6 +239,10 @@ impl Proxy {
         let desk = &self.desk;
         until(self.serve.settle, || state.open.load(SeqCst) == 0 && desk.flights.len() == 0).await;
         let left = self.in_flight();
+        if left == 0 {
+            // Their last words to the ledger included.
+            desk.flights.ended().await;
+        }
         let server = &mut self.server;
         let flushed = async { while server.join_next().await.is_some() {} };
         // Whoever does not read his reply is not waited for.
