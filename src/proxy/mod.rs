@@ -235,9 +235,13 @@ impl Proxy {
         tokio::time::sleep(self.serve.drain).await;
         self.stop.send_replace(true);
         until(self.serve.finish, || state.open.load(SeqCst) == 0).await;
-        self.desk.flights.stop_all();
         let desk = &self.desk;
-        until(self.serve.settle, || state.open.load(SeqCst) == 0 && desk.flights.len() == 0).await;
+        let settled = || {
+            // Also what has begun a moment ago.
+            desk.flights.stop_all();
+            state.open.load(SeqCst) == 0 && desk.flights.len() == 0
+        };
+        until(self.serve.settle, settled).await;
         let left = self.in_flight();
         if left == 0 {
             // Their last words to the ledger included.

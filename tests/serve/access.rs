@@ -118,7 +118,7 @@ async fn every_format_takes_keys_of_ours_and_says_what_is_wrong_with_others_in_i
         }
         assert_eq!(up.stats().total.calls, calls, "{api}: nothing was asked for strangers");
     }
-    proxy.stop().await;
+    proxy.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +133,7 @@ async fn a_keys_budget_is_kept_over_requests_and_restarts() {
     assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
     let each: u64 = header(&headers, "calls").parse().unwrap();
     assert_eq!(up.stats().total.calls, each);
-    proxy.stop().await;
+    proxy.stop().await.unwrap();
 
     // As much again as was spent, at a tenth of a cent a call; what was spent before the restart counts.
     KeyFile::change(&folder.path().join("keys.json"), |file| {
@@ -159,7 +159,7 @@ async fn a_keys_budget_is_kept_over_requests_and_restarts() {
     keys.reload().unwrap();
     let (outcome, _) = ask("clarifai", &proxy.url(), token.expose_secret(), ("", ""), 2).await;
     assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
-    proxy.stop().await;
+    proxy.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,5 +179,5 @@ async fn pictures_that_a_request_only_names_are_refused_without_a_rule() {
         assert!(text.contains("fetches no pictures"), "{uri}: {text}");
     }
     assert_eq!(up.stats().total.calls, 0);
-    proxy.stop().await;
+    proxy.stop().await.unwrap();
 }

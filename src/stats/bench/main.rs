@@ -9,6 +9,10 @@
 //! The simulation is the one that the tests run in a shorter form. It fails where a share is above α by more than four
 //! standard errors.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
+#![expect(
+    clippy::wildcard_imports,
+    reason = "the modules are those of the tests, which see all of the statistics"
+)]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first error")]
 
 use std::io::Write as _;
@@ -47,9 +51,10 @@ fn main() {
     for ((five, one), rare) in five.iter().zip(one).zip(rare).filter(|((case, _), _)| wanted(case)) {
         print!("| {} |", head(five));
         for case in [five, one, rare] {
-            let (share, runs) = match case.alpha() > RARE {
-                true => (case.share(runs, Breach::None), runs),
-                false => (case.share_by_importance(runs / 10), runs / 10),
+            let (share, runs) = if case.alpha() > RARE {
+                (case.share(runs, Breach::None), runs)
+            } else {
+                (case.share_by_importance(runs / 10), runs / 10)
             };
             print!(" {} |", text(share));
             std::io::stdout().flush().unwrap();
