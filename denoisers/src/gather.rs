@@ -302,6 +302,7 @@ impl Loop {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "each call is a task of its own, which may be cancelled")]
 mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc as std_mpsc;

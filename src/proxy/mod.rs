@@ -166,8 +166,6 @@ impl Proxy {
         self.desk.flights.stop_all();
         self.stop.send_replace(true);
         while self.server.join_next().await.is_some() {}
-        while self.in_flight() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        self.desk.flights.ended().await;
     }
 }
