@@ -247,17 +247,26 @@ pub fn parameters(
     let settings = engine.settings();
     let endpoint = engine.endpoint().describe();
     let denoiser = engine.denoiser().id();
-    let test = serde_json::to_value(&settings.method).unwrap_or(Value::Null);
-    Spec::new(&json!({
+    let test = |method| serde_json::to_value(method).unwrap_or(Value::Null);
+    let mut parameters = json!({
         "sigma": settings.sigma,
         "alpha": settings.alpha,
         "question": settings.question,
-        "test": test,
+        "test": test(&settings.method),
         "encoder": settings.encoder.to_string(),
         "denoiser": { "name": denoiser.name(), "blake3": denoiser.hash().to_hex().to_string() },
         "provider": { "name": endpoint.name, "identity": endpoint.identity },
         "picture": { "size": pictures.size.to_string(), "fit": pictures.fit, "filter": pictures.filter },
         "noise": noise::RNG_VERSION,
         "seed": seed,
-    }))
+    });
+    // Only where there are some, so that runs of one question are named as they always were.
+    if !settings.also.is_empty() {
+        let also = settings
+            .also
+            .iter()
+            .map(|asked| json!({ "question": asked.question, "test": test(&asked.method) }));
+        parameters["also"] = also.collect();
+    }
+    Spec::new(&parameters)
 }

@@ -251,9 +251,10 @@ fn certificates_are_written_whole_and_say_what_they_are() {
     let path = out_dir.join("0000-coffee.jpg.json");
     let document = fs::read_to_string(&path).unwrap();
     let certificate: smoothgate::certificate::Certificate = serde_json::from_str(&document).unwrap();
-    assert_eq!(certificate.label.as_deref(), Some("espresso"));
-    assert_eq!(certificate.votes.len(), 120);
-    assert!(certificate.radius_original > certificate.radius, "{document}");
+    let claim = &certificate.claims[0];
+    assert_eq!(claim.label.as_deref(), Some("espresso"));
+    assert_eq!(claim.votes.len(), 120);
+    assert!(claim.radius_original > claim.radius, "{document}");
     assert_eq!(fs::read_dir(&out_dir).unwrap().count(), 1, "a partial file was left");
     // The hash is the one that `picture hash` prints for the same working size.
     let hash = smoothgate(&["picture", "hash", &coffee, "--size", "64"]);
@@ -405,11 +406,9 @@ fn a_class_map_is_recorded_whole_in_the_certificate() {
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let document: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    assert_eq!(document["label"], "hot drink");
-    assert_eq!(
-        document["question"]["map"]["classes"]["hot drink"],
-        serde_json::json!(["espresso", "teapot"])
-    );
+    let claim = &document["claims"][0];
+    assert_eq!(claim["label"], "hot drink");
+    assert_eq!(claim["question"]["map"]["classes"]["hot drink"], serde_json::json!(["espresso", "teapot"]));
 }
 
 const LOG: &str = "tests/data/replay/small.jsonl";

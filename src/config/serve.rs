@@ -12,6 +12,7 @@ use super::guard::{self, GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
 use super::raw::written;
 use super::source::{Source, nearest};
 use super::{Config, ConfigError, Defaults};
+use crate::engine::level_of_claim;
 use crate::ledger::Cap;
 use crate::picture::{Encoder, Fit, WorkingSize};
 use crate::plan::{About, TestChoice, TestName};
@@ -349,6 +350,7 @@ fn usual_radii(sigma: Sigma) -> Vec<Radius> {
 }
 
 fn about(question: &Question, sigma: Sigma, alpha: Alpha) -> About {
+    let alpha = level_of_claim(alpha.get(), 1, question, question.most_claims());
     About { label: question.label_rule(), topk: question.topk(), sigma: sigma.get(), alpha, recorded: None }
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use smoothgate_providers::served::RefusalClass;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -105,7 +106,7 @@ async fn a_head_that_never_ends_is_not_waited_for() {
 #[tokio::test]
 async fn floods_of_headers_are_refused() {
     let server = limited(|limits| (limits.headers, limits.head_bytes) = (20, 8192)).await;
-    let many: String = (0..21).map(|i| format!("x-{i}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(21);
     let long = format!("x: {}\r\n", "y".repeat(9000));
     for (headers, status) in [("x: y\r\n", "200"), (many.as_str(), "431"), (long.as_str(), "431")] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -134,7 +135,9 @@ async fn floods_of_headers_are_refused_over_http2() {
 
 fn client_config(trusted: &[CertificateDer<'static>]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    trusted.iter().for_each(|authority| roots.add(authority.clone()).unwrap());
+    for authority in trusted {
+        roots.add(authority.clone()).unwrap();
+    }
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -255,7 +258,6 @@ async fn bodies_are_read_within_limits() {
         Err(ReadError::Refused(refusal)) => refusal.class,
         other => panic!("{other:?}"),
     };
-    use smoothgate_providers::served::RefusalClass;
     assert_eq!(class(read(101, limits).await), RefusalClass::BodyTooLarge);
     // The format's own limit stands where that is less.
     let most = Formats::max_body(api.as_ref());

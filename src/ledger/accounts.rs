@@ -221,7 +221,13 @@ impl Accounts {
         from: Standing,
         to: Standing,
     ) -> Result<(), RowError> {
-        self.change(db, charge, |spend| spend.settle(price, from, to))
+        let settled = self.change(db, charge, |spend| spend.settle(price, from, to));
+        // What was reserved can be settled: accounts that cannot are not what the ledger wrote, and the caller has
+        // written already.
+        settled.map_err(|failure| match failure {
+            RowError::Decided(refusal) => RowError::damaged(refusal.to_string()),
+            other => other,
+        })
     }
 
     /// Writes what changed. Call once, before the commit.

@@ -64,9 +64,14 @@ pub(super) fn open(
     place: &Place,
     attempt: &Attempt,
     draw: i64,
-) -> Result<i64, RowError> {
-    let before = seen(batch.db, place, draw)?;
-    if let Some(before) = &before {
+) -> Result<OpenAttempt, RowError> {
+    // Nearly every draw is new: finding that out and recording it are one statement.
+    let new = batch
+        .db
+        .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+        .execute(params![place.picture, draw, attempt.picture])?
+        > 0;
+    if let Some(before) = if new { None } else { seen(batch.db, place, draw)? } {
         if before.settled {
             let (what, picture) = (words(draw), &place.name);
             return Err(LedgerError::Misuse(format!(
@@ -78,21 +83,27 @@ pub(super) fn open(
     }
     let charge = place.charge(batch.day);
     let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, &place.cap(), attempt.price);
-    admitted.map_err(|refusal| batch.explain(refusal))?;
-    if before.is_none() {
-        batch
-            .db
-            .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3)")?
-            .execute(params![place.picture, draw, attempt.picture])?;
-    } else {
+    if let Err(refusal) = admitted {
+        if new {
+            // A call that is refused leaves no trace.
+            batch
+                .db
+                .prepare_cached("DELETE FROM draw WHERE picture = ?1 AND draw = ?2")?
+                .execute(params![place.picture, draw])?;
+        }
+        return Err(batch.explain(refusal));
+    }
+    if !new {
         abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     }
     let mut insert = batch.db.prepare_cached(
         "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
     )?;
-    let price = attempt.price.of(1).map(text);
-    Ok(insert.insert(params![place.picture, draw, attempt.number, batch.now, batch.day.0, price])?)
+    let price = attempt.price.of(1);
+    let (number, day) = (attempt.number, batch.day);
+    let id = insert.insert(params![place.picture, draw, number, batch.now, day.0, price.map(text)])?;
+    Ok(OpenAttempt { id, draw, day, price })
 }
 
 /// What [`close`] records, taken out of the borrowed [`AttemptEnd`].
@@ -131,26 +142,32 @@ impl End {
 
 /// Records how an open attempt ended and settles its reserve. An answer settles its draw in the same transaction: no
 /// instant exists at which an answer is on record and its draw could be asked again.
-///
-/// Returns the draw.
-pub(super) fn close(batch: &mut Batch<'_>, place: &Place, id: i64, end: &End) -> Result<i64, RowError> {
-    let open = OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| {
-        LedgerError::Misuse(format!("attempt {id} of {} is not open and cannot be closed", place.name))
-    })?;
-    open.settle(batch, &place.charge(open.day), end.standing)?;
-    batch
+pub(super) fn close(
+    batch: &mut Batch<'_>,
+    place: &Place,
+    open: &OpenAttempt,
+    end: &End,
+) -> Result<(), RowError> {
+    let id = open.id;
+    let closed = batch
         .db
         .prepare_cached(
-            "UPDATE attempt SET standing = ?2, class = ?3, status = ?4, latency = ?5, reason = ?6 WHERE id = ?1",
+            "UPDATE attempt SET standing = ?3, class = ?4, status = ?5, latency = ?6, reason = ?7
+             WHERE id = ?1 AND picture = ?2 AND standing = 0",
         )?
         .execute(params![
             id,
+            place.picture,
             end.standing.code(),
             class_name(end.class),
             end.status,
             i64::try_from(end.latency.as_micros()).unwrap_or(i64::MAX),
             end.reason
         ])?;
+    if closed == 0 {
+        return Err(not_open(place, id).into());
+    }
+    open.settle(batch, &place.charge(open.day), end.standing)?;
     if let Some(answer) = &end.answer {
         batch
             .db
@@ -161,7 +178,16 @@ pub(super) fn close(batch: &mut Batch<'_>, place: &Place, id: i64, end: &End) ->
             .prepare_cached("UPDATE draw SET attempt = ?3 WHERE picture = ?1 AND draw = ?2")?
             .execute(params![place.picture, open.draw, id])?;
     }
-    Ok(open.draw)
+    Ok(())
+}
+
+/// Finds an attempt of the picture that is open, for a caller that has only its number.
+pub(super) fn find(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<OpenAttempt, RowError> {
+    Ok(OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| not_open(place, id))?)
+}
+
+fn not_open(place: &Place, id: i64) -> LedgerError {
+    LedgerError::Misuse(format!("attempt {id} of {} is not open and cannot be closed", place.name))
 }
 
 /// Takes back an intent whose caller has gone before it could send anything.
@@ -287,8 +313,11 @@ fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowEr
 }
 
 /// An attempt that was opened and not closed.
-struct OpenAttempt {
-    draw: i64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenAttempt {
+    pub(super) id: i64,
+    pub(super) draw: i64,
+    /// The day that it is charged to.
     day: Day,
     price: Option<Money>,
 }
@@ -304,7 +333,7 @@ impl OpenAttempt {
         let Some((draw, day, price)) = row.optional()? else { return Ok(None) };
         let price =
             price.map(|p| p.parse().map_err(|_| RowError::damaged(format!("attempt {id} costs `{p}`"))));
-        Ok(Some(Self { draw, day: Day(day), price: price.transpose()? }))
+        Ok(Some(Self { id, draw, day: Day(day), price: price.transpose()? }))
     }
 
     /// Moves its price from the reserve to where it ended, in the accounts of `owner` for the day it was opened.

@@ -16,7 +16,7 @@ use super::lock::RunLock;
 use super::place::beside;
 use super::row::RowError;
 use super::stored::{self, StoredPicture};
-use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, schema};
+use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, schema};
 
 /// A ledger opened for reading: also one that cannot be written, and one that other processes write at the moment.
 ///
@@ -84,6 +84,8 @@ pub struct PictureSummary {
     pub given_up: u64,
     /// Attempts made, retries included.
     pub attempts: u64,
+    /// Is the clean answer settled, where one was asked for?
+    pub clean: bool,
     /// Has it a certificate?
     pub certified: bool,
 }
@@ -135,6 +137,17 @@ impl Reader {
         })
     }
 
+    /// One run in one line, and its pictures in the order in which they were begun.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchRun`], failures of the storage.
+    pub fn progress(&self, run: RunId) -> Result<(RunSummary, Vec<PictureSummary>), LedgerError> {
+        self.at(|db| {
+            let summary = self.summary(db, run)?.ok_or(LedgerError::NoSuchRun { run })?;
+            Ok((summary, pictures(db, run)?))
+        })
+    }
+
     /// One run in detail.
     ///
     /// # Errors
@@ -183,6 +196,15 @@ impl Reader {
             let select = db.query_row("SELECT spec FROM run WHERE id = ?1", [run.0], |row| row.get(0));
             Ok(Spec::stored(select.optional()?.ok_or(LedgerError::NoSuchRun { run })?))
         })
+    }
+
+    /// The run that [`Begin::ContinueOrNew`](super::Begin::ContinueOrNew) with these parameters would continue, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub fn latest_with(&self, parameters: &Spec) -> Result<Option<RunId>, LedgerError> {
+        self.at(|db| Ok(runs::latest_with(db, parameters)?))
     }
 
     /// The latest run that is not finished: what `resume` without a number continues.
@@ -319,6 +341,8 @@ fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError
                 AND (attempt IS NOT NULL OR class IS NOT NULL)),
              (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL),
              (SELECT count(*) FROM attempt WHERE picture = p.id),
+             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0
+                AND (attempt IS NOT NULL OR class IS NOT NULL)),
              EXISTS (SELECT 1 FROM certificate WHERE picture = p.id)
          FROM picture p WHERE run = ?1 ORDER BY id",
     )?;
@@ -328,7 +352,8 @@ fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError
             settled: unsigned(row, 1)?,
             given_up: unsigned(row, 2)?,
             attempts: unsigned(row, 3)?,
-            certified: row.get(4)?,
+            clean: row.get(4)?,
+            certified: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

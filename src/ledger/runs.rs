@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::accounts::{Scope, text};
 use super::attempts::{Place, abandon_all};
@@ -17,14 +17,8 @@ pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Resu
     match begin {
         Begin::New => {}
         Begin::ContinueOrNew => {
-            let latest = batch
-                .db
-                .prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?
-                .query_row(params![spec.parameters.key(), spec.parameters.canonical()], |row| {
-                    row.get::<_, Option<i64>>(0)
-                })?;
-            if let Some(id) = latest {
-                return Ok((RunId(id), false));
+            if let Some(run) = latest_with(batch.db, &spec.parameters)? {
+                return Ok((run, false));
             }
         }
         Begin::Continue(run) => {
@@ -54,6 +48,13 @@ pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Resu
             batch.now
         ])?;
     Ok((RunId(id), true))
+}
+
+/// The latest run with these parameters.
+pub(super) fn latest_with(db: &Connection, parameters: &Spec) -> rusqlite::Result<Option<RunId>> {
+    let mut select = db.prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?;
+    let latest = select.query_row(params![parameters.key(), parameters.canonical()], |row| row.get(0));
+    latest.map(|id: Option<i64>| id.map(RunId))
 }
 
 /// Takes a run over, with its lock held: what was in flight when its last process ended is unknown now, and the

@@ -244,6 +244,7 @@ impl Proxy {
         until(self.serve.settle, settled).await;
         let left = self.in_flight();
         if left == 0 {
+            // Their last words to the ledger included.
             desk.flights.ended().await;
         }
         let server = &mut self.server;

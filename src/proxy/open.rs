@@ -217,6 +217,7 @@ impl<'c> Opener<'c> {
                 alpha: settings.alpha,
                 question: settings.question.clone(),
                 method: settings.method.clone(),
+                also: Vec::new(),
                 encoder: settings.encoder,
                 batch: settings.batch,
                 concurrency: settings.concurrency,

@@ -2,6 +2,8 @@
 //!
 //! The normal suite runs a short form; `SMOOTHGATE_LONG=1` runs 500 requests, 50 at once.
 
+#![expect(clippy::panic, reason = "a test stops where it finds something wrong")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Health, readiness, counts, and the end.
 
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -344,8 +344,8 @@ proptest! {
     }
 }
 
-fn caller(name: &str, calls: Option<u64>, cost: Option<&str>) -> Option<Caller> {
-    Some(Caller { name: name.to_owned(), cap: Cap { calls, cost: cost.map(money) } })
+fn caller(name: &str, calls: Option<u64>, cost: Option<&str>) -> Caller {
+    Caller { name: name.to_owned(), cap: Cap { calls, cost: cost.map(money) } }
 }
 
 #[tokio::test]
@@ -353,10 +353,11 @@ async fn a_callers_budget_holds_over_all_runs_and_concerns_no_other() {
     let (folder, options) = folder();
     let ledger = open(&folder, &options);
     let (first, second) = (begin(&ledger, run_spec(0.25)).await, begin(&ledger, run_spec(0.5)).await);
-    let ours = || caller("ours", Some(4), Some("0.005"));
+    let ours = || Some(caller("ours", Some(4), Some("0.005")));
     let a = first.picture_for(ours(), picture_spec("a.png")).await.unwrap();
     let b = second.picture_for(ours(), picture_spec("b.png")).await.unwrap();
-    let theirs = second.picture_for(caller("theirs", Some(1), None), picture_spec("c.png")).await.unwrap();
+    let theirs =
+        second.picture_for(Some(caller("theirs", Some(1), None)), picture_spec("c.png")).await.unwrap();
     let nobodys = second.picture(picture_spec("d.png")).await.unwrap();
     for (picture, draw) in [(&a, 0), (&a, 1), (&b, 0)] {
         let id = picture.open(&attempt(draw)).await.unwrap();
@@ -385,7 +386,7 @@ async fn a_callers_budget_holds_over_all_runs_and_concerns_no_other() {
 #[tokio::test]
 async fn what_was_in_flight_when_a_process_ended_is_charged_to_its_caller() {
     let (folder, options) = folder();
-    let ours = || caller("ours", None, Some("0.002"));
+    let ours = || Some(caller("ours", None, Some("0.002")));
     {
         let run = begin(&open(&folder, &options), run_spec(0.25)).await;
         let picture = run.picture_for(ours(), picture_spec("a.png")).await.unwrap();
@@ -399,7 +400,7 @@ async fn what_was_in_flight_when_a_process_ended_is_charged_to_its_caller() {
     assert!(picture.open(&attempt(1)).await.is_ok());
     assert!(picture.open(&attempt(2)).await.is_err());
     // A picture has one caller: what is open of it is settled in one account.
-    for other in [None, caller("theirs", None, None)] {
+    for other in [None, Some(caller("theirs", None, None))] {
         let error = run.picture_for(other, picture_spec("a.png")).await.unwrap_err();
         assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
     }

@@ -136,7 +136,7 @@ impl Sent {
                 (Err(_), Ok(_)) => panic!("turned away at the door and let in"),
                 (Err(greeted), Err(checked)) if !signed => assert_eq!(greeted, *checked),
                 (Ok(()), Err(denied)) if !signed => {
-                    assert!(matches!(denied, Denied::OverRate { .. }), "{denied:?}")
+                    assert!(matches!(denied, Denied::OverRate { .. }), "{denied:?}");
                 }
                 _ => {}
             }
