@@ -215,7 +215,8 @@ async fn paths_lead_nowhere_but_where_they_say() {
         "*",
         "http://elsewhere.example/v1/images:annotate",
     ] {
-        let reply = target.raw(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes());
+        let reply = target
+            .raw(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes());
         assert!(reply.starts_with("HTTP/1.1 4"), "{path}: {reply}");
         assert!(!reply.contains("root:") && !reply.contains("SQLite"), "{path}: {reply}");
     }
