@@ -226,11 +226,13 @@ def triton(url, key, picture):
     from tritonclient import http
 
     client = http.InferenceServerClient(url.removeprefix("http://"))
-    expect(client.is_server_live() and client.is_model_ready("m"), "health")
+    headers = {"Authorization": f"Bearer {key}"}
+    healthy = client.is_server_live(headers=headers) and client.is_model_ready("m", headers=headers)
     tensor = http.InferInput("IMAGE", [1, 1], "BYTES")
     tensor.set_data_from_numpy(numpy.array([[picture]], dtype=numpy.object_))
     output = http.InferRequestedOutput("probs", class_count=5)
-    reply = client.infer("m", [tensor], outputs=[output], headers={"Authorization": f"Bearer {key}"})
+    reply = client.infer("m", [tensor], outputs=[output], headers=headers)
+    expect(healthy, "health")
     # `value:index:label`
     rows = [entry.decode().split(":", 2) for entry in reply.as_numpy("probs")[0]]
     return [row[2] for row in rows], [float(row[0]) for row in rows]

@@ -56,7 +56,7 @@ async fn a_hangup_takes_up_new_routes_and_budgets_and_keeps_the_old_ones_where_t
 
     let reader = Reader::open(folder.join("ledger.db")).unwrap();
     let calls = |run| reader.run(RunId(run)).unwrap().summary.spend.calls;
-    assert_eq!(calls(1) + calls(2), emulator.stats().total.calls);
+    assert_eq!(calls(1) + calls(2), emulator.stats().total.pictures);
     assert!(reader.run(RunId(3)).is_err(), "the run of the first route is the same one");
 
     // The log: JSON lines, one for each request under its id, and why the last file was not taken.
