@@ -342,11 +342,9 @@ fn contract_12_no_call_is_made_that_no_open_claim_needs() {
         let evidence = support::gather(endpoint.clone(), asking(questions)).unwrap();
         let calls = endpoint.calls() as u64 - u64::from(evidence.asked_clean);
         let votes = evidence.claims.iter().map(|claim| claim.votes.len() as u64);
-        assert_eq!((calls, evidence.draws), (votes.clone().max().unwrap(), calls), "{questions:?}");
+        assert_eq!((calls, evidence.draws), (votes.max().unwrap(), calls), "{questions:?}");
         let found = evidence.claims.iter().filter(|claim| claim.decision.certified().is_some()).count();
         assert_eq!(found, certified, "{questions:?}: {:?}", ends(&evidence));
-        // In one round of calls never more than some claim was sure to need: alone each claim takes its own votes and no more.
-        assert!(votes.min().unwrap() <= evidence.draws);
     }
 }
 
@@ -390,7 +388,8 @@ fn contract_11_several_claims_speak_of_the_smoothed_pipeline_once() {
         "asked `clean-labels/sequence/20:a`, it answers \"a\" for every working image within L2 distance 0.05",
         "not about a single call to the provider",
         "units of [0, 1] pixel values",
-        "No answer is claimed to `clean-labels/sequence/20:c`, `clean-labels/sequence/20:d`, `present:d`.",
+        "asked `clean-labels/sequence/20:c`, nothing is claimed; asked `clean-labels/sequence/20:d`, nothing is claimed; \
+         asked `present:d`, nothing is claimed.",
     ] {
         assert!(statement.contains(part), "{statement}");
     }

@@ -454,7 +454,7 @@ fn contract_11_certificates_speak_of_the_smoothed_pipeline() {
         let engine = Engine::new(endpoint, denoiser("none"), settings());
         let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
         let certificate = Certificate::new(&engine, &image, seed(), &evidence);
-        assert_eq!(certificate.outcome, end);
+        assert_eq!(certificate.outcome(), end);
         let statement = &certificate.statement;
         assert!(statement.contains("smoothed pipeline"), "{statement}");
         if end == End::Certified {

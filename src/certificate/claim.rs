@@ -88,42 +88,28 @@ fn one_in_words(of: &Certificate, claim: &Claim) -> String {
     }
 }
 
+/// All claims in their order, those that abstained included: the words of another order, or of fewer claims, are others.
 fn several_in_words(of: &Certificate, claims: &[Claim]) -> String {
     let confidence = 1.0 - of.alpha.get();
     let pipeline = pipeline(of, None);
-    let claimed = claims.iter().filter_map(|claim| {
-        let label = claim.label.as_ref()?;
-        match claim.outcome {
-            Outcome::Certified => Some(format!(
-                "asked `{}`, it {} for every working image within L2 distance {} of this one",
-                claim.question,
-                claim.question.claim(label),
-                claim.radius
-            )),
-            Outcome::Predicted => Some(format!(
-                "asked `{}`, its most likely answer for this picture is \"{label}\"",
-                claim.question
-            )),
-            Outcome::Abstained => None,
+    let each = claims.iter().map(|claim| match (claim.outcome, &claim.label) {
+        (Outcome::Certified, Some(label)) => format!(
+            "asked `{}`, it {} for every working image within L2 distance {} of this one",
+            claim.question,
+            claim.question.claim(label),
+            claim.radius
+        ),
+        (Outcome::Predicted, Some(label)) => {
+            format!("asked `{}`, its most likely answer for this picture is \"{label}\"", claim.question)
         }
+        _ => format!("asked `{}`, nothing is claimed", claim.question),
     });
-    let claimed: Vec<String> = claimed.collect();
-    let silent = claims.iter().filter(|claim| claim.outcome == Outcome::Abstained);
-    let silent: Vec<String> = silent.map(|claim| format!("`{}`", claim.question)).collect();
-    let mut words = if claimed.is_empty() {
-        format!("Nothing is claimed: at level {confidence} the votes show no answer of {pipeline}.")
-    } else {
-        format!(
-            "With probability at least {confidence} all of this holds together for {pipeline}: {}. Distances are in units \
-             of [0, 1] pixel values. This is a statement about the smoothed pipeline, not about a single call to the \
-             provider.",
-            claimed.join("; ")
-        )
-    };
-    if !silent.is_empty() {
-        words += " No answer is claimed to ";
-        words += &silent.join(", ");
-        words.push('.');
+    let each = each.collect::<Vec<_>>().join("; ");
+    if claims.iter().all(|claim| claim.outcome == Outcome::Abstained) {
+        return format!("Nothing is claimed at level {confidence} of {pipeline}: {each}.");
     }
-    words
+    format!(
+        "With probability at least {confidence} all of this holds together for {pipeline}: {each}. Distances are in units of \
+         [0, 1] pixel values. This is a statement about the smoothed pipeline, not about a single call to the provider."
+    )
 }

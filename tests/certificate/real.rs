@@ -180,7 +180,10 @@ pub(crate) fn cases() -> &'static [Case] {
                     s.question = "clean-labels/sequence".parse().unwrap();
                     s.method = Method::Table1(ladder(&[0.05, 0.1]));
                     s.also = vec![
-                        Asked { question: "top1".parse().unwrap(), method: Method::Table(ladder(&[0.05])) },
+                        Asked {
+                            question: "top1".parse().unwrap(),
+                            method: Method::Fixed { n: 40, rival_share: None },
+                        },
                         Asked { question: "absent:z".parse().unwrap(), method: Method::Predict { n: 40 } },
                     ];
                 },
@@ -189,7 +192,10 @@ pub(crate) fn cases() -> &'static [Case] {
             ),
             make(
                 "abstained, no label of the clean answer",
-                |draw| if draw == CLEAN { Outcome::Answered(Answer::default()) } else { several(draw) },
+                |draw| {
+                    let none = Answer { model_version: Some("v7".to_owned()), ..Answer::default() };
+                    if draw == CLEAN { Outcome::Answered(none) } else { several(draw) }
+                },
                 |s| {
                     s.question = "clean-labels".parse().unwrap();
                     s.method = Method::Table1(ladder(&[0.05]));

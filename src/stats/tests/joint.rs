@@ -11,7 +11,7 @@ use crate::stats::*;
 const SIGMA: f64 = 0.25;
 
 /// Runs of each of many cases.
-const RUNS: u64 = if cfg!(debug_assertions) { 4000 } else { 100_000 };
+const RUNS: u64 = if cfg!(debug_assertions) { 2000 } else { 100_000 };
 
 /// Labels that are present in an answer with these probabilities.
 struct Labels {
