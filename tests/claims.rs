@@ -47,7 +47,7 @@ fn fading(draw: u64) -> Outcome {
     if draw == CLEAN {
         return labels(&["a", "b", "c", "d"]);
     }
-    let (b, c) = (draw % 13 != 7, draw % 2 == 0);
+    let (b, c) = (draw % 13 != 7, draw.is_multiple_of(2));
     let names: Vec<&str> =
         [("a", true), ("b", b), ("c", c)].into_iter().filter(|l| l.1).map(|l| l.0).collect();
     labels(&names)

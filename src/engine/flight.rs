@@ -1,6 +1,6 @@
 //! One picture in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::clean::Clean;
 use super::copies::Copies;
 use super::evidence::{self, Tested};
 use super::meter::Meter;
+use super::order::Order;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
@@ -44,18 +45,14 @@ pub(super) struct Flight<'a> {
     most: u64,
     /// Calls of this process before the first draw.
     calls_before: u64,
-    /// Draws that voted, in index order: the next one to count has this index.
-    draws: u64,
     /// Running hash over the copies that voted.
     copies_hash: blake3::Hasher,
     /// The model of the votes so far; `None` before the first answer.
     model: Option<Model>,
-    /// Draws that ended before their turn, or that memory knows.
-    ended: BTreeMap<u64, Settled>,
+    /// Draws between their dispatch and their vote.
+    order: Order<Settled>,
     /// Copies that wait for a call.
     ready: VecDeque<(u64, EncodedPicture)>,
-    /// Every draw below this was dispatched: made, or known to memory.
-    dispatched: u64,
 }
 
 impl<'a> Flight<'a> {
@@ -87,12 +84,10 @@ impl<'a> Flight<'a> {
             joint,
             most,
             calls_before: clean.calls,
-            draws: 0,
             copies_hash: blake3::Hasher::new(),
             model: clean.model,
-            ended: BTreeMap::new(),
+            order: Order::default(),
             ready: VecDeque::new(),
-            dispatched: 0,
         })
     }
 
@@ -124,7 +119,7 @@ impl<'a> Flight<'a> {
                 busy = !draws.is_empty();
                 if busy {
                     making = Some(Box::pin(self.copies.clone().make(draws)) as BoxFuture<'_, Made>).into();
-                } else if self.ended.contains_key(&self.draws) {
+                } else if self.order.is_next_there() {
                     continue;
                 }
             }
@@ -134,7 +129,7 @@ impl<'a> Flight<'a> {
             }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
-                    Ok((Some(draw), settled)) => { self.ended.insert(draw, settled); }
+                    Ok((Some(draw), settled)) => self.order.end(draw, settled),
                     Ok((None, _)) => {}
                     Err(error) => break Err(error),
                 },
@@ -166,17 +161,16 @@ impl<'a> Flight<'a> {
     /// Counts ended draws in index order for as long as there is no gap. True once every claim is decided.
     fn count(&mut self, meter: &Meter<'_>, watch: &(dyn Fn(Progress) + Sync)) -> Result<bool, EngineError> {
         while !self.joint.is_final() {
-            let Some(settled) = self.ended.remove(&self.draws) else { return Ok(false) };
+            let Some((index, settled)) = self.order.next_in_turn() else { return Ok(false) };
             if let Outcome::Answered(answer) = &settled.outcome
                 && !answer.from_cache
             {
-                self.check_version(self.draws, answer)?;
+                self.check_version(index, answer)?;
             }
             self.copies_hash.update(&settled.copy);
             let claims = &mut self.claims;
             self.joint.push(|claim| claims[claim].vote(&settled.outcome));
-            self.draws += 1;
-            watch(Progress { votes: self.draws, most: self.most, calls: meter.sent() });
+            watch(Progress { votes: index + 1, most: self.most, calls: meter.sent() });
         }
         Ok(true)
     }
@@ -199,17 +193,9 @@ impl<'a> Flight<'a> {
     /// whatever they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the
     /// settings allow calls ahead, those too, up to the earliest vote at which such a claim could be certified.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.draws + self.joint.ahead(self.engine.settings.ahead) as u64;
-        let mut draws = Vec::new();
-        while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
-            let draw = self.dispatched;
-            self.dispatched += 1;
-            match self.memory.recall(Some(draw)) {
-                Some(settled) => _ = self.ended.insert(draw, settled),
-                None => draws.push(draw),
-            }
-        }
-        draws
+        let (settings, memory) = (&self.engine.settings, self.memory);
+        let ahead = self.joint.ahead(settings.ahead);
+        self.order.dispatch(ahead, settings.batch.max(1), |draw| memory.recall(Some(draw)))
     }
 
     /// Queues copies for sending. The first copy of all is checked against the endpoint's limits: if that one is
@@ -237,7 +223,7 @@ impl<'a> Flight<'a> {
         });
         Evidence {
             claims: claims.collect(),
-            draws: self.draws,
+            draws: self.order.counted(),
             asked_clean: self.engine.settings.asks_clean(),
             calls,
             model_versions: self.model.and_then(|model| model.version).into_iter().collect(),

@@ -147,11 +147,23 @@ pub fn expect(asked: &[Asked<'_>], prior: Prior) -> Result<Expected, StatsError>
         let basis = Basis::Law { agreement };
         return Ok(Expected { votes: law.votes, votes_error: Some(0.0), certified: law.certify, basis });
     }
+    let mut sums = Sums::default();
+    simulate(asked, prior, |votes, certified| sums.add(votes as f64, certified))?;
+    let pictures = sums.pictures;
+    Ok(sums.expected(Basis::Simulation { agreement, pictures }))
+}
+
+/// Runs the tests on simulated pictures of this prior, from a fixed seed, and tells of each how many votes it took and
+/// which share of its claims was certified.
+pub(super) fn simulate(
+    asked: &[Asked<'_>],
+    prior: Prior,
+    mut each: impl FnMut(u64, f64),
+) -> Result<(), StatsError> {
     let votes_of = |one: &Asked<'_>| one.test.max_votes().saturating_mul(one.claims);
     let most = asked.iter().map(votes_of).fold(0, usize::saturating_add);
     let pictures = (SIMULATED_VOTES / most.max(1)).clamp(200, SIMULATED_PICTURES);
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut sums = Sums::default();
     let before = start(asked)?;
     for _ in 0..pictures {
         let share = prior.draw(&mut rng);
@@ -163,9 +175,9 @@ pub fn expect(asked: &[Asked<'_>], prior: Prior) -> Result<Expected, StatsError>
             votes += 1;
         }
         let certified = (0..joint.len()).filter(|&claim| joint.decision(claim).certified().is_some()).count();
-        sums.add(votes as f64, certified as f64 / joint.len().max(1) as f64);
+        each(votes as u64, certified as f64 / joint.len().max(1) as f64);
     }
-    Ok(sums.expected(Basis::Simulation { agreement, pictures: pictures as u64 }))
+    Ok(())
 }
 
 /// The law follows one label: it is that of the test only where no rival can take the lead.

@@ -152,6 +152,50 @@ fn bills_are_exact() {
 }
 
 #[test]
+fn what_is_on_record_is_taken_off_the_bill() {
+    let extremes =
+        Extremes { least_votes: 20, votes_if_all_agree: 120, most_votes: 120, largest_radius: 0.3 };
+    let basis = Basis::Record { pictures: 3, cut_short: 0 };
+    let expected = Expected { votes: 70.0, votes_error: Some(2.0), certified: 0.5, basis };
+    let rate = Rate { price: Price::PerPicture(Money::new(1, 3)), quota: None, bytes: Some(10), besides: 1 };
+    let begun = |votes, clean| Started { votes, clean };
+    let record = OnRecord { finished: 4, started: vec![begun(30, true), begun(0, false), begun(119, true)] };
+    // Where all votes agree, every picture takes 120.
+    let test = test(Method::Cohen { n0: 20, n: 100 }, LabelRule::Leader);
+    let lengths = Lengths::simulated(&[Asked::one(&test)], Prior::new(1.0, 1.0).unwrap()).unwrap();
+    assert_eq!((lengths.left_after(30), lengths.left_after(121)), (Some(90.0), None));
+    let bill = Bill::after(&record, 10, &extremes, &expected, &lengths, &rate);
+    // Three new ones; of those that are begun one has 90 votes before it, one everything, one a single vote.
+    assert_eq!(bill.pictures, 10);
+    assert_eq!(bill.most.calls, 3 * 121 + 90 + 121 + 1);
+    assert_eq!(bill.most.cost, Some("0.575".parse().unwrap()));
+    assert_eq!(bill.least.calls, 3 * 21 + 21);
+    assert_eq!(bill.expected.calls, 3 * 71 + 90 + 121 + 1);
+    // Without lengths nothing is known to end early.
+    let cautious = Bill::after(&record, 10, &extremes, &expected, &Lengths::default(), &rate);
+    assert_eq!(cautious.expected.calls, bill.expected.calls);
+    // A run that is finished costs nothing more, and more on record than asked for is no debt.
+    let all = OnRecord { finished: 10, started: Vec::new() };
+    for pictures in [10, 9] {
+        let bill = Bill::after(&all, pictures, &extremes, &expected, &lengths, &rate);
+        assert_eq!((bill.least.calls, bill.expected.calls, bill.most.calls), (0, 0, 0));
+        assert_eq!(bill.most.cost, Some(Money::ZERO));
+    }
+}
+
+#[test]
+fn what_is_left_of_a_picture_depends_on_those_that_went_on_as_long() {
+    let table = table(&[0.1], LabelRule::Leader);
+    let lengths = Lengths::simulated(&[Asked::one(&table)], Prior::UNKNOWN).unwrap();
+    let expected = expect(&[Asked::one(&table)], Prior::UNKNOWN).unwrap();
+    let whole = lengths.left_after(0).unwrap();
+    assert!((whole - expected.votes).abs() < 1e-9, "the same pictures");
+    // Whoever is undecided after many votes is a hard case: more is left than the average says.
+    let late = lengths.left_after(60).unwrap();
+    assert!(late > (whole - 60.0).max(0.0) && late <= 60.0, "{late} of {whole}");
+}
+
+#[test]
 fn priors_are_read_and_refused() {
     for good in ["0.95", "0.7..1", "1", "0..1"] {
         assert_eq!(good.parse::<Prior>().unwrap().to_string(), good);

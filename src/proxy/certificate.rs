@@ -145,7 +145,8 @@ impl Wanted {
         };
         if self.wants_plain(&made) {
             let image = self.decode(means).await?;
-            let plain = self.route.certifier.plain(&known.name, image).await;
+            let certifier = self.route.certifier.clone().charging(self.caller.account.clone());
+            let plain = certifier.plain(&known.name, image).await;
             made.plain = plain.map_err(|error| refusals::certify(&error))?;
         }
         self.tell(means, &made, &Spent { cost: Some(Money::ZERO), ..Spent::default() }, begun);
@@ -188,6 +189,7 @@ impl Wanted {
         };
         let spent = tally.spent(price);
         tab.settle(&spent);
+        means.observer.observe(&Event::Spent { route: self.route.name(), spent });
         let (certified, plain) = match made {
             Ok(made) => made,
             Err(Failed::Refused(refusal)) => return Err(refusal),
@@ -236,7 +238,8 @@ impl Wanted {
             observer: Arc::clone(&means.observer),
         };
         let engine = self.route.certifier.engine().clone().with_stop(stop.clone()).asking(Arc::new(watched));
-        let certifier = self.route.certifier.clone().with_engine(engine);
+        let account = self.caller.account.clone();
+        let certifier = self.route.certifier.clone().with_engine(engine).charging(account);
         let watch = |_: Progress| means.observer.observe(&Event::Vote { route: self.route.name() });
         let certified = certifier.certify(name, Arc::clone(&image), None, &watch).await?;
         let abstained = certified.document.certificate.outcome() == Outcome::Abstained;

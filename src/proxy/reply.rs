@@ -61,16 +61,14 @@ impl Answered {
             radius_original: Some(0.0),
             votes: Some(0),
         };
+        let labels = certificate.map(Certificate::certified).unwrap_or_default();
         let mut answer = None;
         if let Some(certificate) = certificate {
-            let labels = certificate.certified();
-            // Of several labels, the radius within which all of them stay.
-            let least = |radius: fn(&CertifiedLabel) -> f64| labels.iter().map(radius).reduce(f64::min);
-            line.radius = Some(least(|label| label.radius).unwrap_or(0.0));
-            line.radius_original = Some(least(|label| label.radius_original).unwrap_or(0.0));
             line.votes = Some(certificate.draws());
             if !labels.is_empty() {
                 line.outcome = "certified";
+                line.radius = labels.iter().map(|label| label.radius).reduce(f64::min);
+                line.radius_original = labels.iter().map(|label| label.radius_original).reduce(f64::min);
                 answer = Some(certified(certificate, &labels));
             }
         }
@@ -88,19 +86,22 @@ impl Answered {
     }
 }
 
-/// The answer that holds what is certified and nothing else, in the order of the claims. A label's score is the lower
+/// The answer that holds what is certified and nothing else, in the order of the certificate. A label's score is the lower
 /// confidence bound of the smoothed pipeline's probability to give it, where the test has one.
 fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
     let mut answer =
         Answer { model_version: certificate.model_versions.first().cloned(), ..Answer::default() };
     for CertifiedLabel { label, question, p_lower, .. } in labels {
-        if let Question::Level(level) = question {
-            answer.levels.insert(level.category().to_owned(), level.at_least());
-            let name = level.category().to_owned();
-            answer.labels.push(Label { id: Some(name.clone()), name, score: *p_lower });
-        } else {
-            answer.labels.push(Label { name: label.clone(), score: *p_lower, id: None });
-        }
+        let label = match question {
+            Question::Level(level) => {
+                answer.levels.insert(level.category().to_owned(), level.at_least());
+                // For the formats that say it by a label.
+                let category = level.category().to_owned();
+                Label { id: Some(category.clone()), name: category, score: *p_lower }
+            }
+            _ => Label { name: label.clone(), score: *p_lower, id: None },
+        };
+        answer.labels.push(label);
     }
     answer
 }

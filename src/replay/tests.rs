@@ -256,6 +256,7 @@ fn a_writer_that_fails_ends_the_replay() {
 /// Several labels of a clean answer, and what is certified of them by a table computed elsewhere: labels.py, beside it.
 const LABELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/replay/labels.jsonl");
 
+#[expect(clippy::unnecessary_wraps, reason = "what a design is asked for")]
 fn table(design: Design) -> Result<Method, StatsError> {
     let n_max = design.n0 + design.n;
     Ok(Method::Table1(Ladder { radii: vec![0.1], n_max, futility: 0.0 }))

@@ -88,7 +88,7 @@ impl Picture {
             let votes = best.votes.max(next.votes);
             let calls = best.calls.max(next.calls);
             let one = if rank(&next) > rank(&best) { next } else { best };
-            Self { votes, calls, ..one }
+            Self { calls, votes, ..one }
         })
     }
 }

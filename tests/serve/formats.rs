@@ -15,7 +15,7 @@ async fn each_format_gets_a_certified_answer_of_its_own_shape() {
     let folder = tempdir().unwrap();
     let proxy = proxy(&config(&emulator, &route("")), folder.path()).await;
     for (n, api) in (0..).zip(APIS) {
-        let before = emulator.stats().total.calls;
+        let before = emulator.stats().total.pictures;
         let (outcomes, reply) = ask(api, &proxy.url(), &[picture(n)]).await;
         assert_eq!(reply.status, 200, "{api}: {reply:?}");
         let [Outcome::Answered(answer)] = outcomes.as_slice() else { panic!("{api}: {outcomes:?}") };
@@ -31,7 +31,7 @@ async fn each_format_gets_a_certified_answer_of_its_own_shape() {
         assert_eq!(header(&reply.headers, "radius").parse(), Ok(certificate.claims[0].radius), "{api}");
         assert_eq!(header(&reply.headers, "votes"), certificate.draws().to_string(), "{api}");
         assert_eq!((header(&reply.headers, "sigma"), header(&reply.headers, "alpha")), ("0.25", "0.001"));
-        let calls = emulator.stats().total.calls - before;
+        let calls = emulator.stats().total.pictures - before;
         assert_eq!(header(&reply.headers, "calls"), calls.to_string(), "{api}");
         assert_eq!(header(&reply.headers, "evidence"), "new", "{api}");
         // The score is the lower bound of the probability, as far as the format has scores.

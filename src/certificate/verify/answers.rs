@@ -45,10 +45,10 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
     wrong.extend(draws(certificate, stored));
     let mut at = 0;
     for (_, claims) in certificate.questions() {
-        claims.iter().for_each(|claim| {
+        for claim in claims {
             wrong.extend(votes(at, claim, stored));
             at += 1;
-        });
+        }
     }
     wrong.truncate(MOST);
     let holds = match certificate.claims.as_slice() {

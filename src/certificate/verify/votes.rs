@@ -61,16 +61,14 @@ fn start(certificate: &Certificate, tests: &[Test]) -> Result<Joint, Check> {
     for (_, claims) in certificate.questions() {
         for (n, claim) in claims.iter().enumerate() {
             let at = joint.len();
-            match nothing_to_ask(claim) {
-                Some(reason) => joint.add_abstained(reason),
-                None => {
-                    let fixed = claim.question.classes().1;
-                    let follows = n > 0 && claim.question.sharing() == Sharing::Sequence;
-                    let added = joint.add(&tests[at], fixed, follows);
-                    added
-                        .map_err(|error| Check::fails(NAME, error.to_string(), [field(at, "test.label")]))?;
-                }
+            if let Some(reason) = nothing_to_ask(claim) {
+                joint.add_abstained(reason);
+                continue;
             }
+            let fixed = claim.question.classes().1;
+            let follows = n > 0 && claim.question.sharing() == Sharing::Sequence;
+            let added = joint.add(&tests[at], fixed, follows);
+            added.map_err(|error| Check::fails(NAME, error.to_string(), [field(at, "test.label")]))?;
         }
     }
     Ok(joint)

@@ -5,13 +5,17 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::simulation::at_most;
 use crate::stats::*;
 
 const SIGMA: f64 = 0.25;
 
 /// Runs of each of many cases.
 const RUNS: u64 = if cfg!(debug_assertions) { 2000 } else { 100_000 };
+
+/// What a share of α may come to in a simulation of so many runs: four standard errors above.
+fn at_most(alpha: f64, runs: u64) -> f64 {
+    alpha + 4.0 * (alpha * (1.0 - alpha) / runs as f64).sqrt()
+}
 
 /// Labels that are present in an answer with these probabilities.
 struct Labels {
