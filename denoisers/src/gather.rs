@@ -86,6 +86,10 @@ impl Gatherer {
         }
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
     pub(crate) async fn denoise(&self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
         let (job, answer) = self.call(batch, sigma);
         self.jobs.send(job).await.map_err(|_| WorkerError::Gone)?;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::engine::Stop;
 
@@ -113,12 +114,14 @@ where
         while open.tasks.try_join_next().is_some() {}
         if let Some(work) = work.take() {
             let work = work(stop);
-            open.tasks.spawn(async move {
+            let fly = async move {
                 let result = work.await;
                 // First out of the way, then told: whoever comes now begins anew.
                 drop(entry);
                 tell.send_replace(Some(result));
-            });
+            };
+            // What it logs is filed under the request that began it.
+            open.tasks.spawn(fly.in_current_span());
         }
         let seat = Seat { flights: Arc::clone(self), key: key.clone(), serial };
         Boarded::Seat(seat, done, false)

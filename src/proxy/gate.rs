@@ -236,8 +236,7 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(gate.queue().active, 0);
-        let done = done.lock().unwrap().clone();
-        done
+        done.lock().unwrap().clone()
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ pub(super) struct Line {
     outcome: &'static str,
     radius: Option<f64>,
     radius_original: Option<f64>,
-    votes: Option<usize>,
+    votes: Option<u64>,
     calls: Option<u64>,
     cost: Option<String>,
     certificate: Option<String>,
@@ -64,7 +64,7 @@ impl Answered {
         let labels = certificate.map(Certificate::certified).unwrap_or_default();
         let mut answer = None;
         if let Some(certificate) = certificate {
-            line.votes = Some(certificate.votes.len());
+            line.votes = Some(certificate.draws());
             if !labels.is_empty() {
                 line.outcome = "certified";
                 line.radius = labels.iter().map(|label| label.radius).reduce(f64::min);
@@ -73,7 +73,7 @@ impl Answered {
             }
         }
         // A closed set of labels holds nothing else: a certified label outside of it is no answer to this client.
-        let answer = answer.filter(|answer| can_say(inquiry, answer));
+        let answer = answer.and_then(|answer| said(inquiry, answer));
         if line.outcome == "certified" && answer.is_none() {
             line.outcome = "certified-other";
         }
@@ -106,11 +106,12 @@ fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
     answer
 }
 
-/// Is one of the labels among those that the client lets choose from?
-fn can_say(inquiry: &Inquiry, answer: &Answer) -> bool {
+/// The answer with those of its labels that the client lets choose from; `None` without any.
+fn said(inquiry: &Inquiry, mut answer: Answer) -> Option<Answer> {
     let choices = &inquiry.choices;
     let named = |label: &Label| choices.iter().any(|choice| normalise(choice) == normalise(&label.name));
-    choices.is_empty() || answer.labels.iter().any(named)
+    answer.labels.retain(|label| choices.is_empty() || named(label));
+    (!answer.labels.is_empty()).then_some(answer)
 }
 
 fn abstained(
