@@ -16,7 +16,7 @@ use crate::engine::level_of_claim;
 use crate::ledger::Cap;
 use crate::picture::{Encoder, Fit, WorkingSize};
 use crate::plan::{About, TestChoice, TestName};
-use crate::question::Question;
+use crate::question::{CleanLabels, Question};
 use crate::stats::Method;
 use crate::units::{Alpha, Radius, Sigma};
 
@@ -87,7 +87,7 @@ pub struct RawRoute {
     /// What clients ask for when they ask this route: `labels`, or `moderation` (the default of a `level:` question).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<Answers>,
-    /// What is asked of each answer. By default `clean-top`.
+    /// What is asked of each answer. By default `clean-labels`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
     /// Standard deviation of the noise, in units of [0, 1] pixel values.
@@ -311,7 +311,7 @@ impl RouteSettings {
     ) -> Result<Self, crate::stats::StatsError> {
         let sigma = sigma(defaults);
         let alpha = defaults.alpha.unwrap_or(Alpha::FIELD);
-        let question = Question::CleanTop(None);
+        let question = usual_question();
         let choice = TestChoice { radius: usual_radii(sigma), ..TestChoice::default() };
         Ok(Self {
             name: name.to_owned(),
@@ -342,6 +342,11 @@ impl RouteSettings {
 
 fn sigma(defaults: &Defaults) -> Sigma {
     defaults.sigma.unwrap_or(Sigma::FIELD)
+}
+
+/// Which labels of the clean picture survive the noise: as many labels as clients are used to, on one set of votes.
+fn usual_question() -> Question {
+    Question::CleanLabels(CleanLabels::default())
 }
 
 /// Half of sigma, and sigma: what most pictures that can be certified at all reach, for few votes.
@@ -427,7 +432,7 @@ pub(super) fn route(
         return Err(at("upstream", error.to_string()));
     }
     let question = match &raw.question {
-        None => Question::CleanTop(None),
+        None => usual_question(),
         Some(text) => question(source, text).map_err(|error| at("question", error.to_string()))?,
     };
     let sigma = match raw.sigma {

@@ -16,7 +16,7 @@ use crate::support::{
 const ABSTAINS: &str = "question = \"top1\"\nn0 = 4\nn = 20\ntest = \"cohen\"\n";
 
 fn abstaining(more: &str) -> String {
-    route("").replace("radius = [0.125]\n", ABSTAINS) + more
+    route("").replace("question = \"clean-top\"\nradius = [0.125]\n", ABSTAINS) + more
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

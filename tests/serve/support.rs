@@ -90,7 +90,9 @@ pub(crate) fn written(emulator: &Emulator, serve: &str, more: &str) -> String {
 
 /// A route to `up` that needs few votes.
 pub(crate) fn route(more: &str) -> String {
-    format!("[routes.all]\nupstream = \"up\"\ndenoiser = \"none\"\nsize = 80\nradius = [0.125]\n{more}")
+    format!(
+        "[routes.all]\nupstream = \"up\"\ndenoiser = \"none\"\nsize = 80\nquestion = \"clean-top\"\nradius = [0.125]\n{more}"
+    )
 }
 
 /// A proxy with the routes of `config`, and a ledger in `folder`.
