@@ -56,7 +56,7 @@ def run(*arguments, **options):
 
 
 @contextmanager
-def proxy(upstream, route="", serve="finish = \"0s\""):
+def proxy(upstream, route='question = "clean-top"', serve='finish = "0s"'):
     """A running proxy: its address, a token, a key pair for AWS, and its folder."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

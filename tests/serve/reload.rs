@@ -29,7 +29,7 @@ async fn a_hangup_takes_up_new_routes_and_budgets_and_keeps_the_old_ones_where_t
     assert_eq!(emulator.stats().total.calls, 0);
 
     // More may be spent on the same run, and there is another route.
-    let narrow = "[routes.narrow]\nupstream = \"up\"\ndenoiser = \"none\"\nsize = 80\nradius = [0.125]\npath = \"/team\"";
+    let narrow = "[routes.narrow]\nupstream = \"up\"\ndenoiser = \"none\"\nsize = 80\nquestion = \"clean-top\"\nradius = [0.125]\npath = \"/team\"";
     write(&format!("{}\n{narrow}", route("budget = { calls = 5000 }")));
     server.signal("-HUP");
     let reply = loop {
