@@ -11,7 +11,7 @@
 //!
 //! # Precision
 //! The above is f32. With [`Precision::Bf16`] all convolutions are computed directly in the arithmetic of [`bf16`], on matrix tiles where the
-//! processor has them: there far faster than f32, elsewhere slower, with the same bits.
+//! processor has them: there about twice as fast as f32, elsewhere slower, with the same bits.
 //!
 //! # Memory safety
 //! This is the only module with unsafe code. It has two reasons for it: instructions that must not run on a processor without
