@@ -26,7 +26,7 @@ struct Size {
 impl Size {
     fn of_this_run() -> Self {
         if std::env::var_os("SMOOTHGATE_LONG").is_some() {
-            Self { requests: 500, at_once: 50, pictures: 400 }
+            Self { requests: 500, at_once: 50, pictures: 240 }
         } else {
             Self { requests: 60, at_once: 12, pictures: 40 }
         }
