@@ -23,9 +23,25 @@ impl DenoiserOptions {
     /// Loads the denoiser onto its own thread.
     pub(super) fn open(&self, defaults: &Defaults) -> Result<DenoiserHandle, Failure> {
         let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
-        let denoiser = open(name, &Options::on(self.device)).map_err(Failure::usage)?;
-        DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
+        spawn(name, self.device)
     }
+}
+
+/// The denoiser behind a certificate that calls it `name`: the one that the user named, or else the built-in one.
+pub(super) fn denoiser_of(name: &str, named: Option<&str>, device: Device) -> Result<DenoiserHandle, Failure> {
+    match (named, name) {
+        (Some(named), _) => spawn(named, device),
+        // A name from a document must not make this program open a file of that name.
+        (None, "unet" | "none") => spawn(name, device),
+        (None, name) => Err(Failure::usage(anyhow::anyhow!(
+            "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
+        ))),
+    }
+}
+
+fn spawn(name: &str, device: Device) -> Result<DenoiserHandle, Failure> {
+    let denoiser = open(name, &Options::on(device)).map_err(Failure::usage)?;
+    DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
 }
 
 /// Size of the working image.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -27,7 +28,7 @@ pub(super) enum Format {
 pub(super) struct Row {
     /// The picture's name as given.
     pub image: String,
-    /// Position among all pictures, from 0.
+    /// The picture's number in its data set, or among all pictures, from 0.
     pub index: usize,
     /// The certificate, or why there is none.
     pub result: Result<Certificate, String>,
@@ -35,6 +36,8 @@ pub(super) struct Row {
     pub calls: u64,
     /// The true class, where it was given.
     pub truth: Option<String>,
+    /// All classes of the data set, where the picture is from one.
+    pub classes: Option<Arc<[String]>>,
     /// From reading the file to the verdict.
     pub time: Duration,
     /// What the row shares with all others of the run.
@@ -77,6 +80,7 @@ struct Line<'a> {
     error: Option<&'a str>,
     picture_hash: Option<&'a str>,
     unused_calls: u64,
+    truth: Option<&'a str>,
 }
 
 impl Row {
@@ -106,6 +110,21 @@ impl Row {
             error: self.result.as_ref().err().map(String::as_str),
             picture_hash: certificate.map(|c| c.picture.hash.as_str()),
             unused_calls: self.unused_calls(),
+            truth: self.truth.as_deref(),
+        }
+    }
+
+    /// A class as the field's programs write it: its number in the data set where there is one (a label that is no class of
+    /// the set gets the number after the last), else its name; -1 for none.
+    fn class(&self, label: Option<&str>) -> String {
+        let Some(label) = label else { return "-1".to_owned() };
+        match &self.classes {
+            Some(classes) => {
+                let label = normalise(label);
+                let number = classes.iter().position(|class| normalise(class) == label);
+                number.unwrap_or(classes.len()).to_string()
+            }
+            None => label.replace(['\t', '\n', '\r'], " "),
         }
     }
 
@@ -133,7 +152,7 @@ impl Row {
             correct: self.truth.is_some().then(|| self.correct()),
             calls: certificate.is_some().then_some(self.calls),
             votes: certificate.map(|certificate| certificate.votes.len() as u64),
-            cast: None,
+            ..Picture::default()
         }
     }
 
@@ -189,16 +208,14 @@ impl Printer {
             writeln!(out, "idx\tlabel\tpredict\tradius\tcorrect\ttime")?;
         }
         let line = row.line();
-        // -1 is what the field's files write for "abstain" and "unknown".
-        let clean = |text: Option<&str>| text.map_or("-1".to_owned(), |t| t.replace(['\t', '\n', '\r'], " "));
         let seconds = row.time.as_secs_f64();
         let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);
         writeln!(
             out,
             "{}\t{}\t{}\t{:.6}\t{}\t{hours}:{:02}:{:09.6}",
             row.index,
-            clean(row.truth.as_deref()),
-            clean(line.label),
+            row.class(row.truth.as_deref()),
+            row.class(line.label),
             line.radius.unwrap_or(0.0),
             u8::from(row.correct()),
             (rest / 60.0).floor(),

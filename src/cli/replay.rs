@@ -169,12 +169,12 @@ fn outcome(row: &Row) -> &'static str {
 
 fn tsv(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
     if first {
-        writeln!(out, "api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest")?;
+        writeln!(out, "api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest\tclean")?;
     }
     let clean = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     writeln!(
         out,
-        "{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{}\t{}\t{}",
+        "{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{}\t{}\t{}\t{}",
         clean(&row.api),
         clean(&row.denoiser),
         row.sigma,
@@ -184,7 +184,8 @@ fn tsv(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
         row.radius,
         row.votes,
         clean(&row.question),
-        row.test
+        row.test,
+        row.clean.as_deref().map(clean).unwrap_or_default()
     )
 }
 

@@ -52,6 +52,8 @@ pub struct Row {
     pub question: String,
     /// The test's name.
     pub test: &'static str,
+    /// The top label of the recorded answer about the picture without noise.
+    pub clean: Option<String>,
     /// The record ended before the test did: the abstention is for want of votes.
     #[serde(skip)]
     pub cut_short: bool,
@@ -171,6 +173,7 @@ pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Row, Problem> {
         votes: 0,
         question: replay.asked.to_string(),
         test: test.plan().method.name(),
+        clean: record.clean_top().map(str::to_owned),
         cut_short: false,
         against_logged: None,
         unmapped: Vec::new(),

@@ -1,25 +1,30 @@
-//! JSON: rows of `certify --format jsonl` (and of a replay), and certificate documents.
+//! JSON: rows of `certify --format jsonl` (and of a replay), certificate documents, and answer logs with the results that
+//! they hold.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ReportError;
-use super::read::{Row, line_at};
+use super::read::{Row, Truth, line_at};
 use super::series::{Cast, Picture, Setting, Verdict, Votes};
-use crate::certificate::FORMAT;
+use super::walk::Tested;
+use crate::certificate::{self, FORMAT};
 use crate::engine::CastVote;
 use crate::question::normalise;
-use crate::stats::Vote;
+use crate::stats::{Plan, Vote};
 
 /// What a report needs of a row. Other fields are not looked at, so that rows may grow.
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     image: Option<String>,
     idx: Option<u64>,
     outcome: Word,
     label: Option<String>,
     radius: Option<f64>,
     truth: Option<String>,
+    clean: Option<String>,
     sigma: Option<f64>,
     alpha: Option<f64>,
     question: Option<String>,
@@ -46,6 +51,30 @@ struct Document {
     alpha: f64,
     labels: Vec<String>,
     votes: Vec<CastVote>,
+    #[serde(skip)]
+    plan: Option<Plan>,
+    #[serde(skip)]
+    whole: Option<Arc<certificate::Certificate>>,
+}
+
+/// What a report needs of a record of answers.
+#[derive(Deserialize)]
+struct Answers {
+    api: String,
+    denoiser: String,
+    sigma: f64,
+    idx: u64,
+    n0: usize,
+    n: usize,
+    logged: Option<Logged>,
+}
+
+/// What the run concluded that made a log of answers.
+#[derive(Deserialize)]
+struct Logged {
+    correct: Option<bool>,
+    radius: String,
+    predict: String,
 }
 
 #[derive(Deserialize)]
@@ -90,8 +119,8 @@ impl From<Word> for Verdict {
     }
 }
 
-/// Reads JSON values one after another, each a row or a document, on one line or on many.
-pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
+/// Reads JSON values one after another, each a row, a document or a record of answers, on one line or on many.
+pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, ReportError> {
     let bad = |line: usize, what: String| ReportError::Row { file: file.to_owned(), line, what };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut rows = Vec::new();
@@ -110,40 +139,70 @@ pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
             }
             Some(Err(error)) => return Err(bad(error.line(), format!("not JSON: {error}"))),
         };
-        rows.push(row(value).map_err(|what| bad(line, what))?);
+        let row = row(value, truth).map_err(|what| bad(line, what))?;
+        rows.push(row.ok_or_else(|| ReportError::Answers { file: file.to_owned(), line })?);
     }
 }
 
-fn row(value: Value) -> Result<Row, String> {
-    let is_document = value.get("format").is_some();
-    let unfit = |error: serde_json::Error| {
-        let kind = if is_document { "a certificate document" } else { "a row of `certify --format jsonl`" };
-        format!("not {kind}: {error}")
-    };
-    if is_document {
-        serde_json::from_value::<Document>(value).map_err(unfit)?.row()
-    } else {
-        serde_json::from_value::<Line>(value).map_err(unfit)?.row()
+/// The row of a value; `None` for answers without a result.
+fn row(value: Value, truth: Truth) -> Result<Option<Row>, String> {
+    let unfit = |kind: &'static str| move |error: serde_json::Error| format!("not {kind}: {error}");
+    if value.get("format").is_some() {
+        return Document::new(value).map_err(unfit("a certificate document"))?.row().map(Some);
+    }
+    if value.get("names").is_some() && value.get("outcome").is_none() {
+        let answers: Answers = serde_json::from_value(value).map_err(unfit("a record of answers"))?;
+        return answers.row();
+    }
+    let line: Line = serde_json::from_value(value).map_err(unfit("a row of `certify --format jsonl`"))?;
+    line.row(truth).map(Some)
+}
+
+impl Answers {
+    /// The result on record. What it calls correct is what the API said about the picture without noise.
+    fn row(self) -> Result<Option<Row>, String> {
+        let Some(logged) = self.logged else { return Ok(None) };
+        let label = (logged.predict != "-1").then_some(logged.predict);
+        let verdict = if label.is_some() { Verdict::Certified } else { Verdict::Abstained };
+        let radius = logged.radius.parse().map_err(|_| format!("radius `{}` is not a number", logged.radius))?;
+        let picture = Picture {
+            name: self.idx.to_string(),
+            verdict,
+            radius: checked(verdict, label.as_deref(), Some(radius))?,
+            correct: logged.correct,
+            label,
+            ..Picture::default()
+        };
+        let setting = Setting {
+            provider: Some(self.api),
+            denoiser: Some(self.denoiser),
+            sigma: Some(self.sigma.to_string()),
+            test: Some(format!("{}+{} votes, as logged", self.n0, self.n)),
+            ..Setting::default()
+        };
+        Ok(Some(Row { setting, picture, by_clean_answer: true }))
     }
 }
 
 impl Line {
-    fn row(self) -> Result<Row, String> {
+    pub(super) fn row(self, truth: Truth) -> Result<Row, String> {
         let verdict = self.outcome.into();
         let radius = checked(verdict, self.label.as_deref(), self.radius)?;
         let right =
             |truth: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(truth));
         // A row that failed reports no calls and no votes because there is no certificate to count them in.
         let known = |count: Option<u64>| count.filter(|_| verdict != Verdict::Failed);
+        let clean = self.clean.as_deref().filter(|_| truth == Truth::Clean && self.truth.is_none());
+        let by_clean_answer = clean.is_some();
         let picture = Picture {
             name: self.image.or_else(|| self.idx.map(|idx| idx.to_string())).unwrap_or_default(),
             verdict,
             radius,
-            correct: self.truth.as_deref().map(right),
+            correct: self.truth.as_deref().or(clean).map(right),
             calls: known(self.calls),
             votes: known(self.votes),
-            cast: None,
             label: self.label,
+            ..Picture::default()
         };
         let text = |number: Option<f64>| number.map(|number| number.to_string());
         let setting = Setting {
@@ -154,11 +213,21 @@ impl Line {
             question: self.question,
             test: self.test,
         };
-        Ok((setting, picture))
+        Ok(Row { setting, picture, by_clean_answer })
     }
 }
 
 impl Document {
+    fn new(value: Value) -> Result<Self, serde_json::Error> {
+        // What only some of a report needs is read as far as it is there.
+        let plan = value.get("test").and_then(|test| Plan::deserialize(test).ok());
+        let whole = certificate::Document::parse(value.to_string().as_bytes()).ok();
+        let mut document: Self = serde_json::from_value(value)?;
+        document.plan = plan;
+        document.whole = whole.map(|whole| Arc::new(whole.certificate));
+        Ok(document)
+    }
+
     fn row(self) -> Result<Row, String> {
         if self.format != FORMAT {
             return Err(format!("the document's format is `{}`; this version reads `{FORMAT}`", self.format));
@@ -175,16 +244,15 @@ impl Document {
             test: Some(self.test.method.test),
         };
         let picture = Picture {
-            name: String::new(),
             verdict,
             label: self.label,
             radius,
-            correct: None,
-            calls: None,
             votes: Some(cast.cast.len() as u64),
             cast: Some(cast),
+            certificate: self.whole,
+            ..Picture::default()
         };
-        Ok((setting, picture))
+        Ok(Row { setting, picture, by_clean_answer: false })
     }
 
     /// The votes as seen from the claimed or else the leading label.
@@ -212,10 +280,17 @@ impl Document {
         // CERTIFY casts selection votes unless the label was fixed in advance.
         let leads = self.test.label == "leader";
         let selection = self.test.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
+        let tested = self.plan.clone().map(|plan| Tested {
+            plan,
+            // A label that the question fixes is the first.
+            label: (!leads).then_some(0),
+            votes: self.votes.iter().map(|&vote| vote.into()).collect(),
+        });
         Ok(Votes {
             label: self.label.clone().or_else(|| of.and_then(|at| self.labels.get(at).cloned())),
             cast: cast.collect(),
             selection,
+            tested,
         })
     }
 }
