@@ -65,14 +65,21 @@ fn what_is_on_record_is_reported_with_boundary_copies_and_cost() {
     let pictures = ["examples/pictures/spider.png", "examples/pictures/coffee.jpg"];
     let out = smoothgate(
         home.path(),
-        &[&["certify"], &pictures[..], &["--radius", "0.1,0.2", "--seed", "3", "--quiet", "--out", &place("out")]].concat(),
+        &[
+            &["certify"],
+            &pictures[..],
+            &["--radius", "0.1,0.2", "--seed", "3", "--quiet", "--out", &place("out")],
+        ]
+        .concat(),
     );
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let page = place("page.html");
     // By the folder of the certificates and by the ledger the same; the pictures are found by their hashes.
     let folder = place("out");
     for source in [["--run", "1"].as_slice(), &[folder.as_str()]] {
-        let report = [&["report"], source, &["--out", &page, "--format", "json", "--pictures", "examples/pictures"]].concat();
+        let report =
+            [&["report"], source, &["--out", &page, "--format", "json", "--pictures", "examples/pictures"]]
+                .concat();
         let out = smoothgate(home.path(), &report);
         let errors = String::from_utf8_lossy(&out.stderr).into_owned();
         assert_eq!((out.status.code(), errors.as_str()), (Some(0), ""));
@@ -95,11 +102,15 @@ fn what_is_on_record_is_reported_with_boundary_copies_and_cost() {
     // One picture's votes alone, as a drawing and as pixels.
     let (svg, png) = (place("votes.svg"), place("votes.png"));
     let name = pictures[0];
-    let votes = ["report", "--run", "1", "--figure", "votes", "--picture", name, "--svg", &svg, "--png", &png];
+    let votes =
+        ["report", "--run", "1", "--figure", "votes", "--picture", name, "--svg", &svg, "--png", &png];
     assert_eq!(smoothgate(home.path(), &votes).status.code(), Some(0));
     assert!(std::fs::read_to_string(&svg).unwrap().contains("spider.png: spider, certified"));
     assert_eq!(&std::fs::read(&png).unwrap()[..8], b"\x89PNG\r\n\x1a\n");
-    let out = smoothgate(home.path(), &["report", "--run", "1", "--figure", "votes", "--picture", "x", "--svg", &svg]);
+    let out = smoothgate(
+        home.path(),
+        &["report", "--run", "1", "--figure", "votes", "--picture", "x", "--svg", &svg],
+    );
     assert_eq!(out.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&out.stderr).contains("no votes to draw of a picture called `x`"));
     assert_eq!(smoothgate(home.path(), &["report", "--run", "9"]).status.code(), Some(2));
@@ -111,20 +122,26 @@ fn copies_of_another_picture_are_not_shown() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out").display().to_string();
     let picture = "examples/pictures/spider.png";
-    let certify = ["certify", picture, "--radius", "0.1", "--seed", "3", "--quiet", "--no-ledger", "--out", &out];
+    let certify =
+        ["certify", picture, "--radius", "0.1", "--seed", "3", "--quiet", "--no-ledger", "--out", &out];
     assert_eq!(smoothgate(home.path(), &certify).status.code(), Some(0));
     // Another picture under the name of the right one.
     let other = home.path().join("spider.png");
     std::fs::copy("examples/pictures/umbrella.png", &other).unwrap();
     let page = home.path().join("page.html").display().to_string();
-    let report = smoothgate(home.path(), &["report", &out, "--out", &page, "--pictures", other.to_str().unwrap()]);
+    let report =
+        smoothgate(home.path(), &["report", &out, "--out", &page, "--pictures", other.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&report.stderr).contains("the pictures of 1 certificates are not among"));
     assert!(!std::fs::read_to_string(&page).unwrap().contains("<img"));
 }
 
 #[test]
 fn logs_are_named_on_the_command_line() {
-    let out = report(&["paper=tests/data/report/cohen.tsv", "tests/data/report/cohen.tsv", "--format", "json"]);
+    let out =
+        report(&["paper=tests/data/report/cohen.tsv", "tests/data/report/cohen.tsv", "--format", "json"]);
     let numbers: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((&numbers["series"][0]["name"], &numbers["series"][1]["name"]), (&"paper".into(), &"cohen".into()));
+    assert_eq!(
+        (&numbers["series"][0]["name"], &numbers["series"][1]["name"]),
+        (&"paper".into(), &"cohen".into())
+    );
 }

@@ -28,7 +28,11 @@ impl DenoiserOptions {
 }
 
 /// The denoiser behind a certificate that calls it `name`: the one that the user named, or else the built-in one.
-pub(super) fn denoiser_of(name: &str, named: Option<&str>, device: Device) -> Result<DenoiserHandle, Failure> {
+pub(super) fn denoiser_of(
+    name: &str,
+    named: Option<&str>,
+    device: Device,
+) -> Result<DenoiserHandle, Failure> {
     match (named, name) {
         (Some(named), _) => spawn(named, device),
         // A name from a document must not make this program open a file of that name.

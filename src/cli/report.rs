@@ -106,7 +106,9 @@ enum TruthName {
 
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     if args.figure == Figure::Votes && args.panels.is_some() {
-        return Err(Failure::usage(anyhow!("--panels is about the curve: leave it out, or `--figure votes`")));
+        return Err(Failure::usage(anyhow!(
+            "--panels is about the curve: leave it out, or `--figure votes`"
+        )));
     }
     let mut series = Vec::new();
     for file in &args.files {
@@ -120,7 +122,13 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let radii = radii(&args.radii, &series);
     // Everything is made before anything is written.
     let tables = TableCache::usual();
-    let page = Page { title: &args.title, series: &series, radii: &radii, price: args.price, tables: tables.clone() };
+    let page = Page {
+        title: &args.title,
+        series: &series,
+        radii: &radii,
+        price: args.price,
+        tables: tables.clone(),
+    };
     let html = args.out.as_ref().map(|_| page.html()).transpose().map_err(Failure::usage)?;
     let drawn = args.svg.is_some() || args.png.is_some();
     let svg = drawn.then(|| draw(args, &series, &tables)).transpose().map_err(Failure::usage)?;

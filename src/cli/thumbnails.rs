@@ -63,7 +63,9 @@ impl<'a> Thumbnailer<'a> {
             }
         }
         if missing > 0 {
-            eprintln!("the pictures of {missing} certificates are not among --pictures: no copies of them are shown");
+            eprintln!(
+                "the pictures of {missing} certificates are not among --pictures: no copies of them are shown"
+            );
         }
         Ok(())
     }
@@ -73,14 +75,16 @@ impl<'a> Thumbnailer<'a> {
         let limits = Limits::default();
         let is_named = |input: &&Input| {
             let file = match input {
-                Input::File(path) => Path::new(path).file_name().map(|file| file.to_string_lossy().into_owned()),
+                Input::File(path) => {
+                    Path::new(path).file_name().map(|file| file.to_string_lossy().into_owned())
+                }
                 Input::Stdin => None,
             };
             file.is_some_and(|file| name.contains(&file))
         };
         let (first, rest): (Vec<&Input>, Vec<&Input>) = self.files.iter().partition(is_named);
-        let files = first.into_iter().chain(rest).take(LOOKED_INTO);
-        files.filter_map(|file| picture_of(certificate, &file.read(&limits).ok()?)).next()
+        let mut files = first.into_iter().chain(rest).take(LOOKED_INTO);
+        files.find_map(|file| picture_of(certificate, &file.read(&limits).ok()?))
     }
 
     fn denoiser(&mut self, name: &str) -> Result<DenoiserHandle, Failure> {

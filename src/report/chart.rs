@@ -82,7 +82,11 @@ impl<'a> Line<'a> {
         let line = |(look, one): (usize, &'a Series)| {
             let alike = series.iter().all(|other| other.measure() == one.measure());
             // Beside lines that measure something else, what it measures.
-            let label = if alike { one.name().to_owned() } else { format!("{} ({})", one.name(), one.measure().word()) };
+            let label = if alike {
+                one.name().to_owned()
+            } else {
+                format!("{} ({})", one.name(), one.measure().word())
+            };
             Self { series: one, label, look }
         };
         series.iter().enumerate().map(line).collect()
@@ -210,7 +214,11 @@ impl Plot {
             m.words("text", &[("class", &"tick middle"), ("x", &x), ("y", &px(self.bottom + 19.0))], radius);
         }
         let (x, y) = (px(f64::midpoint(self.left, self.right)), px(self.bottom + 40.0));
-        m.words("text", &[("class", &"axis-title middle"), ("x", &x), ("y", &y)], "L2 radius, in units of [0, 1] pixel values");
+        m.words(
+            "text",
+            &[("class", &"axis-title middle"), ("x", &x), ("y", &y)],
+            "L2 radius, in units of [0, 1] pixel values",
+        );
     }
 
     /// The radii at which the curve falls, and the count from just beyond the one before up to it.

@@ -60,7 +60,9 @@ pub enum ReportError {
         most: usize,
     },
     /// More panels than one can look at.
-    #[error("{given} panels are too many for one drawing, at most {most}: name fewer logs, or split by something else")]
+    #[error(
+        "{given} panels are too many for one drawing, at most {most}: name fewer logs, or split by something else"
+    )]
     TooManyPanels {
         /// How many there are.
         given: usize,

@@ -164,7 +164,8 @@ impl Answers {
         let Some(logged) = self.logged else { return Ok(None) };
         let label = (logged.predict != "-1").then_some(logged.predict);
         let verdict = if label.is_some() { Verdict::Certified } else { Verdict::Abstained };
-        let radius = logged.radius.parse().map_err(|_| format!("radius `{}` is not a number", logged.radius))?;
+        let radius =
+            logged.radius.parse().map_err(|_| format!("radius `{}` is not a number", logged.radius))?;
         let picture = Picture {
             name: self.idx.to_string(),
             verdict,

@@ -269,7 +269,8 @@ impl Page<'_> {
 
     /// Votes against the label with the test's boundary.
     fn walks(&self, m: &mut Markup) {
-        let with_tests = |one: &Series| one.pictures().iter().any(|p| p.cast.as_ref().is_some_and(|c| c.tested.is_some()));
+        let with_tests =
+            |one: &Series| one.pictures().iter().any(|p| p.cast.as_ref().is_some_and(|c| c.tested.is_some()));
         if !self.series.iter().any(with_tests) {
             return;
         }
@@ -280,7 +281,8 @@ impl Page<'_> {
             m.words("p", &[("class", &"quiet")], words);
             for (at, one) in self.series.iter().enumerate().filter(|(_, one)| with_tests(one)) {
                 heading(m, at, one);
-                let tested = |picture: &&Picture| picture.cast.as_ref().is_some_and(|cast| cast.tested.is_some());
+                let tested =
+                    |picture: &&Picture| picture.cast.as_ref().is_some_and(|cast| cast.tested.is_some());
                 let shown = one.pictures().iter().filter(tested).take(FIGURES);
                 for (number, picture) in shown.enumerate() {
                     self.walk(m, &format!("votes-{at}-{number}"), picture);
@@ -451,17 +453,27 @@ fn copies(m: &mut Markup, picture: &Picture) {
     m.element("figure", &[("class", &"copies")], |m| {
         m.element("figcaption", &[], |m| m.words("bdi", &[], &picture.name));
         m.element("div", &[], |m| {
-            m.element("div", &[], |m| image(m, &thumbnails.picture, &format!("{}: the picture", picture.name), "picture"));
+            m.element("div", &[], |m| {
+                image(m, &thumbnails.picture, &format!("{}: the picture", picture.name), "picture")
+            });
             for (draw, (noisy, clean)) in thumbnails.copies.iter().enumerate() {
                 m.element("div", &[], |m| {
                     image(m, noisy, &format!("{}: copy {draw} with noise", picture.name), "");
-                    let says = picture.cast.as_ref().and_then(|cast| cast.cast.get(draw)).map_or("", |cast| match cast {
-                        Cast::For => "for the label",
-                        Cast::Other => "for another",
-                        Cast::NoLabel => "for no label",
-                        Cast::Failed => "failed",
-                    });
-                    image(m, clean, &format!("{}: copy {draw} denoised", picture.name), &format!("{draw}: {says}"));
+                    let says =
+                        picture.cast.as_ref().and_then(|cast| cast.cast.get(draw)).map_or("", |cast| {
+                            match cast {
+                                Cast::For => "for the label",
+                                Cast::Other => "for another",
+                                Cast::NoLabel => "for no label",
+                                Cast::Failed => "failed",
+                            }
+                        });
+                    image(
+                        m,
+                        clean,
+                        &format!("{}: copy {draw} denoised", picture.name),
+                        &format!("{draw}: {says}"),
+                    );
                 });
             }
         });

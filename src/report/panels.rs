@@ -42,7 +42,9 @@ pub fn panels(series: &[Series], by: Field, title: &str) -> Result<String, Repor
                 let heading = shortened(&panel.value, WIDTH / 13.0);
                 m.words("text", &[("class", &"heading"), ("x", &2), ("y", &17)], heading);
             });
-            moved(m, x, y + HEADING, |m| plot(panel).ends_with(right).draw(m, measure_of(series), &panel.lines));
+            moved(m, x, y + HEADING, |m| {
+                plot(panel).ends_with(right).draw(m, measure_of(series), &panel.lines)
+            });
         }
     }))
 }

@@ -142,9 +142,10 @@ pub(super) fn grouped(log: &str, rows: Vec<Row>) -> Result<Vec<Series>, ReportEr
     let first = groups.first().map(|(setting, ..)| setting.clone()).unwrap_or_default();
     let differs = |&field: &Field| groups.iter().any(|(setting, ..)| setting.get(field) != first.get(field));
     let differ: Vec<Field> = Field::ALL.into_iter().filter(differs).collect();
-    let series = |(setting, by_clean, pictures): (Setting, bool, Vec<Picture>)| {
-        let series = Series::new(log.to_owned(), setting, pictures)?.marked(&differ);
-        Ok(if by_clean { series.by_clean_answers() } else { series })
-    };
+    let series =
+        |(setting, by_clean, pictures): (Setting, bool, Vec<Picture>)| -> Result<Series, ReportError> {
+            let series = Series::new(log.to_owned(), setting, pictures)?.marked(&differ);
+            Ok(if by_clean { series.by_clean_answers() } else { series })
+        };
     groups.into_iter().map(series).collect()
 }

@@ -173,7 +173,8 @@ impl Setting {
 
 impl std::fmt::Display for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known = Field::ALL.into_iter().filter_map(|field| Some(format!("{} {}", field.name(), self.get(field)?)));
+        let known =
+            Field::ALL.into_iter().filter_map(|field| Some(format!("{} {}", field.name(), self.get(field)?)));
         f.write_str(&known.collect::<Vec<_>>().join(", "))
     }
 }
@@ -237,15 +238,8 @@ impl Series {
         }
         let known = pictures.iter().all(|picture| picture.correct.is_some());
         let measure = if known { Measure::Accuracy } else { Measure::Share };
-        let one = Self {
-            log: name,
-            marks: Vec::new(),
-            setting,
-            measure,
-            pictures,
-            radii: Vec::new(),
-            spend: None,
-        };
+        let one =
+            Self { log: name, marks: Vec::new(), setting, measure, pictures, radii: Vec::new(), spend: None };
         Ok(one.counted())
     }
 

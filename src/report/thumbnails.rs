@@ -107,7 +107,7 @@ pub async fn thumbnails(
     let noisy = small_copies(&Redraw { encoder: Encoder::Png, ..work.clone() }, none).await?;
     let clean = small_copies(&work, denoiser).await?;
     Ok(Thumbnails {
-        picture: small(&original.unwrap_or_default().into())?,
+        picture: small(&DynamicImage::from(original.unwrap_or_default()))?,
         copies: noisy.into_iter().zip(clean).collect(),
     })
 }
@@ -115,7 +115,9 @@ pub async fn thumbnails(
 async fn small_copies(work: &Redraw, denoiser: &DenoiserHandle) -> Result<Vec<Thumbnail>, ThumbnailError> {
     let mut files = Vec::new();
     copies(work, denoiser, |copy| files.push(copy.bytes.clone())).await?;
-    files.iter().map(|file| Ok(small(&image::load_from_memory(file)?)?)).collect()
+    let made: Result<Vec<Thumbnail>, image::ImageError> =
+        files.iter().map(|file| small(&image::load_from_memory(file)?)).collect();
+    Ok(made?)
 }
 
 fn small(picture: &DynamicImage) -> Result<Thumbnail, image::ImageError> {

@@ -23,8 +23,12 @@ struct Columns {
 ///
 /// `predict` -1 is an abstention. `label` -1 is a truth that is not known, as `certify` writes it without `--truth`.
 pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, ReportError> {
-    let mut lines =
-        text.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, l)| !l.trim().is_empty()).peekable();
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, l)| !l.trim().is_empty())
+        .peekable();
     let Some(&(at, first)) = lines.peek() else { return Ok(Vec::new()) };
     let names: Vec<&str> = first.split('\t').map(str::trim).collect();
     let bad = |line: usize, what: String| ReportError::Row { file: file.to_owned(), line, what };
@@ -121,9 +125,10 @@ fn replayed(names: &[&str], line: &str, truth: Truth) -> Result<Row, String> {
                 .into(),
             _ => field.into(),
         };
-        Ok((name.to_owned(), value))
+        Ok::<_, String>((name.to_owned(), value))
     };
-    let row: serde_json::Map<_, _> = names.iter().zip(&fields).map(value).collect::<Result<_, String>>()?;
-    let row: Line = serde_json::from_value(row.into()).map_err(|error| format!("not a row of `replay`: {error}"))?;
+    let row: serde_json::Map<_, _> = names.iter().zip(&fields).map(value).collect::<Result<_, _>>()?;
+    let row: Line =
+        serde_json::from_value(row.into()).map_err(|error| format!("not a row of `replay`: {error}"))?;
     row.row(truth)
 }

@@ -105,8 +105,12 @@ impl<'a> Figure<'a> {
         let radius = (self.picture.radius * 1e4).floor() / 1e4;
         match (self.picture.verdict.is_claim(), self.picture.radius > 0.0) {
             (true, true) => format!("{label}, certified to {radius} at vote {}", self.cast.cast.len()),
-            (true, false) => format!("{label}, {} at vote {}", self.picture.verdict.word(), self.cast.cast.len()),
-            (false, _) => format!("{label}?, {} at vote {}", self.picture.verdict.word(), self.cast.cast.len()),
+            (true, false) => {
+                format!("{label}, {} at vote {}", self.picture.verdict.word(), self.cast.cast.len())
+            }
+            (false, _) => {
+                format!("{label}?, {} at vote {}", self.picture.verdict.word(), self.cast.cast.len())
+            }
         }
     }
 
@@ -144,7 +148,10 @@ impl<'a> Figure<'a> {
                 continue;
             }
             let x = px(self.x(tick as usize));
-            m.leaf("line", &[("class", &"axis"), ("x1", &x), ("x2", &x), ("y1", &px(below)), ("y2", &px(below + 4.0))]);
+            m.leaf(
+                "line",
+                &[("class", &"axis"), ("x1", &x), ("x2", &x), ("y1", &px(below)), ("y2", &px(below + 4.0))],
+            );
             m.words("text", &[("class", &"tick middle"), ("x", &x), ("y", &px(below + 17.0))], tick);
         }
         let (x, y) = (px(f64::midpoint(LEFT, self.right())), px(below + 36.0));
@@ -160,7 +167,10 @@ impl<'a> Figure<'a> {
             let height = height * STRIP / strip::HEIGHT;
             let (x, width) = (px(self.x(start)), px(self.x(start + length) - self.x(start)));
             let (y, height) = (px(foot - height), px(height));
-            m.leaf("rect", &[("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)]);
+            m.leaf(
+                "rect",
+                &[("class", &class), ("x", &x), ("y", &y), ("width", &width), ("height", &height)],
+            );
         }
         if self.cast.selection > 0 && self.cast.selection < self.votes() {
             let (x, y1, y2) = (px(self.x(self.cast.selection)), px(TOP - 8.0), px(foot));

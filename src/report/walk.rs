@@ -25,7 +25,9 @@ impl Tested {
     /// made from what the document says.
     pub fn walk(&self, tables: &TableCache) -> Option<Walk> {
         let (votes, radii) = match &self.plan.method {
-            Method::Table(ladder) => (ladder.n_max.saturating_mul(MOST_VOTES / MOST_TWO_CLASS_VOTES), ladder.radii.len()),
+            Method::Table(ladder) => {
+                (ladder.n_max.saturating_mul(MOST_VOTES / MOST_TWO_CLASS_VOTES), ladder.radii.len())
+            }
             Method::Table1(ladder) => (ladder.n_max, ladder.radii.len()),
             Method::Cohen { n0, n } | Method::Topk { n0, n, .. } => (n0.saturating_add(*n), 1),
             Method::Predict { n } | Method::Fixed { n, .. } => (*n, 1),
@@ -94,17 +96,18 @@ impl Walk {
             run.push(vote);
             let Evidence { votes, selection, agree, .. } = run.evidence();
             let counted = votes - selection;
-            steps.push(Step {
-                against: counted - agree,
-                selection: counted == 0,
-                boundary: run.boundary(),
-            });
+            steps.push(Step { against: counted - agree, selection: counted == 0, boundary: run.boundary() });
         }
         let radii = match &test.plan().method {
             Method::Table(ladder) | Method::Table1(ladder) => ladder.radii.clone(),
             _ => Vec::new(),
         };
-        Ok(Self { radii, steps, fixed: label.is_some(), certified: run.decision().certified().map(|claim| claim.radius) })
+        Ok(Self {
+            radii,
+            steps,
+            fixed: label.is_some(),
+            certified: run.decision().certified().map(|claim| claim.radius),
+        })
     }
 
     /// What each vote says by the drawn boundary alone. A radius counts once all lower ones do, which may be at a vote
@@ -114,7 +117,9 @@ impl Walk {
         let mut passed = vec![false; radii];
         let mut climbed = 0;
         let mut says = |step: &Step| {
-            let Some(boundary) = step.boundary.as_ref().filter(|_| !step.selection) else { return Says::GoOn };
+            let Some(boundary) = step.boundary.as_ref().filter(|_| !step.selection) else {
+                return Says::GoOn;
+            };
             for (rung, most) in boundary.certify.iter().enumerate() {
                 // Before the lowest radius is certified, a label that the votes choose may still lose the lead.
                 if rung == 0 || self.fixed || passed.first() == Some(&true) {

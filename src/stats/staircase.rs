@@ -211,7 +211,8 @@ impl StaircaseRun {
         let Evidence { votes: t, rival, .. } = self.evidence();
         // In both kinds of tables more votes against the label, or more of them for the rival, never help.
         let certify = |rung: usize| {
-            let certifies = |&against: &usize| ladder.table(rung).certifies(t, t - against, rival.min(against));
+            let certifies =
+                |&against: &usize| ladder.table(rung).certifies(t, t - against, rival.min(against));
             (0..=t).take_while(certifies).last()
         };
         let certify: Vec<Option<usize>> = (0..ladder.rungs()).map(certify).collect();

@@ -85,7 +85,9 @@ impl Canvas {
             }
             "rect" => {
                 // The only rectangle without a size in numbers is the paper, which is white already.
-                let (Some(width), Some(height)) = (number(node, "width"), number(node, "height")) else { return };
+                let (Some(width), Some(height)) = (number(node, "width"), number(node, "height")) else {
+                    return;
+                };
                 path.add_rect((value("x"), value("y")), width, height);
             }
             "line" => {
@@ -122,7 +124,7 @@ impl Canvas {
     }
 
     /// Lays a colour over the pixels of a shape.
-    fn paint(&mut self, path: &Vec<Command>, style: Style<'_>, colour: [u8; 3], look: &Look, at: (f32, f32)) {
+    fn paint(&mut self, path: &[Command], style: Style<'_>, colour: [u8; 3], look: &Look, at: (f32, f32)) {
         let transform = Transform::translation(at.0, at.1).then_scale(SCALE, SCALE);
         let (mask, place) = Mask::new(path).style(style).transform(Some(transform)).render();
         let (width, height) = (i64::from(self.pixels.width()), i64::from(self.pixels.height()));

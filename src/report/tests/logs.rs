@@ -34,7 +34,10 @@ fn answers_give_the_result_that_they_hold() {
     let more = ANSWERS.replace("\"n\":100", "\"n\":1000");
     assert_eq!(parse("azure", format!("{ANSWERS}\n{more}").as_bytes()).unwrap().len(), 2);
     // Answers alone are for `replay`.
-    let bare = ANSWERS.replace(",\"logged\":{\"correct\":true,\"radius\":\"0.123\",\"label\":\"dog\",\"predict\":\"dog\"}", "");
+    let bare = ANSWERS.replace(
+        ",\"logged\":{\"correct\":true,\"radius\":\"0.123\",\"label\":\"dog\",\"predict\":\"dog\"}",
+        "",
+    );
     assert!(matches!(parse("log", bare.as_bytes()), Err(ReportError::Answers { line: 1, .. })), "{bare}");
     assert!(error(&ANSWERS.replace("\"0.123\"", "\"far\"")).contains("line 1: radius `far` is not a number"));
     assert!(error(&ANSWERS.replace("\"0.123\"", "\"NaN\"")).contains("line 1: radius NaN"));
