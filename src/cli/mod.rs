@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod bench;
+mod caller_keys;
 mod certificate;
 mod certify;
 mod config;
@@ -10,10 +12,12 @@ mod emulate;
 mod evaluate;
 mod exit;
 mod files;
+mod guard;
 mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod log;
 mod models;
 mod options;
 mod output;
@@ -90,7 +94,7 @@ enum Command {
     Report(report::Args),
     /// Check certificates: everything that follows from them is computed anew
     Verify(verify::Args),
-    /// Keys that sign certificates
+    /// Keys that sign certificates (new, public), and those of callers of the proxy (issue, list, change, revoke)
     #[command(subcommand)]
     Keys(keys::Command),
     /// The format of certificates
@@ -102,6 +106,9 @@ enum Command {
     Serve(serve::Args),
     /// The denoisers and classifiers that are part of the program
     Models(models::Args),
+    /// How fast the local half is on this machine: `bench denoiser`
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Train a denoiser or a classifier on this machine's processor
     #[command(subcommand)]
     Train(train::Command),
@@ -157,6 +164,7 @@ impl Cli {
             Command::Emulate(args) => emulate::run(&args),
             Command::Serve(args) => serve::run(&args, config),
             Command::Models(args) => models::run(&args),
+            Command::Bench(command) => bench::run(&command, config),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }

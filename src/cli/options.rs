@@ -1,7 +1,7 @@
 //! Options that several commands share.
 
 use clap::{Args, ValueEnum};
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, open};
 
 use super::Failure;
 use crate::config::Defaults;
@@ -17,34 +17,49 @@ pub(super) struct DenoiserOptions {
     /// Where the denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// With how many bits the denoiser computes: `f32`, or `bf16`, which is faster on processors with AMX and slower on
+    /// others. Part of what the denoiser is: certificates name it [default: f32]
+    #[arg(long, value_name = "f32|bf16")]
+    pub precision: Option<Precision>,
 }
 
 impl DenoiserOptions {
+    /// The denoiser's name or file, and how it is to be run.
+    pub(super) fn choice(&self, defaults: &Defaults) -> (String, Options) {
+        let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
+        let mut options = Options::on(self.device);
+        options.precision = self.precision.or(defaults.precision).unwrap_or_default();
+        (name.to_owned(), options)
+    }
+
     /// Loads the denoiser onto its own thread.
     pub(super) fn open(&self, defaults: &Defaults) -> Result<DenoiserHandle, Failure> {
-        let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
-        spawn(name, self.device)
+        let (name, options) = self.choice(defaults);
+        spawn(&name, &options)
     }
 }
 
-/// The denoiser behind a certificate that calls it `name`: the one that the user named, or else the built-in one.
+/// The denoiser behind a certificate that calls it `stated`: the one that the user named, or else the built-in one, with as
+/// many bits as it then computed with.
 pub(super) fn denoiser_of(
-    name: &str,
+    stated: &str,
     named: Option<&str>,
     device: Device,
 ) -> Result<DenoiserHandle, Failure> {
-    match (named, name) {
-        (Some(named), _) => spawn(named, device),
+    let mut options = Options::on(device);
+    options.precision = Precision::of_name(stated);
+    match (named, stated.strip_suffix(options.precision.suffix()).unwrap_or(stated)) {
+        (Some(named), _) => spawn(named, &options),
         // A name from a document must not make this program open a file of that name.
-        (None, "unet" | "none") => spawn(name, device),
+        (None, name @ ("unet" | "none")) => spawn(name, &options),
         (None, name) => Err(Failure::usage(anyhow::anyhow!(
             "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
         ))),
     }
 }
 
-fn spawn(name: &str, device: Device) -> Result<DenoiserHandle, Failure> {
-    let denoiser = open(name, &Options::on(device)).map_err(Failure::usage)?;
+fn spawn(name: &str, options: &Options) -> Result<DenoiserHandle, Failure> {
+    let denoiser = open(name, options).map_err(Failure::usage)?;
     DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
 }
 

@@ -12,7 +12,7 @@ use super::series::{Cast, Picture, Setting, Verdict, Votes};
 use super::walk::Tested;
 use crate::certificate::{self, FORMAT};
 use crate::engine::CastVote;
-use crate::question::normalise;
+use crate::question::{Question, normalise};
 use crate::stats::{Plan, Vote};
 
 /// What a report needs of a row. Other fields are not looked at, so that rows may grow.
@@ -34,27 +34,32 @@ pub(super) struct Line {
     #[serde(alias = "api")]
     provider: Option<String>,
     denoiser: Option<String>,
+    claim: Option<usize>,
 }
 
 /// What a report needs of a certificate document.
 #[derive(Deserialize)]
 struct Document {
-    format: String,
-    outcome: Word,
-    label: Option<String>,
-    radius: f64,
     noise: Noise,
     denoiser: Named,
     provider: String,
-    question: Value,
-    test: Test,
     alpha: f64,
-    labels: Vec<String>,
-    votes: Vec<CastVote>,
-    #[serde(skip)]
-    plan: Option<Plan>,
+    claims: Vec<Claim>,
+    /// The whole of it, where it is one.
     #[serde(skip)]
     whole: Option<Arc<certificate::Certificate>>,
+}
+
+/// What a report needs of a claim.
+#[derive(Deserialize)]
+struct Claim {
+    outcome: Word,
+    label: Option<String>,
+    radius: f64,
+    question: Value,
+    test: Tests,
+    labels: Vec<String>,
+    votes: Vec<CastVote>,
 }
 
 /// What a report needs of a record of answers.
@@ -85,6 +90,21 @@ struct Noise {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+/// A test: what a report needs of it, and the whole of it where it is one.
+struct Tests {
+    named: Test,
+    plan: Option<Plan>,
+}
+
+impl<'de> Deserialize<'de> for Tests {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let plan = Plan::deserialize(&value).ok();
+        let named = Test::deserialize(value).map_err(serde::de::Error::custom)?;
+        Ok(Self { named, plan })
+    }
 }
 
 #[derive(Deserialize)]
@@ -119,11 +139,12 @@ impl From<Word> for Verdict {
     }
 }
 
-/// Reads JSON values one after another, each a row, a document or a record of answers, on one line or on many.
+/// Reads JSON values one after another, each a row, a document or a record of answers, on one line or on many. The claims of one question on one
+/// picture are one row ([`Picture::of_claims`]).
 pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, ReportError> {
     let bad = |line: usize, what: String| ReportError::Row { file: file.to_owned(), line, what };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     // Lines are counted on from the last value: a log may have very many.
     let (mut counted, mut line) = (0, 1);
     loop {
@@ -132,30 +153,89 @@ pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, Rep
         line += line_at(&text.as_bytes()[counted..], start - counted) - 1;
         counted = start;
         let value = match values.next() {
-            None => return Ok(rows),
+            None => return Ok(rows.list),
             Some(Ok(value)) => value,
             Some(Err(error)) if error.is_eof() => {
                 return Err(bad(line, "the JSON object that starts here is cut off".to_owned()));
             }
             Some(Err(error)) => return Err(bad(error.line(), format!("not JSON: {error}"))),
         };
-        let row = row(value, truth).map_err(|what| bad(line, what))?;
-        rows.push(row.ok_or_else(|| ReportError::Answers { file: file.to_owned(), line })?);
+        if rows.add(value, truth).map_err(|what| bad(line, what))?.is_none() {
+            return Err(ReportError::Answers { file: file.to_owned(), line });
+        }
     }
 }
 
-/// The row of a value; `None` for answers without a result.
-fn row(value: Value, truth: Truth) -> Result<Option<Row>, String> {
-    let unfit = |kind: &'static str| move |error: serde_json::Error| format!("not {kind}: {error}");
-    if value.get("format").is_some() {
-        return Document::new(value).map_err(unfit("a certificate document"))?.row().map(Some);
+/// Rows so far.
+#[derive(Default)]
+struct Rows {
+    list: Vec<Row>,
+    /// Calls of the picture of the last line: they stand in the line of its first claim.
+    calls: Option<u64>,
+}
+
+impl Rows {
+    /// Adds the rows of a value; `None` for answers without a result.
+    fn add(&mut self, value: Value, truth: Truth) -> Result<Option<()>, String> {
+        let Some(format) = value.get("format") else {
+            if value.get("names").is_some() && value.get("outcome").is_none() {
+                let answers: Answers = serde_json::from_value(value)
+                    .map_err(|error| format!("not a record of answers: {error}"))?;
+                let row = answers.row()?;
+                return Ok(row.map(|row| self.list.push(row)));
+            }
+            let line: Line = serde_json::from_value(value)
+                .map_err(|error| format!("not a row of `certify --format jsonl`: {error}"))?;
+            let first = line.claim.is_none_or(|claim| claim == 0);
+            let several = line.question.as_deref().is_some_and(|question| asked(question).1);
+            let mut row = line.row(truth)?;
+            if first {
+                self.calls = row.picture.calls;
+            } else {
+                row.picture.calls = self.calls;
+            }
+            self.push(row, several);
+            return Ok(Some(()));
+        };
+        if format != FORMAT {
+            return Err(format!("the document's format is {format}; this version reads `{FORMAT}`"));
+        }
+        let whole = certificate::Document::parse(value.to_string().as_bytes()).ok();
+        let mut document: Document =
+            serde_json::from_value(value).map_err(|error| format!("not a certificate document: {error}"))?;
+        document.whole = whole.map(|whole| Arc::new(whole.certificate));
+        let mut last: Option<String> = None;
+        for claim in &document.claims {
+            let row = document.row(claim)?;
+            // Claims of one question, and not those of another document before it.
+            let again = last.is_some() && last == row.setting.question;
+            last.clone_from(&row.setting.question);
+            self.push(row, again);
+        }
+        Ok(Some(()))
     }
-    if value.get("names").is_some() && value.get("outcome").is_none() {
-        let answers: Answers = serde_json::from_value(value).map_err(unfit("a record of answers"))?;
-        return answers.row();
+
+    /// Adds a row; to the last one, if they can be claims of one question on one picture.
+    fn push(&mut self, row: Row, several: bool) {
+        match self.list.last_mut() {
+            Some(last)
+                if several && last.setting == row.setting && last.picture.name == row.picture.name =>
+            {
+                let both = [last.picture.clone(), row.picture];
+                last.picture = Picture::of_claims(both).unwrap_or_else(|| last.picture.clone());
+            }
+            _ => self.list.push(row),
+        }
     }
-    let line: Line = serde_json::from_value(value).map_err(unfit("a row of `certify --format jsonl`"))?;
-    line.row(truth).map(Some)
+}
+
+/// The question as it was asked, without the label that a clean answer gave it; and whether it can make several claims.
+fn asked(question: &str) -> (String, bool) {
+    match question.parse::<Question>() {
+        Ok(question) => (question.asked().to_string(), question.most_claims() > 1),
+        // A class map, or a question of another version.
+        Err(_) => (question.to_owned(), false),
+    }
 }
 
 impl Answers {
@@ -211,7 +291,7 @@ impl Line {
             denoiser: self.denoiser,
             sigma: text(self.sigma),
             alpha: text(self.alpha),
-            question: self.question,
+            question: self.question.as_deref().map(|question| asked(question).0),
             test: self.test,
         };
         Ok(Row { setting, picture, by_clean_answer })
@@ -219,43 +299,36 @@ impl Line {
 }
 
 impl Document {
-    fn new(value: Value) -> Result<Self, serde_json::Error> {
-        // What only some of a report needs is read as far as it is there.
-        let plan = value.get("test").and_then(|test| Plan::deserialize(test).ok());
-        let whole = certificate::Document::parse(value.to_string().as_bytes()).ok();
-        let mut document: Self = serde_json::from_value(value)?;
-        document.plan = plan;
-        document.whole = whole.map(|whole| Arc::new(whole.certificate));
-        Ok(document)
-    }
-
-    fn row(self) -> Result<Row, String> {
-        if self.format != FORMAT {
-            return Err(format!("the document's format is `{}`; this version reads `{FORMAT}`", self.format));
-        }
-        let verdict = self.outcome.into();
-        let radius = checked(verdict, self.label.as_deref(), Some(self.radius))?;
-        let cast = self.cast()?;
+    fn row(&self, claim: &Claim) -> Result<Row, String> {
+        let verdict = claim.outcome.into();
+        let radius = checked(verdict, claim.label.as_deref(), Some(claim.radius))?;
+        let cast = claim.cast()?;
+        let question = match claim.question.as_str() {
+            Some(question) => asked(question).0,
+            None => claim.question.to_string(),
+        };
         let setting = Setting {
-            provider: Some(self.provider),
-            denoiser: Some(self.denoiser.name),
+            provider: Some(self.provider.clone()),
+            denoiser: Some(self.denoiser.name.clone()),
             sigma: Some(self.noise.sigma.to_string()),
             alpha: Some(self.alpha.to_string()),
-            question: Some(self.question.as_str().map_or_else(|| self.question.to_string(), str::to_owned)),
-            test: Some(self.test.method.test),
+            question: Some(question),
+            test: Some(claim.test.named.method.test.clone()),
         };
         let picture = Picture {
             verdict,
-            label: self.label,
+            label: claim.label.clone(),
             radius,
             votes: Some(cast.cast.len() as u64),
             cast: Some(cast),
-            certificate: self.whole,
+            certificate: self.whole.clone(),
             ..Picture::default()
         };
         Ok(Row { setting, picture, by_clean_answer: false })
     }
+}
 
+impl Claim {
     /// The votes as seen from the claimed or else the leading label.
     fn cast(&self) -> Result<Votes, String> {
         let mut counts = vec![0usize; self.labels.len()];
@@ -279,9 +352,9 @@ impl Document {
             Vote::Failed => Cast::Failed,
         });
         // CERTIFY casts selection votes unless the label was fixed in advance.
-        let leads = self.test.label == "leader";
-        let selection = self.test.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
-        let tested = self.plan.clone().map(|plan| Tested {
+        let leads = self.test.named.label == "leader";
+        let selection = self.test.named.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
+        let tested = self.test.plan.clone().map(|plan| Tested {
             plan,
             // A label that the question fixes is the first.
             label: (!leads).then_some(0),

@@ -102,7 +102,7 @@ pub async fn thumbnails(
         sigma: certificate.noise.sigma,
         seed: certificate.noise.seed,
         encoder,
-        draws: DRAWS.min(certificate.votes.len() as u64),
+        draws: DRAWS.min(certificate.draws()),
     };
     let noisy = small_copies(&Redraw { encoder: Encoder::Png, ..work.clone() }, none).await?;
     let clean = small_copies(&work, denoiser).await?;

@@ -9,6 +9,7 @@ use crate::{
     graph::{Exit, Graph},
     kernels::{Kernels, Tape, Want},
     network::{self, Model},
+    precision::Precision,
     registry,
     weights::Weights,
 };
@@ -47,7 +48,7 @@ impl Learner {
     /// # Errors
     /// [`OpenError`] as from [`crate::open`]; `none` has nothing to learn.
     pub fn open(name: &str) -> Result<Self, OpenError> {
-        let model = registry::load_denoiser(name)?;
+        let model = registry::load_denoiser(name, Precision::F32)?;
         if !model.trainable {
             let reason = format!("a network of architecture {} can be run but not trained", model.id.name());
             return Err(WeightsError::Architecture { path: name.to_owned(), reason }.into());
@@ -258,7 +259,7 @@ impl Learner {
             take(weight);
             take(bias);
         }
-        Frozen { kernels: Kernels::new(&graph), graph }
+        Frozen { kernels: Kernels::new(&graph, Precision::F32), graph }
     }
 
     /// Writes a safetensors file that [`Learner::open`] and [`crate::open`] read. It appears under its name only when it is

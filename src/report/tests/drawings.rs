@@ -8,10 +8,10 @@ use crate::tables::TableCache;
 /// A certificate with `against` votes against its label, then `agree` for it, under a one-bound table of radius sigma.
 fn certificate(votes: &str, outcome: &str) -> String {
     format!(
-        r#"{{"format":"smoothgate certificate 1","outcome":"{outcome}","label":{},"radius":{},"noise":{{"sigma":0.25}},
-        "denoiser":{{"name":"unet"}},"provider":"local","question":"top1","alpha":0.001,"labels":["dog","cat"],
+        r#"{{"format":"smoothgate certificate 2","alpha":0.001,"noise":{{"sigma":0.25}},"denoiser":{{"name":"unet"}},
+        "provider":"local","claims":[{{"outcome":"{outcome}","label":{},"radius":{},"question":"top1","labels":["dog","cat"],
         "test":{{"sigma":0.25,"alpha":0.000999,"label":"leader","method":{{"test":"table1","radii":[0.25],"n_max":120}}}},
-        "votes":[{votes}]}}"#,
+        "votes":[{votes}]}}]}}"#,
         if outcome == "certified" { "\"dog\"" } else { "null" },
         if outcome == "certified" { 0.25 } else { 0.0 },
     )
