@@ -218,9 +218,7 @@ impl Rows {
     /// Adds a row; to the last one, if they can be claims of one question on one picture.
     fn push(&mut self, row: Row, several: bool) {
         match self.list.last_mut() {
-            Some(last)
-                if several && last.setting == row.setting && last.picture.name == row.picture.name =>
-            {
+            Some(last) if several && last.setting == row.setting && last.picture.name == row.picture.name => {
                 let both = [last.picture.clone(), row.picture];
                 last.picture = Picture::of_claims(both).unwrap_or_else(|| last.picture.clone());
             }
