@@ -32,6 +32,7 @@ mod kernels;
 mod network;
 mod pad;
 mod registry;
+mod together;
 pub mod training;
 mod weights;
 mod worker;
