@@ -12,7 +12,7 @@ use smoothgate::units::Sigma;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let path = std::env::args().nth(1).unwrap_or("examples/pictures/coffee.jpg".into());
-    let endpoint = Arc::new(smoothgate::local::open(&Default::default(), Device::Auto)?);
+    let endpoint = Arc::new(smoothgate::local::open(Device::Auto)?);
     let denoiser = DenoiserHandle::spawn(open("auto", &Options::default())?)?;
     let engine = Engine::new(endpoint, denoiser, Settings::new(Sigma::new(0.25)?));
 

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use smoothgate_providers::{AskError, Fault, JournalError};
+use smoothgate_providers::{Answer, AskError, Fault, JournalError};
 
 use crate::certificate::{Certificate, Document, DocumentError, SigningKey};
 use crate::engine::{Engine, EngineError, Forgetful, Memory, Progress};
-use crate::ledger::{LedgerError, PictureSpec, Run, Spec};
+use crate::ledger::{LedgerError, PictureId, PictureSpec, Run, Spec};
 use crate::noise::{self, Seed};
 use crate::picture::{PictureOptions, WorkingImage};
 
@@ -30,6 +30,10 @@ pub struct Certified {
     pub document: Document,
     /// Calls sent for it, those of interrupted sittings included.
     pub calls: u64,
+    /// Of the calls of earlier sittings, those that were billed or may have been.
+    pub billable_before: u64,
+    /// Its number in the ledger, where there is one.
+    pub record: Option<PictureId>,
 }
 
 /// Why a picture got no certificate.
@@ -116,8 +120,15 @@ impl Certifier {
 
     /// Signs every certificate with this key, one that is on record already included.
     #[must_use]
-    pub fn signing(self, key: Option<SigningKey>) -> Self {
-        Self { key: key.map(Arc::new), ..self }
+    pub fn signing(self, key: Option<Arc<SigningKey>>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// The same certifier with this engine, whose settings must be the same: one with a switch of its own, or one that asks
+    /// through an endpoint that looks on.
+    #[must_use]
+    pub fn with_engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
     }
 
     /// The engine.
@@ -150,15 +161,7 @@ impl Certifier {
             None => Seed::fresh().map_err(EngineError::from)?,
         };
         let Some(run) = &self.run else { return self.gather(image, seed, &Forgetful, watch).await };
-        let parameters = json!({
-            "hash": image.hash().to_string(),
-            "width": image.width(),
-            "height": image.height(),
-            "preprocessing": image.preprocessing(),
-        });
-        let parameters = Spec::new(&parameters)?;
-        let spec = PictureSpec { name: name.to_owned(), parameters, seed: *seed.as_bytes() };
-        let picture = run.picture(spec).await?;
+        let picture = run.picture(spec(name, &image, seed)?).await?;
         if let Some(text) = &picture.stored().certificate {
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
             let stored = Document::parse(text.as_bytes()).map_err(stored)?;
@@ -166,10 +169,17 @@ impl Certifier {
                 Some(key) => Document::seal(stored.certificate, Some(key))?,
                 None => stored,
             };
-            return Ok(Certified { document, calls: picture.stored().attempts });
+            return Ok(Certified {
+                document,
+                calls: picture.stored().attempts,
+                billable_before: picture.stored().billable,
+                record: Some(picture.id()),
+            });
         }
-        let certified = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
+        let mut certified = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
         picture.store_certificate(&certified.document.to_text()?).await?;
+        certified.billable_before = picture.stored().billable;
+        certified.record = Some(picture.id());
         Ok(certified)
     }
 
@@ -183,8 +193,34 @@ impl Certifier {
         let evidence = self.engine.gather(Arc::clone(&image), seed, memory, watch).await?;
         let certificate = Certificate::new(&self.engine, &image, seed, &evidence);
         let document = Document::seal(certificate, self.key.as_deref())?;
-        Ok(Certified { document, calls: evidence.calls })
+        Ok(Certified { document, calls: evidence.calls, billable_before: 0, record: None })
     }
+
+    /// What the endpoint says about the picture as it is, without noise: no vote, and nothing certified. Asked once and kept
+    /// in the run like any other answer, for a picture that the run knows under `name`; without a run it is asked each
+    /// time. `None` where it cannot be answered.
+    ///
+    /// # Errors
+    /// [`CertifyError`].
+    pub async fn plain(&self, name: &str, image: Arc<WorkingImage>) -> Result<Option<Answer>, CertifyError> {
+        let Some(run) = &self.run else {
+            return Ok(self.engine.clean_answer(&image, &Forgetful).await?);
+        };
+        let seed = Seed::fresh().map_err(EngineError::from)?;
+        let picture = run.picture(spec(name, &image, seed)?).await?;
+        Ok(self.engine.clean_answer(&image, &picture).await?)
+    }
+}
+
+/// What a run knows a picture by.
+fn spec(name: &str, image: &WorkingImage, seed: Seed) -> Result<PictureSpec, LedgerError> {
+    let parameters = json!({
+        "hash": image.hash().to_string(),
+        "width": image.width(),
+        "height": image.height(),
+        "preprocessing": image.preprocessing(),
+    });
+    Ok(PictureSpec { name: name.to_owned(), parameters: Spec::new(&parameters)?, seed: *seed.as_bytes() })
 }
 
 /// Everything that decides the certificates of a run: two runs are the same run exactly when these are equal. `seed` is

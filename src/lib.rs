@@ -21,6 +21,7 @@
 //! | [`dataset`] | labelled pictures to evaluate on |
 //! | [`config`] | `smoothgate.toml`: provider instances, network, defaults |
 //! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
+//! | [`proxy`] | a server that answers in the formats of the public APIs with certified labels |
 //! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
@@ -40,6 +41,7 @@ pub mod local;
 pub mod noise;
 pub mod picture;
 pub mod plan;
+pub mod proxy;
 pub mod question;
 pub mod replay;
 pub mod report;

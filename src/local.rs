@@ -50,11 +50,19 @@ impl Settings {
     }
 }
 
+/// Opens provider `local` with the built-in classifier.
+///
+/// # Errors
+/// [`LocalError`] where the device cannot be used or no thread can be had.
+pub fn open(device: Device) -> Result<Local, LocalError> {
+    open_with(&Settings::default(), device)
+}
+
 /// Opens provider `local`.
 ///
 /// # Errors
-/// [`LocalError`] where there is no such classifier, the device cannot be used or no thread can be had.
-pub fn open(settings: &Settings, device: Device) -> Result<Local, LocalError> {
+/// As for [`open`], and where there is no such classifier or its labels do not fit it.
+pub fn open_with(settings: &Settings, device: Device) -> Result<Local, LocalError> {
     let known = Known::open(settings, device)?;
     let model = known.version.clone();
     Ok(Local::new("local", known.size, &model, Arc::new(known)))
@@ -63,7 +71,7 @@ pub fn open(settings: &Settings, device: Device) -> Result<Local, LocalError> {
 /// The classifier alone, for whatever stands in front of it.
 ///
 /// # Errors
-/// As for [`open`].
+/// As for [`open_with`].
 pub fn backend(settings: &Settings, device: Device) -> Result<Arc<dyn Backend>, LocalError> {
     Ok(Arc::new(Known::open(settings, device)?))
 }

@@ -106,6 +106,11 @@ unit!(
     |v| v >= 0.0 && v.is_finite()
 );
 
+impl Sigma {
+    /// 0.25, the value that Cohen et al. 2019 and the papers after it report first.
+    pub const FIELD: Self = Self(0.25);
+}
+
 impl Alpha {
     /// 0.001, the value of Cohen et al. 2019 and of the papers after it.
     pub const FIELD: Self = Self(0.001);

@@ -42,14 +42,34 @@ fn every_provider_has_a_page_with_all_of_its_options_and_no_others() {
 fn every_key_of_the_configuration_is_on_its_page_and_in_the_example() {
     let page = fs::read_to_string("docs/configuration.md").unwrap();
     let schema = Config::schema();
-    for table in ["RawDefaults", "RawLedger", "RawNetwork", "RawRetry", "RawInstance", "CredentialSettings"] {
+    for table in [
+        "RawDefaults",
+        "RawLedger",
+        "RawNetwork",
+        "RawRetry",
+        "RawInstance",
+        "CredentialSettings",
+        "RawServe",
+        "RawRoute",
+    ] {
         for key in schema["$defs"][table]["properties"].as_object().unwrap().keys() {
             let tables = ["retry", "budget", "credentials", "network", "options"];
             let named = page.contains(&format!("`{key}`")) || tables.contains(&key.as_str());
             assert!(named, "`{key}` of {table} is not in docs/configuration.md");
         }
     }
-    for key in ["sigma", "ask_above", "ca_file", "proxy", "price", "rate", "budget", "credentials"] {
+    for key in [
+        "sigma",
+        "ask_above",
+        "ca_file",
+        "proxy",
+        "price",
+        "rate",
+        "budget",
+        "credentials",
+        "routes",
+        "reuse",
+    ] {
         assert!(Config::EXAMPLE.contains(key), "{key}");
     }
 }

@@ -10,10 +10,9 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    Batch, Classifier, ClassifyError, DenoiseError, Denoiser, Id,
-    together::{Classified, Waiting, together},
-};
+use crate::gather::Gatherer;
+use crate::together::{Classified, Waiting, together};
+use crate::{Batch, Classifier, ClassifyError, DenoiseError, Denoiser, DenoiserStats, Id};
 
 /// Calls that may wait for the model. One is enough to keep it busy; many would only hold memory.
 const QUEUE: usize = 2;
@@ -39,7 +38,7 @@ pub enum WorkerError {
 pub struct DenoiserHandle {
     id: Id,
     trained_sigma: Option<RangeInclusive<f64>>,
-    worker: Worker<Box<dyn Denoiser>>,
+    gatherer: Gatherer,
 }
 
 impl DenoiserHandle {
@@ -49,7 +48,7 @@ impl DenoiserHandle {
     /// [`WorkerError::Spawn`] if the system gives no thread.
     pub fn spawn(denoiser: Box<dyn Denoiser>) -> Result<Self, WorkerError> {
         let (id, trained_sigma) = (denoiser.id().clone(), denoiser.trained_sigma());
-        Ok(Self { id, trained_sigma, worker: Worker::spawn("denoiser", denoiser)? })
+        Ok(Self { id, trained_sigma, gatherer: Gatherer::spawn(denoiser)? })
     }
 
     /// [`Denoiser::id`].
@@ -62,13 +61,18 @@ impl DenoiserHandle {
         self.trained_sigma.as_ref()
     }
 
-    /// [`Denoiser::denoise`] on the model's thread. Waits while the queue is full; a call whose future is dropped before the
-    /// thread comes to it is not computed.
+    /// What its thread has done so far, for all clones together.
+    pub fn stats(&self) -> DenoiserStats {
+        self.gatherer.stats()
+    }
+
+    /// [`Denoiser::denoise`] on the model's thread, together with pictures of other calls that have the same size and sigma
+    /// and wait at the same moment. A call whose future is dropped before the thread comes to it is not computed.
     ///
     /// # Errors
     /// As [`Denoiser::denoise`], and [`DenoiseError::Worker`] if the thread is gone.
     pub async fn denoise(&self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
-        self.worker.call(move |denoiser| denoiser.denoise(batch, sigma)).await?
+        self.gatherer.denoise(batch, sigma).await
     }
 
     /// [`DenoiserHandle::denoise`] for code that is not asynchronous.
@@ -79,7 +83,7 @@ impl DenoiserHandle {
     /// # Panics
     /// If called from within an asynchronous runtime, as all of tokio's blocking calls do.
     pub fn denoise_blocking(&self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
-        self.worker.call_blocking(move |denoiser| denoiser.denoise(batch, sigma))?
+        self.gatherer.denoise_blocking(batch, sigma)
     }
 
     /// [`Denoiser::preferred_batch`], asked of the model's thread.
@@ -87,7 +91,7 @@ impl DenoiserHandle {
     /// # Errors
     /// [`WorkerError`] if the thread is gone.
     pub async fn preferred_batch(&self, height: usize, width: usize) -> Result<usize, WorkerError> {
-        self.worker.call(move |denoiser| denoiser.preferred_batch(height, width)).await
+        self.gatherer.preferred_batch(height, width).await
     }
 }
 
@@ -246,7 +250,7 @@ fn job<M, T: Send + 'static>(call: impl FnOnce(&mut M) -> T + Send + 'static) ->
     (Box::new(job), answer)
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,11 @@ impl Money {
     /// `count` times this amount, `None` on overflow.
     pub fn times(self, count: u64) -> Option<Self> {
         self.0.checked_mul(Decimal::from(count)).map(Self)
+    }
+
+    /// How many times `each` fits into this amount; `None` where `each` is nothing.
+    pub fn over(self, each: Self) -> Option<u64> {
+        self.0.checked_div(each.0).map(|times| times.floor().to_u64().unwrap_or(u64::MAX))
     }
 
     /// The amount in dollars.
@@ -149,6 +155,15 @@ mod tests {
     fn differences_never_go_below_nothing() {
         assert_eq!(Money::new(1, 0).checked_sub(Money::new(2, 0)), None);
         assert_eq!(Money::new(2, 0).checked_sub(Money::new(2, 0)), Some(Money::ZERO));
+    }
+
+    #[test]
+    fn an_amount_holds_whole_prices_only() {
+        let each = Money::new(15, 4);
+        assert_eq!(Money::new(45, 4).over(each), Some(3));
+        assert_eq!(Money::new(44, 4).over(each), Some(2));
+        assert_eq!(Money::ZERO.over(each), Some(0));
+        assert_eq!(each.over(Money::ZERO), None);
     }
 
     #[test]

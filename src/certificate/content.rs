@@ -94,6 +94,23 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// One label that a certificate proves to be stable.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CertifiedLabel {
+    /// The label, as the question or the provider spells it.
+    pub label: String,
+    /// What was asked of each answer: `absent:dog`, say, is no label of the provider's.
+    pub question: Question,
+    /// L2 radius on the working image, in units of [0, 1] pixel values; 0 only for a test that was asked for radius 0.
+    pub radius: f64,
+    /// The same for the decoded picture before it was resized.
+    pub radius_original: f64,
+    /// Lower bound on the probability with which the pipeline's answer to a noisy copy votes for the label, in [0, 1]. `None`
+    /// for a test that bounds the label and its strongest rival against each other and neither alone (two-class tables).
+    pub p_lower: Option<f64>,
+}
+
 /// Which picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
@@ -168,6 +185,20 @@ impl Certificate {
         };
         certificate.statement = claim::in_words(&certificate);
         certificate
+    }
+
+    /// The labels that are certified, in the order of the certificate's claims; none where it abstains or predicts. All of
+    /// them together are right with probability at least 1 - alpha.
+    pub fn certified(&self) -> Vec<CertifiedLabel> {
+        let certified = self.outcome == Outcome::Certified;
+        let label = self.label.iter().filter(|_| certified).map(|label| CertifiedLabel {
+            label: label.clone(),
+            question: self.question.clone(),
+            radius: self.radius,
+            radius_original: self.radius_original,
+            p_lower: self.p_lower,
+        });
+        label.collect()
     }
 
     /// Votes for each label: most first, ties by first appearance.

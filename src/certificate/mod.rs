@@ -19,7 +19,7 @@ mod keys;
 mod schema;
 mod verify;
 
-pub use content::{Certificate, Hashed, Noise, Outcome, Picture};
+pub use content::{Certificate, CertifiedLabel, Hashed, Noise, Outcome, Picture};
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Seal, Signer};
 pub use keys::{KeyError, KeyId, PublicKey, SigningKey};

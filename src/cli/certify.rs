@@ -1,6 +1,7 @@
 //! `smoothgate certify` and `smoothgate predict`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
@@ -300,7 +301,7 @@ async fn certify(
             Certifier::with_ledger(engine, run)
         }
     };
-    let certifier = certifier.signing(key);
+    let certifier = certifier.signing(key.map(Arc::new));
     let progress = Progress::new(jobs.len(), args.quiet);
     let output = Output { format: args.format, folder: args.out.as_deref(), quiet: args.quiet };
     let desk = Desk::new(certifier, picture, args.seed, output, &progress);

@@ -28,6 +28,7 @@ mod replay;
 mod report;
 mod resume;
 mod runs;
+mod serve;
 mod signals;
 mod test_options;
 mod train;
@@ -97,6 +98,8 @@ enum Command {
     Certificate(certificate::Command),
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
+    /// Answer in the formats of the public APIs with labels that are certified: point a client at it
+    Serve(serve::Args),
     /// The denoisers and classifiers that are part of the program
     Models(models::Args),
     /// Train a denoiser or a classifier on this machine's processor
@@ -152,6 +155,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),
             Command::Emulate(args) => emulate::run(&args),
+            Command::Serve(args) => serve::run(&args, config),
             Command::Models(args) => models::run(&args),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),

@@ -79,7 +79,7 @@ impl ProviderOptions {
             for option in &self.options {
                 settings.set_option(option).map_err(Failure::usage)?;
             }
-            let endpoint = Arc::new(crate::local::open(&settings, device).map_err(Failure::usage)?);
+            let endpoint = Arc::new(crate::local::open_with(&settings, device).map_err(Failure::usage)?);
             return Ok(Opened { endpoint, budgets: BudgetsOverTime::default(), rate: None });
         }
         let instance = self.instance(config, name)?;

@@ -12,7 +12,9 @@ use smoothgate_providers::{Money, Price, Quota};
 
 use super::raw::RawRetention;
 use super::source::{Source, nearest};
-use super::{Config, ConfigError, Defaults, Instance, LedgerSettings, RawConfig, RawInstance, RawNetwork};
+use super::{
+    Config, ConfigError, Defaults, Instance, LedgerSettings, RawConfig, RawInstance, RawNetwork, serve,
+};
 use crate::ledger::Retention;
 use crate::units::{Alpha, Sigma};
 
@@ -25,7 +27,7 @@ pub(super) fn config(source: &Source<'_>, environment: &Environment) -> Result<C
         let check = Checker { source, environment, name };
         instances.push(check.instance(instance, &network)?);
     }
-    let config = Config {
+    let mut config = Config {
         path: Some(source.path().to_owned()),
         defaults: defaults(source, &raw)?,
         ledger: LedgerSettings {
@@ -36,6 +38,8 @@ pub(super) fn config(source: &Source<'_>, environment: &Environment) -> Result<C
             },
         },
         network,
+        serve: serve::serve(source, &raw.serve)?,
+        routes: Vec::new(),
         instances,
         raw,
     };
@@ -45,6 +49,8 @@ pub(super) fn config(source: &Source<'_>, environment: &Environment) -> Result<C
     {
         return Err(source.at(&["defaults", "provider"], error.to_string()));
     }
+    let routes = config.raw.routes.iter().map(|(name, raw)| serve::route(source, name, raw, &config));
+    config.routes = routes.collect::<Result<_, _>>()?;
     Ok(config)
 }
 
@@ -61,7 +67,7 @@ fn defaults(source: &Source<'_>, raw: &RawConfig) -> Result<Defaults, ConfigErro
 }
 
 /// Reads `"10s"`, `"500ms"`, `"1m 30s"`.
-fn duration(
+pub(super) fn duration(
     source: &Source<'_>,
     table: &[&str],
     key: &str,

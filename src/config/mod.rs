@@ -1,4 +1,4 @@
-//! `smoothgate.toml`: provider instances, network, ledger and defaults.
+//! `smoothgate.toml`: provider instances, network, ledger, the proxy with its routes, and defaults.
 //!
 //! A file is read in two steps. [`RawConfig`] is what may be written: every key optional, unknown ones refused with the
 //! nearest name. [`Config`] is what was checked: units read, names resolved, adapters built once. An error says file,
@@ -11,6 +11,7 @@ mod error;
 mod instance;
 mod place;
 mod raw;
+mod serve;
 mod source;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use error::{ConfigError, InstanceError};
 pub use instance::{BudgetsOverTime, Instance};
 pub use place::find;
 pub use raw::{RawConfig, RawDefaults, RawInstance, RawLedger, RawNetwork};
+pub use serve::{Answers, OnAbstain, RawRoute, RawServe, RouteSettings, ServeSettings};
 
 use crate::ledger::Retention;
 use crate::units::{Alpha, Sigma};
@@ -42,6 +44,10 @@ pub struct Config {
     pub ledger: LedgerSettings,
     /// How connections are made, for instances that do not say otherwise.
     pub network: NetworkSettings,
+    /// What the proxy listens on, and its limits.
+    pub serve: ServeSettings,
+    /// The proxy's routes, in the order of their names.
+    pub routes: Vec<RouteSettings>,
     instances: Vec<Instance>,
     raw: RawConfig,
 }
@@ -78,6 +84,8 @@ impl Config {
             defaults: Defaults::default(),
             ledger: LedgerSettings::default(),
             network: NetworkSettings::default(),
+            serve: ServeSettings::default(),
+            routes: Vec::new(),
             instances: Vec::new(),
             raw: RawConfig::default(),
         }
@@ -132,7 +140,7 @@ impl Config {
     /// The configuration with every default written out, as a file would say it. It holds no secret, since none can be
     /// written into a file.
     pub fn effective(&self) -> RawConfig {
-        self.raw.clone().written_out(&self.network, &self.instances)
+        self.raw.clone().written_out(self)
     }
 
     /// The JSON Schema of the file, for editors.

@@ -11,7 +11,8 @@ use smoothgate_providers::registry::{CredentialSettings, PROVIDERS};
 use smoothgate_providers::transport::{NetworkSettings, Rate, RetryPolicy};
 use smoothgate_providers::{Money, Price};
 
-use super::{BudgetsOverTime, Instance};
+use super::serve::{RawRoute, RawServe};
+use super::{BudgetsOverTime, Config, Instance};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +26,10 @@ pub struct RawConfig {
     pub network: RawNetwork,
     /// Provider instances by name. A name that is a provider's needs no `kind`.
     pub providers: BTreeMap<String, RawInstance>,
+    /// What the proxy listens on.
+    pub serve: RawServe,
+    /// Routes of the proxy by name: which requests they are for, whom they ask, and their policy.
+    pub routes: BTreeMap<String, RawRoute>,
 }
 
 /// What commands take where their command line says nothing.
@@ -161,10 +166,16 @@ fn written(duration: Duration) -> String {
 
 impl RawConfig {
     /// The same with defaults in the place of what was not said.
-    pub(super) fn written_out(mut self, network: &NetworkSettings, instances: &[Instance]) -> Self {
+    pub(super) fn written_out(mut self, config: &Config) -> Self {
         self.ledger.answers.get_or_insert(RawRetention::Keep);
-        self.network = self.network.written_out(network);
-        for instance in instances {
+        self.network = self.network.written_out(&config.network);
+        self.serve = RawServe::written_out(&config.serve);
+        for route in &config.routes {
+            if let Some(raw) = self.routes.get_mut(&route.name) {
+                *raw = std::mem::take(raw).written_out(route);
+            }
+        }
+        for instance in &config.instances {
             if let Some(raw) = self.providers.get_mut(&instance.name) {
                 *raw = std::mem::take(raw).written_out(instance);
             }

@@ -5,7 +5,8 @@ use smoothgate_providers::Price;
 use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::transport::Rate;
 
-use super::{Config, ConfigError, InstanceError, find};
+use super::{Answers, Config, ConfigError, InstanceError, OnAbstain, RouteSettings, find};
+use crate::stats::Method;
 
 fn nowhere() -> Environment {
     Environment::of([("HOME", "/nowhere")])
@@ -75,6 +76,96 @@ fn everything_that_is_said_is_read() {
     assert_eq!(adapter.identity()["features"], json!(["labels", "safe-search"]));
     assert_eq!(config.instance("aws").unwrap().registration.name, "aws");
     assert_eq!(config.names()[..2], ["aws".to_owned(), "vision-eu".to_owned()]);
+}
+
+const ROUTES: &str = r#"
+[defaults]
+sigma = 0.5
+
+[serve]
+listen = "127.0.0.1:9000"
+max_active = 3
+
+[providers.vision-eu]
+kind = "google"
+
+[routes.products]
+api = ["google", "aws"]
+path = "/products"
+callers = ["shop"]
+upstream = "vision-eu"
+question = "top1"
+radius = [0.25]
+size = 128
+reuse = "1h"
+budget = { calls = 1000 }
+
+[routes.safety]
+question = "level:adult>=LIKELY"
+on_abstain = "error"
+n = 50
+n0 = 10
+"#;
+
+#[test]
+fn routes_are_read_with_their_defaults() {
+    let config = parse(ROUTES).unwrap();
+    assert_eq!((config.serve.listen.port(), config.serve.max_active), (9000, 3));
+    let [products, safety] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert_eq!((products.upstream.as_str(), products.sigma.get().to_bits()), ("vision-eu", 0.5f64.to_bits()));
+    assert!(matches!(&products.method, Method::Table(ladder) if ladder.radii == [0.25]));
+    assert_eq!((products.reuse.as_secs(), products.budget.calls), (3600, Some(1000)));
+    assert_eq!((products.answers, products.on_abstain), (Answers::Labels, OnAbstain::Empty));
+    assert_eq!((safety.upstream.as_str(), safety.answers), ("local", Answers::Moderation));
+    assert_eq!((&safety.method, safety.on_abstain), (&Method::Cohen { n0: 10, n: 50 }, OnAbstain::Error));
+    let alone = RouteSettings::of_defaults("default", "local", &config.defaults).unwrap();
+    assert!(matches!(&alone.method, Method::Table1(ladder) if ladder.radii == [0.25, 0.5]));
+}
+
+#[test]
+fn a_wrong_route_is_named_with_line_and_what_to_write() {
+    for (text, part) in [
+        ("[serve]\nlisten = \"here\"\n", "2:1: `listen`: `here` is no address with a port"),
+        ("[serve]\nmax_active = 0\n", "2:1: `max_active`: must be at least 1"),
+        ("[serve]\nlissen = \"x\"\n", "did you mean `listen`?"),
+        (
+            "[routes.a]\nupstreem = \"local\"\n",
+            "2:1: unknown key `upstreem` in [routes.a]: did you mean `upstream`?",
+        ),
+        ("[routes.a]\nupstream = \"bing\"\n", "2:1: `upstream`: there is no provider `bing`"),
+        (
+            "[routes.a]\napi = [\"gogle\"]\n",
+            "2:1: `api`: no format is called `gogle`: did you mean `google`?",
+        ),
+        ("[routes.a]\npath = \"team\"\n", "2:1: `path`: must begin with `/`"),
+        ("[routes.a]\nquestion = \"top2\"\n", "2:1: `question`"),
+        ("[routes.a]\nsigma = 9\n", "2:1: `sigma`"),
+        ("[routes.a]\nradius = [0.2, 0.1]\n", "2:1: `radius`: `radius` names 0.2 before 0.1"),
+        (
+            "[routes.a]\ntest = \"cohen\"\nradius = [0.2]\n",
+            "2:1: `test`: `radius` says nothing to the test `cohen`",
+        ),
+        ("[routes.a]\nsize = \"big\"\n", "2:1: `size`"),
+        ("[routes.a]\nencode = \"webp\"\n", "2:1: `encode`"),
+        ("[routes.a]\nreuse = \"long\"\n", "2:1: `reuse`: \"long\" is no duration"),
+        ("[routes.a]\non_abstain = \"panic\"\n", "2:1: `on_abstain`"),
+        ("[routes.\"a b\"]\n", "1:9: `a b` cannot be the name of a route"),
+        (
+            "[ledger]\nanswers = \"until-certified\"\n[routes.a]\non_abstain = \"plain\"\n",
+            "4:1: `on_abstain`: `plain` needs the clean answer",
+        ),
+    ] {
+        let error = wrong(text);
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_shown_of_routes_reads_back_the_same() {
+    let shown = toml::to_string(&parse(ROUTES).unwrap().effective()).unwrap();
+    assert!(shown.contains("deadline = \"2m\"") && shown.contains("max_waiting = 256"), "{shown}");
+    let again = Config::parse(Path::new("smoothgate.toml"), &shown, &nowhere()).unwrap();
+    assert_eq!(toml::to_string(&again.effective()).unwrap(), shown);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use smoothgate_providers::{EncodedPicture, Outcome};
+use smoothgate_providers::{Answer, EncodedPicture, Outcome};
 
 use super::copies::encoded;
 use super::flight::{Model, ask};
@@ -35,15 +35,29 @@ pub(super) async fn settle(
     if !question.asks_clean() {
         return Ok(Clean { question: question.clone(), model: None, calls: 0 });
     }
+    let (answer, calls) = answer(engine, memory, picture).await?;
+    let nothing = || EngineError::NoCleanLabel { provider: engine.endpoint.describe().name.clone() };
+    let answer = answer.ok_or_else(nothing)?;
+    let question = question.about_clean(&answer).ok_or_else(nothing)?;
+    Ok(Clean { question, model: Some(Model::of(&answer)), calls })
+}
+
+/// The answer about `picture` as it is, from memory where it is known, and the calls that were sent for it.
+pub(super) async fn answer(
+    engine: &Engine,
+    memory: &dyn Memory,
+    picture: &Arc<WorkingImage>,
+) -> Result<(Option<Answer>, u64), EngineError> {
     let meter = Meter::new(memory.as_journal());
     let settled = match memory.recall(None) {
         Some(settled) => settled,
         None => ask(engine, memory, &meter, None, copy(engine, picture)?).await?.1,
     };
-    let nothing = || EngineError::NoCleanLabel { provider: engine.endpoint.describe().name.clone() };
-    let Outcome::Answered(answer) = settled.outcome else { return Err(nothing()) };
-    let question = question.about_clean(&answer).ok_or_else(nothing)?;
-    Ok(Clean { question, model: Some(Model::of(&answer)), calls: meter.sent() })
+    let answer = match settled.outcome {
+        Outcome::Answered(answer) => Some(answer),
+        _ => None,
+    };
+    Ok((answer, meter.sent()))
 }
 
 fn copy(engine: &Engine, picture: &WorkingImage) -> Result<EncodedPicture, EngineError> {

@@ -35,7 +35,7 @@ pub use stop::Stop;
 use std::sync::Arc;
 
 use smoothgate_denoisers::DenoiserHandle;
-use smoothgate_providers::Endpoint;
+use smoothgate_providers::{Answer, Endpoint};
 
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
@@ -93,6 +93,12 @@ impl Engine {
         Self { stop, ..self }
     }
 
+    /// The same engine, asking through `endpoint`, which must be described the same: one that looks on at the calls.
+    #[must_use]
+    pub fn asking(self, endpoint: Arc<dyn Endpoint>) -> Self {
+        Self { endpoint, ..self }
+    }
+
     /// What ends it early.
     pub fn stop(&self) -> &Stop {
         &self.stop
@@ -137,6 +143,19 @@ impl Engine {
     pub fn test_for(&self, picture: &WorkingImage) -> Result<Test, EngineError> {
         let law = self.levels.law(&self.settings, picture.grid())?;
         self.levels.test(&self.settings, &law, picture)
+    }
+
+    /// What the endpoint says about `picture` as it is, without noise; `None` where it does not answer. It is no vote. Asked
+    /// once: `memory` keeps it like any draw, under no number.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn clean_answer(
+        &self,
+        picture: &Arc<WorkingImage>,
+        memory: &dyn Memory,
+    ) -> Result<Option<Answer>, EngineError> {
+        Ok(clean::answer(self, memory, picture).await?.0)
     }
 
     /// Gathers votes on `picture` until the test decides.

@@ -10,5 +10,5 @@ mod server;
 
 pub use connection::Connection;
 pub use formats::{Formats, ReadError};
-pub use picture::look;
+pub use picture::{look, measure};
 pub use server::{Options, TlsError, serve, tls};

@@ -176,6 +176,23 @@ impl Accounts {
         self.change(db, &scopes, |spend| spend.reserve(price))
     }
 
+    /// How many more calls at `price` all of `budgets` admit; `None` where nothing limits them.
+    pub(super) fn room(
+        &mut self,
+        db: &Connection,
+        charge: &Charge<'_>,
+        budgets: &Budgets,
+        price: Price,
+    ) -> Result<Option<u64>, RowError> {
+        let caps = [&budgets.run, &budgets.day, &budgets.month];
+        let mut least = None;
+        for (scope, cap) in charge.scopes().iter().zip(caps) {
+            let room = self.spend(db, scope)?.room(cap, price);
+            least = [least, room].into_iter().flatten().min();
+        }
+        Ok(least)
+    }
+
     /// Moves a call that is charged to `charge` from one standing to another.
     pub(super) fn settle(
         &mut self,

@@ -36,6 +36,11 @@ pub struct Budgets {
 }
 
 impl Budgets {
+    /// Is anything limited?
+    pub fn limit(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// Is any cost limited, so that prices must be known?
     pub fn limit_cost(&self) -> bool {
         [self.run, self.day, self.month].iter().any(|cap| cap.cost.is_some())
@@ -98,6 +103,18 @@ impl Spend {
             "{spent}{unsure} of {most} {scope} are spent and the next call costs {each}; raise {} and resume",
             scope.option("cost")
         )))
+    }
+
+    /// How many more calls at `price` stay within `cap`; `None` where nothing limits them.
+    pub(super) fn room(&self, cap: &Cap, price: Price) -> Option<u64> {
+        let calls = cap.calls.map(|most| most.saturating_sub(self.calls));
+        let cost = cap.cost.and_then(|most| {
+            let each = price.of(1)?;
+            let earlier = each.times(self.unpriced).and_then(|earlier| self.at_most()?.checked_add(earlier));
+            let left = earlier.and_then(|earlier| most.checked_sub(earlier)).unwrap_or(Money::ZERO);
+            left.over(each)
+        });
+        [calls, cost].into_iter().flatten().min()
     }
 
     /// Counts a call that is about to be sent.

@@ -79,7 +79,7 @@ pub use options::{Options, Retention};
 pub use picture::Picture;
 pub use place::default_path;
 pub use queries::{PictureSummary, Reader, RunReport, RunSummary};
-pub use run::{Begin, PictureSpec, Run, RunId, RunSpec};
+pub use run::{Begin, Known, PictureId, PictureSpec, Run, RunId, RunSpec};
 pub use spec::{Change, Spec};
 pub use stored::StoredPicture;
 

@@ -12,7 +12,7 @@ use super::run::RunInner;
 use super::runs;
 use super::stored::StoredPicture;
 use super::writer::{Batch, Job, Kind, Writer, unattended};
-use super::{LedgerError, RunId};
+use super::{LedgerError, PictureId, RunId};
 use crate::engine::{Memory, Settled};
 
 /// A picture of a run, as the engine and the transport see it.
@@ -48,6 +48,11 @@ impl Picture {
     /// The run it belongs to.
     pub fn run(&self) -> RunId {
         self.run.lease.id
+    }
+
+    /// Its number in the ledger.
+    pub fn id(&self) -> PictureId {
+        PictureId(self.place.picture)
     }
 
     /// Its name in the run.

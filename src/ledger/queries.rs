@@ -16,7 +16,7 @@ use super::lock::RunLock;
 use super::place::beside;
 use super::row::RowError;
 use super::stored::{self, StoredPicture};
-use super::{Cap, LedgerError, Options, RunId, Spec, Spend, schema};
+use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, schema};
 
 /// A ledger opened for reading: also one that cannot be written, and one that other processes write at the moment.
 ///
@@ -194,6 +194,22 @@ impl Reader {
             let id: Option<i64> =
                 db.query_row("SELECT max(id) FROM run WHERE finished IS NULL", [], |row| row.get(0))?;
             Ok(id.map(RunId))
+        })
+    }
+
+    /// The run, the name and the certificate of a picture; `None` where there is no such picture or it has none.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub fn certificate(&self, picture: PictureId) -> Result<Option<(RunId, String, String)>, LedgerError> {
+        self.at(|db| {
+            let found = db
+                .query_row("SELECT run, name FROM picture WHERE id = ?1", [picture.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let Some((run, name)) = found else { return Ok(None) };
+            Ok(stored::certificate(db, picture.0)?.map(|text| (RunId(run), name, text)))
         })
     }
 

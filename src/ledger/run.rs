@@ -1,6 +1,7 @@
 //! A run: one set of parameters over many pictures.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use super::accounts::Charge;
 use super::attempts::Place;
 use super::clock::Day;
 use super::lock::RunLock;
-use super::writer::{Kind, Writer};
+use super::writer::{Batch, Kind, Writer};
 use super::{Budgets, LedgerError, Picture, Retention, Spec, Spend, runs};
 
 /// The number of a run in its ledger. Never used again, also after the run was removed.
@@ -19,6 +20,17 @@ use super::{Budgets, LedgerError, Picture, Retention, Spec, Spend, runs};
 pub struct RunId(pub i64);
 
 impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a picture in its ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PictureId(pub i64);
+
+impl std::fmt::Display for PictureId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
     }
@@ -68,6 +80,21 @@ pub struct PictureSpec {
     pub parameters: Spec,
     /// The seed of its draws if the picture is new to the run. On a resume the stored one stands.
     pub seed: [u8; 32],
+}
+
+/// A picture that a run knows, as far as it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub id: PictureId,
+    /// Its name in the run.
+    pub name: String,
+    /// Attempts made at it.
+    pub attempts: u64,
+    /// Of these, attempts that were billed or may have been.
+    pub billable: u64,
+    /// Its certificate, and when that was stored.
+    pub certificate: Option<(String, SystemTime)>,
 }
 
 /// A run that this process continues. No other process can while this, a picture of it or a record on its way exists.
@@ -134,6 +161,33 @@ impl Run {
         let place =
             Place { lease: Arc::clone(&self.inner.lease), budgets: self.inner.budgets, picture: id, name };
         Ok(Picture::new(Arc::clone(&self.inner), place, seed, stored))
+    }
+
+    /// The picture that was added last among those whose names begin with `stem` and a slash: for whoever certifies the
+    /// same file more than once, under names that differ in their last part.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn latest(&self, stem: &str) -> Result<Option<Known>, LedgerError> {
+        let (run, stem) = (self.inner.lease.id, stem.to_owned());
+        self.inner.writer.submit(Kind::Records, move |batch| runs::latest(batch, run, &stem)).await
+    }
+
+    /// How many more calls at `price` its budgets admit at the moment; `None` where nothing limits them.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn room(&self, price: Price) -> Result<Option<u64>, LedgerError> {
+        let budgets = self.inner.budgets;
+        if !budgets.limit() {
+            return Ok(None);
+        }
+        let lease = Arc::clone(&self.inner.lease);
+        let room = move |batch: &mut Batch<'_>| {
+            let charge = lease.charge(batch.day);
+            batch.accounts.room(batch.db, &charge, &budgets, price)
+        };
+        self.inner.writer.submit(Kind::Records, room).await
     }
 
     /// What the run has spent so far, earlier processes included.

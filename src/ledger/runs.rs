@@ -1,11 +1,13 @@
 //! Runs and pictures as SQL: begin, take over, find, finish, remove.
 
+use std::time::{Duration, SystemTime};
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::accounts::{Scope, text};
 use super::attempts::{Place, abandon_all};
 use super::row::RowError;
-use super::run::{Begin, PictureSpec, RunSpec};
+use super::run::{Begin, Known, PictureId, PictureSpec, RunSpec};
 use super::stored::{self, StoredPicture};
 use super::writer::Batch;
 use super::{LedgerError, Retention, RunId, Spec, Spend};
@@ -105,6 +107,27 @@ pub(super) fn picture(
         .prepare_cached("INSERT INTO picture (run, name, spec, seed) VALUES (?1, ?2, ?3, ?4)")?
         .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed])?;
     Ok((id, spec.seed, StoredPicture::default()))
+}
+
+/// The picture that was added last among those whose names begin with `stem` and a slash.
+pub(super) fn latest(batch: &Batch<'_>, run: RunId, stem: &str) -> Result<Option<Known>, RowError> {
+    // All names that begin with `stem/` lie between it and `stem0`, which is the next text: 0 follows the slash.
+    let found = batch
+        .db
+        .prepare_cached(
+            "SELECT p.id, p.name, c.stored FROM picture p LEFT JOIN certificate c ON c.picture = p.id
+             WHERE p.run = ?1 AND p.name > ?2 || '/' AND p.name < ?2 || '0' ORDER BY p.id DESC LIMIT 1",
+        )?
+        .query_row(params![run.0, stem], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
+        })
+        .optional()?;
+    let Some((id, name, stored)) = found else { return Ok(None) };
+    let (attempts, billable) = stored::attempts(batch.db, id)?;
+    let text = stored::certificate(batch.db, id)?;
+    let at = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs());
+    let certificate = text.zip(stored.map(at));
+    Ok(Some(Known { id: PictureId(id), name, attempts, billable, certificate }))
 }
 
 /// Stores the certificate of a picture; overwrites its answers where that was asked for.

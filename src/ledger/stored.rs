@@ -23,6 +23,8 @@ pub struct StoredPicture {
     pub unknown: BTreeSet<u64>,
     /// Attempts made so far, of whatever end.
     pub attempts: u64,
+    /// Of these, attempts that were billed or may have been.
+    pub billable: u64,
     /// The certificate, for a picture that is finished.
     pub certificate: Option<String>,
     /// The answers were overwritten when the certificate was stored: `draws` holds only failures.
@@ -59,11 +61,17 @@ pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowEr
     for draw in select.query_map([picture], |row| row.get::<_, i64>(0))? {
         stored.unknown.extend(u64::try_from(draw?).ok());
     }
-    stored.attempts = db
-        .prepare_cached("SELECT count(*) FROM attempt WHERE picture = ?1")?
-        .query_row([picture], |row| row.get::<_, i64>(0))?
-        .unsigned_abs();
+    (stored.attempts, stored.billable) = attempts(db, picture)?;
     Ok(stored)
+}
+
+/// How many attempts were made at a picture, and how many of them were billed or may have been.
+pub(super) fn attempts(db: &Connection, picture: i64) -> Result<(u64, u64), RowError> {
+    let mut select = db.prepare_cached(
+        "SELECT count(*), count(*) FILTER (WHERE standing IN (0, 1, 2)) FROM attempt WHERE picture = ?1",
+    )?;
+    let count = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+    Ok(select.query_row([picture], |row| Ok((count(row, 0)?, count(row, 1)?)))?)
 }
 
 /// The certificate of a picture, where it has one.

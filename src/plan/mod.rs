@@ -8,11 +8,13 @@
 //! Retries are not foreseen: an attempt that fails and was billed all the same costs on top.
 
 mod bill;
+mod choice;
 mod expect;
 mod prior;
 #[cfg(test)]
 mod tests;
 
 pub use bill::{Bill, Rate, Total};
+pub use choice::{About, ChoiceError, TestChoice, TestName};
 pub use expect::{Basis, Expected, Extremes, expect};
 pub use prior::{Prior, PriorError};

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use smoothgate::emulate::{DEFAULT_KEY, Plan};
+use smoothgate::providers::transport::Probed;
 use smoothgate::providers::{
     AskError, EncodedPicture, Endpoint as _, Format, Limits, Outcome, OutcomeClass, Provider, Reply,
     RequestError,
@@ -36,6 +37,25 @@ async fn right_answers_in_every_format_and_every_call_on_record() {
         assert_eq!(stats.total.outcomes["answered"], stats.total.calls);
         assert_eq!(stats.apis.len(), 1, "{api} took its own requests: {:?}", stats.apis);
         assert_eq!(stats.total.calls, stats.apis[api].calls);
+    }
+}
+
+/// `providers check`: without a picture, so without a bill.
+#[tokio::test]
+async fn credentials_are_checked_without_a_paid_call() {
+    let network = network();
+    for api in APIS {
+        let emulator = emulator(Plan::default()).await;
+        let right = endpoint(api, &emulator, &network, once()).probe().await.unwrap();
+        let wrong = endpoint_with(api, &emulator.url(), "wrong", &network, once()).probe().await.unwrap();
+        if api == "huggingface" {
+            // A server of one's own has no call without a picture.
+            assert_eq!((right, wrong), (Probed::WouldCost, Probed::WouldCost));
+        } else {
+            assert_eq!(right, Probed::Accepted, "{api}");
+            assert!(matches!(wrong, Probed::Rejected { class: OutcomeClass::Auth, .. }), "{api}: {wrong:?}");
+        }
+        assert_eq!(emulator.stop().await.total.billed_pictures, 0, "{api}");
     }
 }
 

@@ -32,7 +32,7 @@ impl ServedApi for ServedOpenAi {
     }
 
     fn recognises(&self, incoming: &Incoming<'_>) -> bool {
-        incoming.ends_with(&["chat", "completions"])
+        incoming.ends_with(&["chat", "completions"]) || lists_models(incoming)
     }
 
     fn credential(&self, incoming: &Incoming<'_>) -> Option<Presented> {
@@ -42,7 +42,15 @@ impl ServedApi for ServedOpenAi {
 
     fn decode(&self, incoming: &Incoming<'_>) -> Result<Call, Refusal> {
         if !self.recognises(incoming) {
-            return Err(Refusal::new(RefusalClass::NotFound, "only chat/completions is served here"));
+            return Err(Refusal::new(
+                RefusalClass::NotFound,
+                "only chat/completions and models are served here",
+            ));
+        }
+        if lists_models(incoming) {
+            // Which models there are is not known here: whatever name a request has is taken.
+            incoming.only(&Method::GET)?;
+            return Ok(Call::Plain(json_reply(200, JSON, &json!({ "object": "list", "data": [] }))));
         }
         incoming.only(&Method::POST)?;
         let body: Value = incoming.json()?;
@@ -101,6 +109,11 @@ impl ServedApi for ServedOpenAi {
         let response = json_reply(refusal.class.status(), JSON, &body);
         with_pause(with_header(response, "x-request-id", &mark.request_id), refusal)
     }
+}
+
+/// The list of models, by which clients find out whether their key is taken.
+fn lists_models(incoming: &Incoming<'_>) -> bool {
+    incoming.ends_with(&["v1", "models"])
 }
 
 /// What would change the answer and is not offered.

@@ -44,12 +44,15 @@ impl HttpEndpoint {
         Ok(match core.network.send(request).await {
             Exchange::Reply(mut reply) if !reply.status.is_success() => {
                 reply.body = blotter.blot(reply.body);
+                // The call has no picture on purpose: whoever complains of its contents let the caller in.
+                let complaint = reply.status == http::StatusCode::BAD_REQUEST;
                 let outcomes = core.provider.outcomes(1, &reply);
                 let (class, reason) = match outcomes.first() {
                     Some(outcome) => (outcome.class(), outcome.reason().unwrap_or_default().to_owned()),
                     None => (OutcomeClass::Malformed, String::new()),
                 };
                 match class {
+                    OutcomeClass::Misconfigured if complaint => Probed::Accepted,
                     _ if class.stops_run() => Probed::Rejected { class, reason },
                     OutcomeClass::Throttled | OutcomeClass::Transient => Probed::Unclear { reason },
                     _ => Probed::Accepted,

@@ -1,0 +1,327 @@
+//! One picture's certificate: found on record, gone on with, or made.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use smoothgate_providers::served::{Refusal, RefusalClass};
+use smoothgate_providers::{Answer, Fault, Money};
+
+use super::access::{Access, Caller, Most, Spent};
+use super::certificates::CertificateId;
+use super::gate::Place;
+use super::memory::Memory;
+use super::observer::{Event, Observer};
+use super::promise::Promise;
+use super::refusals;
+use super::route::Route;
+use super::watched::{Tally, Watched};
+use crate::certificate::{Document, Outcome};
+use crate::certifier::{Certified, CertifyError};
+use crate::config::OnAbstain;
+use crate::engine::{EngineError, Progress, Stop};
+use crate::ledger::{Known, LedgerError};
+use crate::picture::{PictureOptions, WorkingImage};
+
+/// How a certificate came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// All of its votes were gathered for this request.
+    New,
+    /// Some of them were on record from a request that was broken off.
+    Continued,
+    /// Another request was at it at the same moment.
+    Shared,
+    /// It was finished before, and its time of reuse has not run out.
+    Reused,
+}
+
+impl Evidence {
+    /// The word in the header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Continued => "continued",
+            Self::Shared => "shared",
+            Self::Reused => "reused",
+        }
+    }
+}
+
+/// What a picture is answered from.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    /// Its certificate. `None` where the upstream gives the picture itself no label, so that there was nothing to certify.
+    pub(super) certificate: Option<(CertificateId, Arc<Document>)>,
+    pub(super) evidence: Evidence,
+    /// Calls behind it, those of earlier requests included.
+    pub(super) calls: u64,
+    /// Their price. `None` where it is not known.
+    pub(super) cost: Option<Money>,
+    /// The uncertified answer, where nothing is certified and the route asks for it.
+    pub(super) plain: Option<Answer>,
+}
+
+/// One that is asked for.
+pub(super) struct Wanted {
+    pub(super) route: Arc<Route>,
+    pub(super) caller: Caller,
+    pub(super) file: Bytes,
+    /// BLAKE3 of the file.
+    pub(super) hash: blake3::Hash,
+    /// Pixels of the file, by its header.
+    pub(super) pixels: u64,
+    pub(super) place: Place,
+}
+
+/// What all certificates are made with.
+pub(super) struct Means {
+    pub(super) access: Arc<dyn Access>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) memory: Memory,
+}
+
+impl Wanted {
+    /// The certificate, by whichever way is cheapest. Once `stop` is turned nothing more is sent.
+    pub(super) async fn get(self, means: Arc<Means>, stop: Stop) -> Result<Made, Refusal> {
+        let begun = Instant::now();
+        let route = Arc::clone(&self.route);
+        let made = self.find_or_make(&means, &stop, begun).await;
+        if let Err(refusal) = &made {
+            means.observer.observe(&Event::Refused { route: route.name(), class: refusal.class });
+        }
+        made
+    }
+
+    async fn find_or_make(self, means: &Means, stop: &Stop, begun: Instant) -> Result<Made, Refusal> {
+        let stem = format!("{}/{}", self.caller.id, self.hash.to_hex());
+        let known = self.route.run.latest(&stem).await.map_err(|error| refusals::ledger(&error))?;
+        let mut generation = known.as_ref().map_or(0, generation_of);
+        if let Some(known) = &known
+            && let Some((text, stored)) = &known.certificate
+        {
+            if self.is_fresh(*stored) {
+                return self.reused(means, known, text, begun).await;
+            }
+            generation += 1;
+        }
+        let turn = tokio::select! {
+            turn = self.place.turn(&self.caller.id, self.route.calls) => turn,
+            () = stop.stopped() => None,
+        };
+        let Some(turn) = turn else { return Err(refusals::interrupted()) };
+        let before = known.filter(|known| known.certificate.is_none()).map(|known| known.attempts);
+        let made = self.make(means, stop, &stem, generation, before, begun).await;
+        if let Ok(Made { certificate: Some((_, document)), .. }) = &made {
+            turn.took(document.certificate.votes.len() as u64);
+        }
+        made
+    }
+
+    fn is_fresh(&self, stored: SystemTime) -> bool {
+        // A clock that was set back makes nothing older than it is.
+        let age = SystemTime::now().duration_since(stored).unwrap_or_default();
+        age < self.route.settings.reuse
+    }
+
+    /// The certificate on record, as it is.
+    async fn reused(
+        &self,
+        means: &Means,
+        known: &Known,
+        text: &str,
+        begun: Instant,
+    ) -> Result<Made, Refusal> {
+        let document = Document::parse(text.as_bytes()).map_err(|error| {
+            tracing::error!(%error, picture = %known.name, "a certificate on record cannot be read");
+            refusals::internal()
+        })?;
+        let mut made = Made {
+            evidence: Evidence::Reused,
+            calls: known.attempts,
+            cost: self.price(known.billable),
+            plain: None,
+            certificate: Some((CertificateId::of(known.id, &document.certificate), Arc::new(document))),
+        };
+        if self.wants_plain(&made) {
+            let image = self.decode(means).await?;
+            let plain = self.route.certifier.plain(&known.name, image).await;
+            made.plain = plain.map_err(|error| refusals::certify(&error))?;
+        }
+        self.tell(means, &made, &Spent { cost: Some(Money::ZERO), ..Spent::default() }, begun);
+        Ok(made)
+    }
+
+    async fn make(
+        &self,
+        means: &Means,
+        stop: &Stop,
+        stem: &str,
+        mut generation: u64,
+        before: Option<u64>,
+        begun: Instant,
+    ) -> Result<Made, Refusal> {
+        let price = self.route.upstream.endpoint.describe().price;
+        let need = self.route.calls.saturating_sub(before.unwrap_or_default()).max(1);
+        let promise = Arc::new(self.route.promises.make(need, &self.route.run, price).await?);
+        let most = Most { calls: self.route.calls, cost: price.of(self.route.calls) };
+        let tab = means.access.reserve(&self.caller, &most).await?;
+        let tally = Arc::new(Tally::default());
+        let mut moved_on = false;
+        let made = loop {
+            let name = format!("{stem}/{generation}");
+            let sitting = Sitting { tally: Arc::clone(&tally), promise: Arc::clone(&promise) };
+            let made = self.certify(means, stop, &name, sitting).await;
+            // The votes on record are another model's, or another version of this program read the file: they cannot be
+            // gone on with, and this is no choice by what they say.
+            let stale = matches!(
+                &made,
+                Err(Failed::Certify(
+                    CertifyError::Engine(EngineError::ModelChanged { .. })
+                        | CertifyError::Ledger(LedgerError::Changed { .. })
+                ))
+            );
+            if !stale || moved_on {
+                break made;
+            }
+            (moved_on, generation) = (true, generation + 1);
+        };
+        let spent = tally.spent(price);
+        tab.settle(&spent);
+        let (certified, plain) = match made {
+            Ok(made) => made,
+            Err(Failed::Refused(refusal)) => return Err(refusal),
+            Err(Failed::Certify(CertifyError::Engine(EngineError::NoCleanLabel { .. }))) => (None, None),
+            Err(Failed::Certify(error)) => {
+                if error.fault() != Fault::User {
+                    tracing::warn!(%error, route = self.route.name(), "no certificate");
+                }
+                return Err(refusals::certify(&error));
+            }
+        };
+        let before = certified.as_ref().map_or(0, |certified| certified.billable_before);
+        let earlier = certified.as_ref().map_or(0, |certified| certified.calls.saturating_sub(spent.calls));
+        let made = Made {
+            evidence: if earlier > 0 { Evidence::Continued } else { Evidence::New },
+            calls: earlier + spent.calls,
+            cost: self.price(before + spent.billable),
+            plain,
+            certificate: certified.and_then(|certified| {
+                let id = CertificateId::of(certified.record?, &certified.document.certificate);
+                Some((id, Arc::new(certified.document)))
+            }),
+        };
+        self.tell(means, &made, &spent, begun);
+        Ok(made)
+    }
+
+    /// One certificate under one name, and the plain answer where that is wanted.
+    async fn certify(
+        &self,
+        means: &Means,
+        stop: &Stop,
+        name: &str,
+        sitting: Sitting,
+    ) -> Result<(Option<Certified>, Option<Answer>), Failed> {
+        let image = self.decode(means).await?;
+        let memory = self.working_bytes(&image);
+        let held = tokio::select! {
+            held = means.memory.work(memory) => held,
+            () = stop.stopped() => None,
+        };
+        let Some(_held) = held else { return Err(refusals::interrupted().into()) };
+        let watched = Watched {
+            inner: Arc::clone(&self.route.upstream.endpoint),
+            tally: sitting.tally,
+            promise: sitting.promise,
+            observer: Arc::clone(&means.observer),
+        };
+        let engine = self.route.certifier.engine().clone().with_stop(stop.clone()).asking(Arc::new(watched));
+        let certifier = self.route.certifier.clone().with_engine(engine);
+        let watch = |_: Progress| means.observer.observe(&Event::Vote { route: self.route.name() });
+        let certified = certifier.certify(name, Arc::clone(&image), None, &watch).await?;
+        let abstained = certified.document.certificate.outcome == Outcome::Abstained;
+        let plain = match self.route.settings.on_abstain {
+            OnAbstain::Plain if abstained => certifier.plain(name, image).await?,
+            _ => None,
+        };
+        Ok((Some(certified), plain))
+    }
+
+    async fn decode(&self, means: &Means) -> Result<Arc<WorkingImage>, Refusal> {
+        let _turn = means.memory.decode(self.pixels).await;
+        let (file, options): (Bytes, PictureOptions) = (self.file.clone(), self.route.picture);
+        let decoded = tokio::task::spawn_blocking(move || WorkingImage::decode(&file, &options)).await;
+        match decoded {
+            Ok(Ok(image)) => Ok(Arc::new(image)),
+            Ok(Err(error)) => Err(Refusal::new(RefusalClass::BadPicture, error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "a picture was not decoded");
+                Err(refusals::internal())
+            }
+        }
+    }
+
+    /// What a picture of this size takes while it is worked on: itself, a batch of noisy copies, the same denoised, and as
+    /// many encoded.
+    fn working_bytes(&self, image: &WorkingImage) -> u64 {
+        let values = image.values() as u64;
+        let batch = self.route.settings.batch as u64;
+        values * (2 + batch * (4 + 4 + 1))
+    }
+
+    fn wants_plain(&self, made: &Made) -> bool {
+        let abstained = made
+            .certificate
+            .as_ref()
+            .is_none_or(|(_, document)| document.certificate.outcome == Outcome::Abstained);
+        abstained && self.route.settings.on_abstain == OnAbstain::Plain
+    }
+
+    fn price(&self, calls: u64) -> Option<Money> {
+        self.route.upstream.endpoint.describe().price.of(calls)
+    }
+
+    fn tell(&self, means: &Means, made: &Made, spent: &Spent, begun: Instant) {
+        let certificate = made.certificate.as_ref().map(|(_, document)| &document.certificate);
+        means.observer.observe(&Event::Certified {
+            route: self.route.name(),
+            outcome: certificate.map_or(Outcome::Abstained, |certificate| certificate.outcome),
+            evidence: made.evidence,
+            votes: certificate.map_or(0, |certificate| certificate.votes.len() as u64),
+            calls: spent.calls,
+            cost: spent.cost,
+            elapsed: begun.elapsed(),
+        });
+    }
+}
+
+/// The number at the end of a picture's name in its run: how many certificates of the same file by the same caller were
+/// finished or given up before it.
+fn generation_of(known: &Known) -> u64 {
+    known.name.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// What the calls of one sitting are counted in.
+struct Sitting {
+    tally: Arc<Tally>,
+    promise: Arc<Promise>,
+}
+
+/// Why there is none.
+enum Failed {
+    Refused(Refusal),
+    Certify(CertifyError),
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<CertifyError> for Failed {
+    fn from(error: CertifyError) -> Self {
+        Self::Certify(error)
+    }
+}

@@ -1,0 +1,370 @@
+//! What happens to one request.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming as Body;
+use serde_json::json;
+use smoothgate_providers::served::{
+    Asked, Call, Incoming, Inquiry, Mark, Presented, Refusal, RefusalClass, ServedApi, Source,
+};
+
+use super::access::{Asking, Caller};
+use super::certificate::{Made, Means, Wanted};
+use super::fetch::Fetch;
+use super::flights::Flights;
+use super::gate::Place;
+use super::memory::Held;
+use super::observer::Event;
+use super::reply::{self, Answered, Of};
+use super::route::{At, Route, Routes};
+use super::{certificates, refusals};
+use crate::front::{self, Connection, Formats, ReadError};
+use crate::ledger::RunId;
+
+/// Where certificates are.
+const CERTIFICATES: &str = "/certificates/";
+/// What this server's own paths are to [`Access`].
+const OWN: &str = "smoothgate";
+
+/// What a certificate is about: identical requests share one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    run: RunId,
+    caller: Arc<str>,
+    file: [u8; 32],
+}
+
+/// Everything that requests share.
+pub(super) struct Desk {
+    pub(super) formats: Formats,
+    pub(super) routes: Routes,
+    pub(super) fetch: Arc<dyn Fetch>,
+    pub(super) means: Arc<Means>,
+    pub(super) flights: Arc<Flights<Key, Result<Made, Refusal>>>,
+    pub(super) ledger: PathBuf,
+    pub(super) max_pixels: u64,
+}
+
+/// The client has gone, so nothing is said.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has gone")]
+pub(super) struct Gone;
+
+/// What is known of a request so far, told to the observer when it ends, however it ends.
+struct Trace<'d> {
+    desk: &'d Desk,
+    begun: Instant,
+    mark: Mark,
+    api: &'static str,
+    route: Option<Arc<Route>>,
+    caller: Option<Caller>,
+    pictures: usize,
+    status: Option<u16>,
+}
+
+impl Drop for Trace<'_> {
+    fn drop(&mut self) {
+        self.desk.means.observer.observe(&Event::Request {
+            api: self.api,
+            route: self.route.as_ref().map(|route| route.name()),
+            caller: self.caller.as_ref().map(|caller| &*caller.id),
+            request_id: &self.mark.request_id,
+            status: self.status,
+            pictures: self.pictures,
+            elapsed: self.begun.elapsed(),
+        });
+    }
+}
+
+impl Desk {
+    pub(super) async fn handle(
+        self: Arc<Self>,
+        request: Request<Body>,
+        connection: Connection,
+    ) -> Result<Response<Full<Bytes>>, Gone> {
+        let mut trace = Trace {
+            desk: &self,
+            begun: Instant::now(),
+            mark: mark(),
+            api: "",
+            route: None,
+            caller: None,
+            pictures: 0,
+            status: None,
+        };
+        let (parts, body) = request.into_parts();
+        let reply = match parts.uri.path().strip_prefix(CERTIFICATES) {
+            Some(id) => {
+                trace.api = OWN;
+                self.certificate(&parts, id, connection.peer(), &mut trace).await
+            }
+            None => match self.formats.find(&parts.method, &parts.uri, &parts.headers) {
+                Some(api) => {
+                    trace.api = api.name();
+                    self.labels(api, &parts, body, connection.peer(), &mut trace).await?
+                }
+                None => self.unknown(),
+            },
+        };
+        trace.status = Some(reply.status().as_u16());
+        Ok(reply.map(Full::new))
+    }
+
+    fn unknown(&self) -> Response<Bytes> {
+        let names: Vec<&str> = self.formats.names().collect();
+        let words = format!("no format of this server ({}) has this path", names.join(", "));
+        say(StatusCode::NOT_FOUND, &json!({ "error": words }))
+    }
+
+    /// `GET /certificates/{id}`.
+    async fn certificate(
+        &self,
+        parts: &Parts,
+        id: &str,
+        peer: SocketAddr,
+        trace: &mut Trace<'_>,
+    ) -> Response<Bytes> {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            let mut reply = say(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "use GET" }));
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return reply;
+        }
+        let body = Bytes::new();
+        let incoming = incoming(parts, &body);
+        let presented = own_credential(&incoming);
+        let asking = Asking { api: OWN, incoming, uri: &parts.uri, presented: presented.as_ref(), peer };
+        let access = &self.means.access;
+        let caller = match access.greet(&asking).and_then(|()| access.admit(&asking)) {
+            Ok(caller) => caller,
+            Err(refusal) => return own_refusal(&refusal),
+        };
+        trace.caller = Some(caller.clone());
+        let (ledger, routes, id) = (self.ledger.clone(), self.routes.all(), id.to_owned());
+        let found = tokio::task::spawn_blocking(move || certificates::find(&ledger, &routes, &caller, &id));
+        match found.await.unwrap_or_else(|_| Err(refusals::internal())) {
+            Ok(text) => {
+                let mut reply = Response::new(Bytes::from(text));
+                reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                reply
+            }
+            Err(refusal) => own_refusal(&refusal),
+        }
+    }
+
+    /// A request in a format of ours.
+    async fn labels(
+        &self,
+        api: &dyn ServedApi,
+        parts: &Parts,
+        body: Body,
+        peer: SocketAddr,
+        trace: &mut Trace<'_>,
+    ) -> Result<Response<Bytes>, Gone> {
+        let refuse = |trace: &Trace<'_>, refusal: &Refusal| Ok(api.refuse(refusal, &trace.mark));
+        let nothing = Bytes::new();
+        let head = incoming(parts, &nothing);
+        let presented = api.credential(&head);
+        let asking = |incoming| Asking {
+            api: api.name(),
+            incoming,
+            uri: &parts.uri,
+            presented: presented.as_ref(),
+            peer,
+        };
+        if let Err(refusal) = self.means.access.greet(&asking(head)) {
+            return refuse(trace, &refusal);
+        }
+        let (body, held) = match self.read(api, parts, body).await? {
+            Ok(read) => read,
+            Err(refusal) => return refuse(trace, &refusal),
+        };
+        let whole = incoming(parts, &body);
+        let caller = match self.means.access.admit(&asking(whole)) {
+            Ok(caller) => caller,
+            Err(refusal) => return refuse(trace, &refusal),
+        };
+        trace.caller = Some(caller.clone());
+        let inquiry = match api.decode(&whole) {
+            Ok(Call::Inquiry(inquiry)) => inquiry,
+            Ok(Call::Plain(reply)) => return Ok(reply),
+            Err(refusal) => return refuse(trace, &refusal),
+        };
+        trace.pictures = inquiry.pictures.len();
+        let at = At { api: api.name(), incoming: &whole, inquiry: &inquiry, caller: &caller };
+        let route = match self.routes.find(&at) {
+            Ok(route) => route,
+            Err(refusal) => return refuse(trace, &refusal),
+        };
+        trace.route = Some(Arc::clone(&route));
+        let deadline = route.settings.deadline;
+        let rate = route.upstream.calls_per_second();
+        let places = match route.gate.places(inquiry.pictures.len(), rate, deadline) {
+            Ok(places) => places,
+            Err(pause) => return refuse(trace, &refusals::busy(pause)),
+        };
+        let pictures = inquiry.pictures.iter().zip(places).map(|(asked, place)| {
+            self.picture(api, &inquiry, asked, &route, &caller, place, trace.begun + deadline)
+        });
+        let answered: Vec<Answered> = join_all(pictures).await;
+        drop(held);
+        Ok(write(api, &route, &inquiry, answered, &trace.mark))
+    }
+
+    /// The body, where there is memory for it.
+    async fn read(
+        &self,
+        api: &dyn ServedApi,
+        parts: &Parts,
+        body: Body,
+    ) -> Result<Result<(Bytes, Arc<Held>), Refusal>, Gone> {
+        let (body, held) = self.means.memory.body(body);
+        match Formats::read(api, &parts.headers, body).await {
+            Ok(bytes) => Ok(Ok((bytes, held))),
+            Err(ReadError::Refused(refusal)) => Ok(Err(refusal)),
+            Err(ReadError::Gone) if held.is_full() => {
+                let what = "too much is being sent to this server at once: come back later";
+                Ok(Err(Refusal::throttled(Duration::from_secs(2), what)))
+            }
+            Err(ReadError::Gone) => Err(Gone),
+        }
+    }
+
+    /// One picture of a request.
+    #[expect(clippy::too_many_arguments, reason = "a picture, and all that decides what becomes of it")]
+    async fn picture(
+        &self,
+        api: &dyn ServedApi,
+        inquiry: &Inquiry,
+        asked: &Asked,
+        route: &Arc<Route>,
+        caller: &Caller,
+        place: Place,
+        until: Instant,
+    ) -> Answered {
+        let (file, of) = match self.file(api, &asked.source, caller).await {
+            Ok(file) => file,
+            Err(refusal) => return Answered::refused(refusal),
+        };
+        let hash = blake3::hash(&file);
+        let pixels = u64::from(of.width) * u64::from(of.height);
+        let key = Key { run: route.run.id(), caller: Arc::clone(&caller.id), file: *hash.as_bytes() };
+        let wanted = Wanted { route: Arc::clone(route), caller: caller.clone(), file, hash, pixels, place };
+        let means = Arc::clone(&self.means);
+        let joined = self.flights.join(key, |stop| wanted.get(means, stop));
+        match tokio::time::timeout_at(until.into(), joined).await {
+            Err(_) => Answered::refused(refusals::late(route.settings.deadline)),
+            Ok(None) => Answered::refused(refusals::internal()),
+            Ok(Some(landed)) => match landed.result {
+                Ok(made) => Answered::made(route, inquiry, &made, landed.shared, of),
+                Err(refusal) => Answered::refused(refusal),
+            },
+        }
+    }
+
+    /// The file of a picture, and what its header says, where the API would look at it.
+    async fn file(
+        &self,
+        api: &dyn ServedApi,
+        source: &Source,
+        caller: &Caller,
+    ) -> Result<(Bytes, Of), Refusal> {
+        let file = match source {
+            Source::Bytes(bytes) => bytes.clone(),
+            other => self.fetch.fetch(caller, other, api.limits().max_bytes).await?,
+        };
+        let (kind, width, height) = front::measure(api, &file)?;
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            let what =
+                format!("the picture has {width}x{height} pixels; at most {} are taken", self.max_pixels);
+            return Err(Refusal::new(RefusalClass::PictureTooLarge, what));
+        }
+        Ok((file, Of { kind, width, height }))
+    }
+}
+
+/// The reply: the API's own, with our headers.
+fn write(
+    api: &dyn ServedApi,
+    route: &Route,
+    inquiry: &Inquiry,
+    answered: Vec<Answered>,
+    mark: &Mark,
+) -> Response<Bytes> {
+    let (results, lines): (Vec<_>, Vec<_>) =
+        answered.into_iter().map(|answered| (answered.result, answered.line)).unzip();
+    // Where every picture has to come back later, the request has.
+    let later = results
+        .iter()
+        .all(|result| matches!(result, Err(refusal) if refusal.class == RefusalClass::Throttled));
+    let longest = results.iter().filter_map(|result| result.as_ref().err()).max_by_key(|r| r.retry_after);
+    let mut reply = match longest {
+        Some(refusal) if later => api.refuse(refusal, mark),
+        _ => api.encode(inquiry, &results, mark),
+    };
+    reply::head(&mut reply, route, &lines);
+    reply
+}
+
+fn incoming<'a>(parts: &'a Parts, body: &'a Bytes) -> Incoming<'a> {
+    Incoming {
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        body,
+    }
+}
+
+/// The credential on our own paths: a bearer token, or `x-api-key`.
+fn own_credential(incoming: &Incoming<'_>) -> Option<Presented> {
+    let bearer = incoming.header("authorization").and_then(|value| {
+        let (scheme, rest) = value.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer") && !rest.trim().is_empty()).then(|| rest.trim())
+    });
+    let key = bearer.or_else(|| incoming.header("x-api-key").filter(|key| !key.is_empty()))?;
+    Some(Presented::Key(key.into()))
+}
+
+/// A refusal on our own paths.
+fn own_refusal(refusal: &Refusal) -> Response<Bytes> {
+    let status = match refusal.class {
+        RefusalClass::NotFound => StatusCode::NOT_FOUND,
+        RefusalClass::Unauthenticated | RefusalClass::UnknownKey => StatusCode::UNAUTHORIZED,
+        RefusalClass::Forbidden | RefusalClass::QuotaSpent => StatusCode::FORBIDDEN,
+        RefusalClass::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        RefusalClass::Internal | RefusalClass::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut reply = say(status, &json!({ "error": refusal.message }));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let pause = refusal.retry_after.unwrap_or_default().as_secs().max(1);
+        reply.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(pause));
+    }
+    reply
+}
+
+fn say(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::from(body.to_string()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+/// A request id in the form of a random UUID, which one API's schema asks for, and the time.
+fn mark() -> Mark {
+    let mut b: [u8; 16] = rand::random();
+    (b[6], b[8]) = (b[6] & 0x0f | 0x40, b[8] & 0x3f | 0x80);
+    let id = format!("{:032x}", u128::from_be_bytes(b));
+    let request_id = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Mark { request_id, unix_seconds: now.as_secs() }
+}

@@ -1,0 +1,274 @@
+//! From settings to routes that can certify. Nothing is sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, WorkerError};
+use smoothgate_providers::credentials::Environment;
+
+use super::gate::Gate;
+use super::promise::Promises;
+use super::route::{Route, Upstream};
+use crate::certificate::SigningKey;
+use crate::certifier::{self, Certifier};
+use crate::config::{BudgetsOverTime, Config, InstanceError, RouteSettings, ServeSettings};
+use crate::engine::{Engine, EngineError, Settings};
+use crate::ledger::{Begin, Budgets, Ledger, LedgerError, Run, RunSpec, Spec};
+use crate::local::LocalError;
+use crate::picture::{Limits, PictureOptions, WorkingSize};
+use crate::tables::TableCache;
+
+/// Working size in pixels a side where neither the route nor the upstream says: that of ImageNet's networks, for which the
+/// field's radii are stated. At their own size, photos of many megapixels would take minutes a vote.
+const SIZE: u32 = 224;
+
+/// Why a route cannot work. The user's to mend, but for `Worker`.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The upstream's options or credentials.
+    #[error("route `{route}`: {source}")]
+    Instance {
+        /// The route.
+        route: String,
+        /// What is wrong.
+        source: InstanceError,
+    },
+    /// The built-in classifier.
+    #[error("the built-in classifier cannot be loaded: {0}")]
+    Local(#[from] LocalError),
+    /// The denoiser.
+    #[error("route `{route}`: {source}")]
+    Denoiser {
+        /// The route.
+        route: String,
+        /// What is wrong.
+        source: smoothgate_denoisers::OpenError,
+    },
+    /// No thread for the denoiser.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The test can never certify.
+    #[error("route `{route}`: {source}")]
+    Test {
+        /// The route.
+        route: String,
+        /// What is wrong.
+        source: EngineError,
+    },
+    /// The ledger.
+    #[error("route `{route}`: {source}")]
+    Ledger {
+        /// The route.
+        route: String,
+        /// What is wrong.
+        source: LedgerError,
+    },
+}
+
+/// Routes that are ready, and the ledger that they record in.
+#[derive(Debug)]
+pub struct Opened {
+    /// The routes.
+    pub routes: Vec<Route>,
+    /// The ledger.
+    pub ledger: Ledger,
+}
+
+/// An upstream, and what all of its routes share.
+#[derive(Clone)]
+struct Shared {
+    upstream: Arc<Upstream>,
+    gate: Gate,
+    promises: Promises,
+}
+
+/// Opens routes. What several of them use is opened once: upstreams with their limits, denoisers with their threads.
+pub struct Opener<'c> {
+    config: &'c Config,
+    environment: &'c Environment,
+    serve: &'c ServeSettings,
+    device: Device,
+    ledger: Ledger,
+    tables: TableCache,
+    key: Option<Arc<SigningKey>>,
+    upstreams: HashMap<String, Shared>,
+    denoisers: HashMap<String, DenoiserHandle>,
+}
+
+impl std::fmt::Debug for Opener<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opener").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Opener<'c> {
+    /// Will open instances of `config` and record in `ledger`.
+    pub fn new(
+        config: &'c Config,
+        environment: &'c Environment,
+        serve: &'c ServeSettings,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            config,
+            environment,
+            serve,
+            device: Device::Auto,
+            ledger,
+            tables: TableCache::none(),
+            key: None,
+            upstreams: HashMap::new(),
+            denoisers: HashMap::new(),
+        }
+    }
+
+    /// Runs models on this device.
+    #[must_use]
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Keeps the tables of tests in this cache, and takes them from it.
+    #[must_use]
+    pub fn with_table_cache(self, tables: TableCache) -> Self {
+        Self { tables, ..self }
+    }
+
+    /// Signs every certificate with this key.
+    #[must_use]
+    pub fn signing(self, key: Option<Arc<SigningKey>>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Uses this upstream under its own name, in the place of an instance of the configuration.
+    #[must_use]
+    pub fn with_upstream(mut self, upstream: Upstream) -> Self {
+        self.put(upstream);
+        self
+    }
+
+    /// Opens the routes: loads models, makes tests, begins or continues a run for each.
+    ///
+    /// # Errors
+    /// [`OpenError`] of the first route that cannot work.
+    pub async fn open(mut self, routes: &[RouteSettings]) -> Result<Opened, OpenError> {
+        let mut opened = Vec::with_capacity(routes.len());
+        for settings in routes {
+            opened.push(self.route(settings).await?);
+        }
+        Ok(Opened { routes: opened, ledger: self.ledger })
+    }
+
+    async fn route(&mut self, settings: &RouteSettings) -> Result<Route, OpenError> {
+        let Shared { upstream, gate, promises } = self.upstream(settings)?;
+        let described = upstream.endpoint.describe();
+        let native = described.native_size.unwrap_or(SIZE);
+        let picture = PictureOptions {
+            size: settings.size.unwrap_or(WorkingSize::Square(native)),
+            fit: settings.fit,
+            limits: Limits { max_pixels: self.serve.max_pixels, ..Limits::default() },
+            ..PictureOptions::default()
+        };
+        let engine = Engine::new(
+            Arc::clone(&upstream.endpoint),
+            self.denoiser(settings)?,
+            Settings {
+                sigma: settings.sigma,
+                alpha: settings.alpha,
+                question: settings.question.clone(),
+                method: settings.method.clone(),
+                encoder: settings.encoder,
+                batch: settings.batch,
+                concurrency: settings.concurrency,
+                ahead: settings.ahead,
+            },
+        )
+        .with_table_cache(self.tables.clone());
+        let failed = |source| OpenError::Test { route: settings.name.clone(), source };
+        let planned = {
+            let engine = engine.clone();
+            tokio::task::spawn_blocking(move || engine.plan()).await
+        };
+        let plan = planned.map_err(|e| failed(EngineError::Worker(e.to_string())))?.map_err(failed)?;
+        let votes = plan.max_votes() as u64;
+        let run = self.run(settings, &upstream, &engine, &picture).await;
+        let run = run.map_err(|source| OpenError::Ledger { route: settings.name.clone(), source })?;
+        Ok(Route {
+            certifier: Certifier::with_ledger(engine, run.clone()).signing(self.key.clone()),
+            settings: settings.clone(),
+            calls: votes + u64::from(settings.question.asks_clean()),
+            votes,
+            upstream,
+            run,
+            picture,
+            gate,
+            promises,
+        })
+    }
+
+    /// The run of a route under its present settings: the same one whenever both are the same again.
+    async fn run(
+        &self,
+        settings: &RouteSettings,
+        upstream: &Upstream,
+        engine: &Engine,
+        picture: &PictureOptions,
+    ) -> Result<Run, LedgerError> {
+        let mut parameters = certifier::parameters(engine, picture, None)?.value();
+        if let Value::Object(fields) = &mut parameters {
+            fields.insert("route".to_owned(), json!(settings.name));
+        }
+        let described = upstream.endpoint.describe();
+        let spec = RunSpec {
+            parameters: Spec::new(&parameters)?,
+            arguments: json!({ "serve": settings.name }),
+            instance: described.name.clone(),
+            price: described.price,
+            budgets: Budgets {
+                run: settings.budget,
+                day: upstream.budgets.day,
+                month: upstream.budgets.month,
+            },
+            pictures: None,
+        };
+        self.ledger.begin_run(spec, Begin::ContinueOrNew).await
+    }
+
+    fn upstream(&mut self, settings: &RouteSettings) -> Result<Shared, OpenError> {
+        let name = &settings.upstream;
+        if let Some(shared) = self.upstreams.get(name) {
+            return Ok(shared.clone());
+        }
+        if name == "local" {
+            let endpoint = Arc::new(crate::local::open(self.device)?);
+            return Ok(self.put(Upstream { endpoint, budgets: BudgetsOverTime::default(), rate: None }));
+        }
+        let failed = |source| OpenError::Instance { route: settings.name.clone(), source };
+        let instance = self.config.instance(name).map_err(failed)?;
+        let endpoint = instance.open(self.environment).map_err(failed)?;
+        let rate = Some(endpoint.rate());
+        Ok(self.put(Upstream { endpoint: Arc::new(endpoint), budgets: instance.budgets, rate }))
+    }
+
+    fn put(&mut self, upstream: Upstream) -> Shared {
+        let shared = Shared {
+            gate: Gate::new(self.serve.max_active, self.serve.max_waiting),
+            promises: Promises::default(),
+            upstream: Arc::new(upstream),
+        };
+        self.upstreams.insert(shared.upstream.name().to_owned(), shared.clone());
+        shared
+    }
+
+    fn denoiser(&mut self, settings: &RouteSettings) -> Result<DenoiserHandle, OpenError> {
+        if let Some(handle) = self.denoisers.get(&settings.denoiser) {
+            return Ok(handle.clone());
+        }
+        let denoiser = smoothgate_denoisers::open(&settings.denoiser, &Options::on(self.device))
+            .map_err(|source| OpenError::Denoiser { route: settings.name.clone(), source })?;
+        let handle = DenoiserHandle::spawn(denoiser)?;
+        self.denoisers.insert(settings.denoiser.clone(), handle.clone());
+        Ok(handle)
+    }
+}

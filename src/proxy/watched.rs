@@ -1,0 +1,88 @@
+//! An endpoint that looks on at the calls of one certificate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use futures::future::BoxFuture;
+use smoothgate_providers::{
+    AskError, Attempt, AttemptEnd, AttemptId, Billed, Description, EncodedPicture, Endpoint, Journal,
+    JournalError, Outcome, Price,
+};
+
+use super::access::Spent;
+use super::observer::{Event, Observer};
+use super::promise::Promise;
+
+/// What was sent, and what of it was billed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    sent: AtomicU64,
+    unbilled: AtomicU64,
+}
+
+impl Tally {
+    /// A call whose end is not known counts as billed.
+    pub(super) fn spent(&self, price: Price) -> Spent {
+        let calls = self.sent.load(SeqCst);
+        let billable = calls.saturating_sub(self.unbilled.load(SeqCst));
+        Spent { calls, billable, cost: price.of(billable) }
+    }
+}
+
+/// The endpoint behind it, with every call counted and told.
+pub(super) struct Watched {
+    pub(super) inner: Arc<dyn Endpoint>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) promise: Arc<Promise>,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+impl Endpoint for Watched {
+    fn describe(&self) -> &Description {
+        self.inner.describe()
+    }
+
+    fn ask<'a>(
+        &'a self,
+        draw: Option<u64>,
+        picture: EncodedPicture,
+        journal: &'a dyn Journal,
+    ) -> BoxFuture<'a, Result<Outcome, AskError>> {
+        Box::pin(async move {
+            let journal = Witness { watched: self, inner: journal };
+            self.inner.ask(draw, picture, &journal).await
+        })
+    }
+}
+
+/// The journal behind it, with every attempt counted and told.
+struct Witness<'a> {
+    watched: &'a Watched,
+    inner: &'a dyn Journal,
+}
+
+impl Journal for Witness<'_> {
+    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
+        Box::pin(async move {
+            let id = self.inner.open(attempt).await?;
+            self.watched.tally.sent.fetch_add(1, SeqCst);
+            self.watched.promise.keep();
+            Ok(id)
+        })
+    }
+
+    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            if end.billed == Billed::No {
+                self.watched.tally.unbilled.fetch_add(1, SeqCst);
+            }
+            self.watched.observer.observe(&Event::Attempt {
+                upstream: &self.watched.describe().name,
+                class: end.outcome.class(),
+                billed: end.billed,
+                latency: end.latency,
+            });
+            self.inner.close(id, end).await
+        })
+    }
+}

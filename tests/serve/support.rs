@@ -1,0 +1,159 @@
+//! A proxy in front of an emulator, and clients that speak each format.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+use smoothgate::certificate::{Certificate, Document, Verification};
+use smoothgate::config::Config;
+use smoothgate::emulate::{DEFAULT_KEY, Emulator, Plan, Settings};
+use smoothgate::ledger::{Ledger, Options};
+use smoothgate::providers::credentials::Environment;
+use smoothgate::providers::local::Backend;
+use smoothgate::providers::registry;
+use smoothgate::providers::{Answer, EncodedPicture, Format, Label, Outcome, Provider, Reply};
+use smoothgate::proxy::{self, Opener, Proxy, access, fetch, observer};
+
+pub(crate) const APIS: [&str; 8] =
+    ["google", "aws", "azure", "azure-v3", "clarifai", "openai", "huggingface", "kserve"];
+
+/// Every answer holds `dog`; now and then `cat` comes first.
+pub(crate) struct Dog;
+
+impl Backend for Dog {
+    fn answer(&self, picture: &EncodedPicture) -> Outcome {
+        if image::load_from_memory(&picture.bytes).is_err() {
+            return Outcome::BadPicture { reason: "it cannot be decoded".to_owned() };
+        }
+        let hash = blake3::hash(&picture.bytes);
+        let (first, second) = if hash.as_bytes()[0] < 26 { ("cat", "dog") } else { ("dog", "cat") };
+        let labels = vec![Label::new(first, 0.9), Label::new(second, 0.5), Label::new("animal", 0.5)];
+        Outcome::Answered(Answer { labels, model_version: Some("dog-1".to_owned()), ..Answer::default() })
+    }
+}
+
+/// A label for every picture by its bytes, so that no two votes agree.
+pub(crate) struct Chance;
+
+impl Backend for Chance {
+    fn answer(&self, picture: &EncodedPicture) -> Outcome {
+        let name = blake3::hash(&picture.bytes).to_hex()[..8].to_owned();
+        let labels = vec![Label::new(name, 0.9)];
+        Outcome::Answered(Answer { labels, model_version: Some("chance-1".to_owned()), ..Answer::default() })
+    }
+}
+
+pub(crate) async fn emulator(plan: Plan, backend: Arc<dyn Backend>) -> Emulator {
+    Emulator::start(Settings { plan, ..Settings::default() }, backend).await.unwrap()
+}
+
+pub(crate) fn plan(text: &str) -> Plan {
+    Plan::parse(text).unwrap()
+}
+
+/// The options of `api` that make it call `url`.
+pub(crate) fn options(api: &str, url: &str) -> Value {
+    match api {
+        "google" | "clarifai" => json!({ "endpoint": url, "pictures_per_call": 4 }),
+        "aws" => json!({ "endpoint": url, "region": "us-east-1" }),
+        "azure" | "azure-v3" => json!({ "endpoint": url }),
+        "openai" => {
+            json!({ "endpoint": format!("{url}/v1"), "model": "m", "labels": ["cat", "dog", "fish"] })
+        }
+        "huggingface" => json!({ "url": format!("{url}/models/m") }),
+        "kserve" => json!({ "endpoint": url, "model": "m", "pictures_per_call": 4 }),
+        _ => unreachable!("{api}"),
+    }
+}
+
+fn environment() -> Environment {
+    Environment::of([("GOOGLE_API_KEY", DEFAULT_KEY)])
+}
+
+/// A configuration with the emulator as the instance `up`, whose calls cost a tenth of a cent each.
+pub(crate) fn config(emulator: &Emulator, more: &str) -> Config {
+    let text = format!(
+        "[providers.up]\nkind = \"google\"\nprice = \"0.0010USD\"\nrate = \"unlimited\"\n\
+         options = {{ endpoint = \"{}\" }}\nnetwork = {{ proxy = \"direct\" }}\n\
+         retry = {{ attempts = 6, base = \"1ms\", longest = \"4ms\" }}\n\
+         [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
+        emulator.url()
+    );
+    Config::parse(Path::new("smoothgate.toml"), &text, &environment()).unwrap()
+}
+
+/// A route to `up` that needs few votes.
+pub(crate) fn route(more: &str) -> String {
+    format!("[routes.all]\nupstream = \"up\"\ndenoiser = \"none\"\nsize = 80\nradius = [0.125]\n{more}")
+}
+
+/// A proxy with the routes of `config`, and a ledger in `folder`.
+pub(crate) async fn proxy(config: &Config, folder: &Path) -> Proxy {
+    let ledger = Ledger::open(folder.join("ledger.db"), &Options::default()).unwrap();
+    let environment = environment();
+    let opened = Opener::new(config, &environment, &config.serve, ledger).open(&config.routes).await.unwrap();
+    let settings = proxy::Settings {
+        serve: config.serve.clone(),
+        opened,
+        access: Arc::new(access::Open),
+        fetch: Arc::new(fetch::Refused),
+        observer: Arc::new(observer::Unobserved),
+        tls: None,
+    };
+    Proxy::start(settings).await.unwrap()
+}
+
+/// A client that is none of ours.
+pub(crate) fn client() -> reqwest::Client {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+}
+
+/// What speaks `api` to `url`.
+pub(crate) fn adapter(api: &str, url: &str) -> Arc<dyn Provider> {
+    registry::find(api).unwrap().adapter(&options(api, url), &environment()).unwrap().provider
+}
+
+/// Sends these pictures in `api` and reads the reply as that API's client does.
+pub(crate) async fn ask(api: &str, url: &str, pictures: &[EncodedPicture]) -> (Vec<Outcome>, Reply) {
+    let adapter = adapter(api, url);
+    let request = reqwest::Request::try_from(adapter.request(pictures).unwrap()).unwrap();
+    let reply = client().execute(request).await.unwrap();
+    let (status, headers) = (reply.status(), reply.headers().clone());
+    let reply = Reply { status, headers, body: reply.bytes().await.unwrap() };
+    (adapter.outcomes(pictures.len(), &reply), reply)
+}
+
+/// A header as text.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers
+        .get(format!("x-smoothgate-{name}"))
+        .unwrap_or_else(|| panic!("{name}: {headers:?}"))
+        .to_str()
+        .unwrap()
+}
+
+/// The certificate that a reply names, which must hold.
+pub(crate) async fn certificate(url: &str, id: &str) -> Certificate {
+    let reply = client().get(format!("{url}/certificates/{id}")).send().await.unwrap();
+    assert_eq!(reply.status(), 200, "{id}");
+    let text = reply.bytes().await.unwrap();
+    let verification = Verification::of(&text);
+    assert!(verification.holds(), "{verification:?}");
+    Document::parse(&text).unwrap().certificate
+}
+
+/// A PNG that every API takes, whose pixels depend on `n`.
+pub(crate) fn picture(n: u32) -> EncodedPicture {
+    let pixels = image::RgbImage::from_fn(80, 80, |x, y| {
+        image::Rgb([(x + n) as u8, (y * 3 + n * 7) as u8, (n * 31) as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    EncodedPicture { bytes: bytes.into_inner().into(), format: Format::Png, width: 80, height: 80 }
+}
