@@ -122,14 +122,13 @@ impl Known {
         let classifier = classifier.map_err(|source| LocalError::Open { name: name.clone(), source })?;
         let classifier = ClassifierHandle::spawn(classifier)?;
         let id = classifier.id();
-        let mut version = format!("{}-{}", id.name(), &id.hash().to_hex()[..16]);
-        let labels = match &settings.labels {
-            None => classifier.labels().to_vec(),
+        let version = format!("{}-{}", id.name(), &id.hash().to_hex()[..16]);
+        let (labels, version) = match &settings.labels {
+            None => (classifier.labels().to_vec(), version),
             Some(path) => {
                 let labels = names(path, classifier.labels().len())?;
                 let hash = blake3::hash(labels.join("\n").as_bytes()).to_hex();
-                version.push_str(&format!("-labels-{}", &hash[..8]));
-                labels
+                (labels, format!("{version}-labels-{}", &hash[..8]))
             }
         };
         let size = classifier.input_size().0 as u32;

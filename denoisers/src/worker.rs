@@ -139,8 +139,8 @@ impl ClassifierHandle {
     /// # Errors
     /// As [`Classifier::classify`], and [`ClassifyError::Worker`] if the thread is gone.
     pub async fn classify(&self, batch: Batch) -> Result<Vec<Vec<f32>>, ClassifyError> {
-        let (all, answer) = self.queue(batch)?;
-        self.worker.call(all).await?;
+        let answer = self.queue(batch)?;
+        self.worker.call(self.all()).await?;
         answer.await.map_err(|_| WorkerError::Gone)?
     }
 
@@ -152,33 +152,31 @@ impl ClassifierHandle {
     /// # Panics
     /// If called from within an asynchronous runtime, as all of tokio's blocking calls do.
     pub fn classify_blocking(&self, batch: Batch) -> Result<Vec<Vec<f32>>, ClassifyError> {
-        let (all, answer) = self.queue(batch)?;
-        self.worker.call_blocking(all)?;
+        let answer = self.queue(batch)?;
+        self.worker.call_blocking(self.all())?;
         answer.blocking_recv().map_err(|_| WorkerError::Gone)?
     }
 
-    /// Puts a batch among those that wait, and gives the call that classifies them all: of several such calls the first does the work.
-    fn queue(
-        &self,
-        batch: Batch,
-    ) -> Result<
-        (impl FnOnce(&mut Box<dyn Classifier>) + Send + use<>, oneshot::Receiver<Classified>),
-        ClassifyError,
-    > {
+    /// Puts a batch among those that wait.
+    fn queue(&self, batch: Batch) -> Result<oneshot::Receiver<Classified>, ClassifyError> {
         let (found, expected) = ((batch.height(), batch.width()), self.input_size);
         if found != expected {
             return Err(ClassifyError::Size { found, expected });
         }
         let (reply, answer) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { batch, reply });
+        Ok(answer)
+    }
+
+    /// The call that classifies all that waits: of several such calls the first does the work.
+    fn all(&self) -> impl FnOnce(&mut Box<dyn Classifier>) + Send + use<> {
         let waiting = Arc::clone(&self.waiting);
-        let all = move |classifier: &mut Box<dyn Classifier>| {
+        move |classifier| {
             let mut all = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
             // Nobody waits any more for what was given up.
             all.retain(|waiting| !waiting.reply.is_closed());
             together(&mut **classifier, all);
-        };
-        Ok((all, answer))
+        }
     }
 }
 
@@ -318,7 +316,7 @@ mod tests {
         fn classify(&mut self, batch: Batch) -> Classified {
             // Time for others to queue up.
             thread::sleep(std::time::Duration::from_millis(20));
-            drop(self.1.send(batch.count()));
+            self.1.send(batch.count()).unwrap();
             Ok(batch.pictures().map(|picture| vec![picture[0]]).collect())
         }
     }

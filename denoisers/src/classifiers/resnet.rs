@@ -103,7 +103,7 @@ fn stem(graph: &mut Graph, weights: &Weights) -> Result<Value, WeightsError> {
     let kernel = weights.get("conv1.weight", &[to, 3, STEM, STEM])?;
     let mut conv = constant(same, 4 * from, to);
     // Of a kernel's row or column: whether it is taken from the place before, at which of the three, and from which of its pixels.
-    let place = |k: usize| match (k + 1) / 2 {
+    let place = |k: usize| match k.div_ceil(2) {
         0 => (1, 0, (k + 1) % 2),
         block => (0, block - 1, (k + 1) % 2),
     };
