@@ -336,6 +336,31 @@ fn denoise_makes_a_table_of_noise_levels() {
 }
 
 #[test]
+fn bench_denoiser_says_what_it_measured() {
+    let bench = |options: &[&str]| {
+        let short = ["bench", "denoiser", "--time", "1ms", "--size", "16x24", "--batch", "2"];
+        smoothgate(&[&short[..], options].concat())
+    };
+    for (precision, name) in [("f32", "unet"), ("bf16", "unet-bf16")] {
+        let out = bench(&["--precision", precision, "--device", "cpu", "--json"]);
+        assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+        let row = &rows(&out)[0];
+        assert_eq!((&row["denoiser"], &row["width"], &row["height"]), (&name.into(), &16.into(), &24.into()));
+        let number = |field: &str| row[field].as_f64().unwrap();
+        assert!(number("rounds") >= 3.0 && number("ms_fastest") <= number("ms_per_picture"), "{row}");
+        // 48 channels at half resolution, 96 at a quarter, 128 at an eighth; see `denoisers/benches/denoise.rs`.
+        assert!((number("gflop_per_picture") - 10.83 * 384.0 / 50176.0).abs() < 0.001, "{row}");
+        let rate = number("gflop_per_picture") / number("ms_per_picture") * 1e3;
+        assert!((number("gflop_per_second") / rate - 1.0).abs() < 1e-9, "{row}");
+        assert!(number("peak_gflop_per_second") > 0.0 && number("share_of_peak") > 0.0, "{row}");
+    }
+    let none = bench(&["--denoiser", "none"]);
+    assert!(text(&none.stdout).contains("ms a picture") && !text(&none.stdout).contains("GFLOP"));
+    assert_eq!(code(&smoothgate(&["bench", "denoiser", "--size", "native"])), 2);
+    assert_eq!(code(&bench(&["--precision", "fp8"])), 2);
+}
+
+#[test]
 fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
     let help = smoothgate(&["--help"]);
     assert_eq!(code(&help), 0);

@@ -5,7 +5,7 @@
 //!     --peer "onnxruntime=python benches/peer.py onnxruntime"
 //! ```
 //! Engines take turns, forwards and backwards, so that a change of the clock or of the machine's load meets all of them. Printed are
-//! medians over the rounds, the range, and the median over the rounds of the ratio to the first engine after our own. A peer is a
+//! medians over the rounds, the range, and the median over the rounds of the ratio to the first peer, with its range. A peer is a
 //! program that reads lines `NETWORK COUNT HEIGHT WIDTH` and answers each with the milliseconds that one call took.
 //!
 //! On a machine that has other work, `--cpu-time` counts the processor's time instead of the clock's (set `RAYON_NUM_THREADS=1` and give
@@ -13,7 +13,7 @@
 //!
 //! The network `train` is a training step of `dncnn`: forward, back, and Adam, with the mean squared error.
 //!
-//! `--candle` adds stock Candle. `--case dncnn:1x224x224` (may be repeated) chooses cases. The networks have random weights, which
+//! `--bf16` adds our own kernels in that precision, `--candle` adds stock Candle. `--case dncnn:1x224x224` (may be repeated) chooses cases. The networks have random weights, which
 //! change no timing: `dncnn` is DnCNN-17 for colour with 64 channels, `unet` the built-in one.
 #![expect(clippy::print_stdout, reason = "the table is what it is run for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
@@ -29,7 +29,7 @@ use std::{
 use cpu_time::ProcessTime;
 use safetensors::{Dtype, tensor::TensorView};
 use smoothgate_denoisers::{
-    Batch, Denoiser, Device, Engine, Options, open,
+    Batch, Denoiser, Device, Engine, Options, Precision, open,
     training::{Adam, Learner, mean_squared_error},
 };
 
@@ -180,12 +180,14 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn main() {
-    let (mut rounds, mut candle, mut cpu_time, mut peers, mut cases) = (7, false, false, vec![], vec![]);
+    let (mut rounds, mut candle, mut bf16, mut cpu_time) = (7, false, false, false);
+    let (mut peers, mut cases) = (vec![], vec![]);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().unwrap().parse().unwrap(),
             "--candle" => candle = true,
+            "--bf16" => bf16 = true,
             "--cpu-time" => cpu_time = true,
             "--peer" => peers.push(arguments.next().unwrap()),
             "--case" => cases.push(arguments.next().unwrap()),
@@ -203,9 +205,10 @@ fn main() {
     for case in cases.iter().map(|c| Case::parse(c)) {
         let [count, height, width] = case.shape;
         let mut contestants = Vec::new();
-        let mut here = |name: &str, engine| {
+        let mut here = |name: &str, engine, precision| {
             let mut options = Options::on(Device::Cpu);
             options.engine = engine;
+            options.precision = precision;
             let model = if case.network == "unet" { "unet" } else { dncnn.to_str().unwrap() };
             let values = (0..count * 3 * height * width).map(|i| (i * 37 % 101) as f32 / 100.0);
             let batch = Batch::new(values.collect(), count, height, width).unwrap();
@@ -216,10 +219,14 @@ fn main() {
             };
             contestants.push((name.to_owned(), contestant));
         };
-        here("own", Engine::Own);
-        if candle && case.network != "train" {
-            here("candle", Engine::Candle);
+        here("own", Engine::Own, Precision::F32);
+        if bf16 && case.network != "train" {
+            here("own-bf16", Engine::Own, Precision::Bf16);
         }
+        if candle && case.network != "train" {
+            here("candle", Engine::Candle, Precision::F32);
+        }
+        let ours = contestants.len();
         for peer in &peers {
             let (name, command) = peer.split_once('=').unwrap();
             contestants.push((name.to_owned(), Contestant::Peer(Peer::start(command))));
@@ -236,16 +243,18 @@ fn main() {
                 }
             }
         }
-        let base = times.get(1).cloned();
+        let base = times.get(ours).cloned();
         for ((name, _), times) in contestants.iter().zip(&mut times) {
-            let ratio = base.as_ref().map_or(f64::NAN, |base| {
-                median(&mut times.iter().zip(base).map(|(t, b)| t / b).collect::<Vec<_>>())
-            });
+            let mut ratios: Vec<f64> =
+                base.iter().flatten().zip(&*times).map(|(base, time)| time / base).collect();
+            let ratio = if ratios.is_empty() { f64::NAN } else { median(&mut ratios) };
+            let spread = ratios.first().copied().zip(ratios.last().copied()).unwrap_or((f64::NAN, f64::NAN));
             let middle = median(times);
             let (low, high) = (times[0], times[times.len() - 1]);
             let rate = case.gflop() / middle * 1e3;
             println!(
-                "{case}: {name:12} {middle:9.3} ms a picture ({low:.3} to {high:.3}), {rate:6.0} GFLOP/s, ratio {ratio:.3}"
+                "{case}: {name:14} {middle:9.3} ms a picture ({low:.3} to {high:.3}), {rate:6.0} GFLOP/s, ratio {ratio:.3} ({:.3} to {:.3})",
+                spread.0, spread.1
             );
         }
     }

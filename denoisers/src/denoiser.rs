@@ -25,6 +25,12 @@ pub trait Denoiser: Send {
         preferred_batch(height, width)
     }
 
+    /// Multiplications and additions, direct convolution's, that a picture of `height` x `width` takes; `None` if it is not a network of
+    /// convolutions.
+    fn operations(&self, _height: usize, _width: usize) -> Option<f64> {
+        None
+    }
+
     /// The noise levels it was trained for, if it says so. Outside them it still works and a certificate still holds,
     /// but the pictures will be poor.
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {
@@ -43,6 +49,10 @@ impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
 
     fn preferred_batch(&self, height: usize, width: usize) -> usize {
         (**self).preferred_batch(height, width)
+    }
+
+    fn operations(&self, height: usize, width: usize) -> Option<f64> {
+        (**self).operations(height, width)
     }
 
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {

@@ -330,6 +330,22 @@ impl Graph {
         (height.next_multiple_of(self.align), width.next_multiple_of(self.align))
     }
 
+    /// Multiplications and additions of all convolutions for one picture, as they are defined.
+    pub(crate) fn operations(&self, size: (usize, usize)) -> f64 {
+        let (height, width) = self.padded(size);
+        let mut sizes = vec![(height / self.entry.unshuffle, width / self.entry.unshuffle)];
+        let mut operations = 0.0;
+        for conv in &self.convs {
+            let from = sizes[conv.input.0];
+            let to = (conv.kind.output(from.0), conv.kind.output(from.1));
+            // A weight is used once for each output pixel, one of the transposed convolution for each input pixel.
+            let uses = if conv.kind == Kind::Up2x2 { from } else { to };
+            operations += 2.0 * conv.weight.len() as f64 * (uses.0 * uses.1) as f64;
+            sizes.push(to);
+        }
+        operations
+    }
+
     /// `[planes, height, width]` padded as [`Graph::padded`] says.
     pub(crate) fn pad(&self, data: Vec<f32>, size: (usize, usize)) -> Vec<f32> {
         let to = self.padded(size);

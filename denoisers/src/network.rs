@@ -7,6 +7,7 @@ use crate::{
     candle::Runner,
     graph::{Exit, Graph},
     kernels::Kernels,
+    precision::Precision,
     registry::Engine,
     weights::{Weights, WeightsError},
 };
@@ -20,6 +21,7 @@ pub struct BackendError(#[from] candle_core::Error);
 /// A loaded architecture, before it is given a device.
 pub(crate) struct Model {
     pub(crate) id: Id,
+    pub(crate) precision: Precision,
     pub(crate) graph: Graph,
     pub(crate) trained_sigma: Option<RangeInclusive<f64>>,
     /// Whether all tensors of the file are parameters of the graph as they are.
@@ -31,9 +33,17 @@ pub(crate) struct Model {
 impl Model {
     /// Ends the loading of `graph`: complains about tensors that were not used, and takes the hash.
     pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
-        let id = Id::new(name, weights.finish("f32")?);
+        let precision = weights.precision();
+        let id = Id::new(format!("{name}{}", precision.suffix()), weights.finish()?);
         let trained_sigma = weights.metadata("sigma").and_then(range);
-        Ok(Self { id, graph, trained_sigma, trainable: true, metadata: weights.all_metadata().clone() })
+        Ok(Self {
+            id,
+            precision,
+            graph,
+            trained_sigma,
+            trainable: true,
+            metadata: weights.all_metadata().clone(),
+        })
     }
 }
 
@@ -62,7 +72,7 @@ impl Network {
         engine: Engine,
     ) -> Result<Self, BackendError> {
         let machine = if device.is_cpu() && engine == Engine::Own {
-            Machine::Kernels(Box::new(Kernels::new(&model.graph)))
+            Machine::Kernels(Box::new(Kernels::new(&model.graph, model.precision)))
         } else {
             Machine::Candle(Runner::new(&model.graph, device)?)
         };
@@ -164,6 +174,10 @@ impl Denoiser for Network {
         DenoiseError::check_sigma(sigma)?;
         let (count, size) = (batch.count(), (batch.height(), batch.width()));
         Ok(Batch::trusted(self.run(batch, sigma as f32)?, count, size))
+    }
+
+    fn operations(&self, height: usize, width: usize) -> Option<f64> {
+        Some(self.model.graph.operations((height, width)))
     }
 
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {

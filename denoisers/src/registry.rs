@@ -6,6 +6,7 @@ use crate::{
     BackendError, Classifier, Denoiser, Device, DeviceError, Identity, WeightsError, architectures,
     classifiers::{self, Loaded, NetworkClassifier},
     network::{Model, Network},
+    precision::Precision,
     weights::Weights,
 };
 
@@ -20,6 +21,8 @@ pub struct Options {
     pub device: Device,
     /// With what.
     pub engine: Engine,
+    /// With how many bits a denoiser computes. Classifiers always compute in f32.
+    pub precision: Precision,
 }
 
 /// What does the arithmetic on a processor; other devices have Candle's kernels only.
@@ -108,6 +111,14 @@ pub enum OpenError {
     /// The device is not usable.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The network, the device or the engine has no arithmetic of this precision.
+    #[error("{what} computes in f32 only: choose precision f32{mend}")]
+    Precision {
+        /// What has no other.
+        what: String,
+        /// What else would do, if anything.
+        mend: &'static str,
+    },
     /// The weights did not get onto the device.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -124,8 +135,16 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
         options.device.connect()?;
         return Ok(Box::new(Identity::default()));
     }
-    let model = load_denoiser(name)?;
-    Ok(Box::new(Network::new(model, options.device.connect()?, options.engine)?))
+    let model = load_denoiser(name, options.precision)?;
+    if !model.precision.serves(&model.graph) {
+        return Err(OpenError::Precision { what: format!("`{name}`"), mend: "" });
+    }
+    let device = options.device.connect()?;
+    if model.precision != Precision::F32 && (!device.is_cpu() || options.engine != Engine::Own) {
+        let what = if device.is_cpu() { "Candle".to_owned() } else { format!("device {}", options.device) };
+        return Err(OpenError::Precision { what, mend: ", or device cpu" });
+    }
+    Ok(Box::new(Network::new(model, device, options.engine)?))
 }
 
 /// Opens a classifier: `things64`, or the path of a safetensors file, whose architecture is read from its metadata (`arch`) or
@@ -140,12 +159,12 @@ pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifi
 }
 
 /// A denoiser that is a network, before it is given a device.
-pub(crate) fn load_denoiser(name: &str) -> Result<Model, OpenError> {
+pub(crate) fn load_denoiser(name: &str, precision: Precision) -> Result<Model, OpenError> {
     let weights = match name {
         "auto" | "unet" => Weights::parse("the built-in unet", UNET)?,
         path => file(path, Task::Denoise)?,
     };
-    Ok(architectures::load(weights)?)
+    Ok(architectures::load(weights.at(precision))?)
 }
 
 /// A classifier, before it is given a device.

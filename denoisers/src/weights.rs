@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::checkpoint;
+use crate::{checkpoint, precision::Precision};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
@@ -130,6 +130,8 @@ pub(crate) struct Weights {
     metadata: HashMap<String, String>,
     tensors: BTreeMap<String, Weight>,
     used: RefCell<BTreeSet<String>>,
+    /// With which the network is to be computed.
+    precision: Precision,
     /// Every tensor that is asked for exists, in the shape asked for, and is zero.
     blank: bool,
 }
@@ -182,6 +184,7 @@ impl Weights {
             metadata,
             tensors,
             used: RefCell::default(),
+            precision: Precision::default(),
             blank: false,
         }
     }
@@ -219,6 +222,7 @@ impl Weights {
             metadata,
             tensors: BTreeMap::new(),
             used: RefCell::default(),
+            precision: Precision::default(),
             blank: true,
         }
     }
@@ -315,9 +319,19 @@ impl Weights {
         WeightsError::Architecture { path: self.path.clone(), reason: reason.into() }
     }
 
+    /// For a network that is to be computed with this precision.
+    pub(crate) fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// With which the network is to be computed.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Ends the loading: every tensor must have found its place. Gives the hash of architecture, weights and
     /// precision.
-    pub(crate) fn finish(&self, precision: &str) -> Result<blake3::Hash, WeightsError> {
+    pub(crate) fn finish(&self) -> Result<blake3::Hash, WeightsError> {
         let used = self.used.borrow();
         let names: Vec<String> =
             self.tensors.keys().filter(|k| !used.contains(*k)).take(4).cloned().collect();
@@ -333,7 +347,7 @@ impl Weights {
         };
         text("smoothgate model 1");
         text(&self.architecture);
-        text(precision);
+        text(&self.precision.to_string());
         for (name, weight) in &self.tensors {
             let mut bytes = Vec::with_capacity(weight.data.len() * 4);
             bytes.extend(weight.data.iter().flat_map(|v| v.to_le_bytes()));

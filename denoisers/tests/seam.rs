@@ -6,12 +6,18 @@ use std::{collections::HashMap, fs, path::Path};
 
 use safetensors::{Dtype, tensor::TensorView};
 use smoothgate_denoisers::{
-    Batch, ClassifyError, DenoiseError, Denoiser, Device, Engine, OpenError, Options, WeightsError, open,
-    open_classifier,
+    Batch, ClassifyError, DenoiseError, Denoiser, Device, Engine, OpenError, Options, Precision,
+    WeightsError, open, open_classifier,
 };
 
 fn cpu() -> Options {
     Options::on(Device::Cpu)
+}
+
+fn at(precision: Precision) -> Options {
+    let mut options = cpu();
+    options.precision = precision;
+    options
 }
 
 fn data(name: &str) -> String {
@@ -43,23 +49,40 @@ fn denoise_in_parts(denoiser: &mut dyn Denoiser, batch: &Batch, part: usize) -> 
 /// Contract line 2: a draw's result is a function of that draw, never of a batch size or a thread.
 #[test]
 fn results_do_not_depend_on_batch_split_or_threads() {
-    for model in ["unet".to_owned(), data("dncnn-kair.safetensors")] {
+    let models = ["unet".to_owned(), data("dncnn-kair.safetensors")];
+    for (model, precision) in
+        models.iter().flat_map(|model| Precision::ALL.map(|precision| (model, precision)))
+    {
         for (height, width) in [(32, 32), (17, 45)] {
             let batch = noisy(8, height, width);
-            for device in Device::present() {
-                let mut denoiser = open(&model, &Options::on(device)).unwrap();
+            let kernels = std::iter::once(at(precision));
+            let others = Device::present().into_iter().skip(1).map(Options::on);
+            // Other devices have their own kernels, in single precision only.
+            for options in kernels.chain(others.filter(|_| precision == Precision::F32)) {
+                let mut denoiser = open(model, &options).unwrap();
                 let all = denoise_in_parts(&mut *denoiser, &batch, 8);
                 for threads in [1, 2, 3] {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     for part in [1, 3, 8] {
                         let bits = pool.install(|| denoise_in_parts(&mut *denoiser, &batch, part));
-                        let how = format!("batches of {part}, {threads} threads, on {device}");
+                        let how = format!("batches of {part}, {threads} threads, {options:?}");
                         assert_eq!(bits, all, "{model} {height}x{width}, {how}");
                     }
                 }
             }
         }
     }
+}
+
+/// A picture so large that its features are computed in bands, by threads that share them.
+#[test]
+fn large_pictures_are_the_same_for_any_number_of_threads() {
+    let batch = noisy(1, 300, 700);
+    let [few, many] = [1, 3].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| open("unet", &at(Precision::Bf16)).unwrap().denoise(batch.clone(), 0.25).unwrap())
+    });
+    assert_eq!(few, many);
 }
 
 #[test]
@@ -130,6 +153,10 @@ fn identities_are_of_the_content() {
     assert_ne!(id("unet").hash(), id("none").hash());
     assert_eq!(id(&data("dncnn-kair.safetensors")).name(), "dncnn-5");
     assert!(id("unet").to_string().starts_with("unet@"));
+    // The precision is part of what the model is, and its name says so.
+    let rounded = open("unet", &at(Precision::Bf16)).unwrap().id().clone();
+    assert_ne!(rounded.hash(), id("unet").hash());
+    assert_eq!((rounded.name(), Precision::of_name(rounded.name())), ("unet-bf16", Precision::Bf16));
 
     // The same weights from a file are the same model; one bit of one weight makes another.
     let folder = tempfile::tempdir().unwrap();
@@ -220,6 +247,24 @@ fn own_kernels_agree_with_candle() {
             assert!(difference < 5e-5, "{difference:e}");
         }
     }
+}
+
+/// A denoiser in bf16 cleans nearly as well, and where there is no arithmetic for it the error says what would do.
+#[test]
+fn bf16_is_close_to_f32_and_for_own_kernels_only() {
+    let batch = noisy(1, 64, 48);
+    let [exact, rounded] = Precision::ALL
+        .map(|precision| open("unet", &at(precision)).unwrap().denoise(batch.clone(), 0.5).unwrap());
+    let squares = exact.data().iter().zip(rounded.data()).map(|(a, b)| f64::from(a - b).powi(2));
+    let error = (squares.sum::<f64>() / exact.data().len() as f64).sqrt();
+    println!("root mean square of the difference: {error:.1e}");
+    assert!(error > 0.0 && error < 0.01, "{error}");
+
+    let mut candle = at(Precision::Bf16);
+    candle.engine = Engine::Candle;
+    let error = open("unet", &candle).map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::Precision { .. }) && error.to_string().contains("f32"), "{error}");
+    assert!(open("none", &at(Precision::Bf16)).is_ok());
 }
 
 /// Every device that is there computes the same as the CPU, within the rounding of another order of sums.

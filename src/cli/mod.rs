@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
 mod answers;
+mod bench;
 mod certificate;
 mod certify;
 mod config;
@@ -102,6 +103,9 @@ enum Command {
     Serve(serve::Args),
     /// The denoisers and classifiers that are part of the program
     Models(models::Args),
+    /// How fast the local half is on this machine: `bench denoiser`
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Train a denoiser or a classifier on this machine's processor
     #[command(subcommand)]
     Train(train::Command),
@@ -157,6 +161,7 @@ impl Cli {
             Command::Emulate(args) => emulate::run(&args),
             Command::Serve(args) => serve::run(&args, config),
             Command::Models(args) => models::run(&args),
+            Command::Bench(command) => bench::run(&command, config),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
         }

@@ -1,7 +1,7 @@
 //! Options that several commands share.
 
 use clap::{Args, ValueEnum};
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, open};
 
 use super::Failure;
 use crate::config::Defaults;
@@ -17,13 +17,25 @@ pub(super) struct DenoiserOptions {
     /// Where the denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// With how many bits the denoiser computes: `f32`, or `bf16`, which is faster on processors with AMX and slower on
+    /// others. Part of what the denoiser is: certificates name it [default: f32]
+    #[arg(long, value_name = "f32|bf16")]
+    pub precision: Option<Precision>,
 }
 
 impl DenoiserOptions {
+    /// The denoiser's name or file, and how it is to be run.
+    pub(super) fn choice(&self, defaults: &Defaults) -> (String, Options) {
+        let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
+        let mut options = Options::on(self.device);
+        options.precision = self.precision.or(defaults.precision).unwrap_or_default();
+        (name.to_owned(), options)
+    }
+
     /// Loads the denoiser onto its own thread.
     pub(super) fn open(&self, defaults: &Defaults) -> Result<DenoiserHandle, Failure> {
-        let name = self.denoiser.as_deref().or(defaults.denoiser.as_deref()).unwrap_or("auto");
-        let denoiser = open(name, &Options::on(self.device)).map_err(Failure::usage)?;
+        let (name, options) = self.choice(defaults);
+        let denoiser = open(&name, &options).map_err(Failure::usage)?;
         DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
     }
 }

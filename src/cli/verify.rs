@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, open};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, open};
 
 use super::inputs::Input;
 use super::ledger::LedgerPath;
@@ -91,7 +91,10 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
 fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Result<(), Failure> {
     let Some(certificate) = verification.certificate() else { return Ok(()) };
     // A name from a document must not make this program open a file of that name.
-    let name = match (&args.denoiser, certificate.denoiser.name.as_str()) {
+    let stated = certificate.denoiser.name.as_str();
+    let mut options = Options::on(args.device);
+    options.precision = Precision::of_name(stated);
+    let name = match (&args.denoiser, stated.strip_suffix(options.precision.suffix()).unwrap_or(stated)) {
         (Some(name), _) => name.clone(),
         (None, name @ ("unet" | "none")) => name.to_owned(),
         (None, name) => {
@@ -101,7 +104,7 @@ fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Resul
             return Err(Failure::usage(error));
         }
     };
-    let denoiser = open(&name, &Options::on(args.device)).map_err(Failure::usage)?;
+    let denoiser = open(&name, &options).map_err(Failure::usage)?;
     let denoiser = DenoiserHandle::spawn(denoiser).map_err(Failure::internal)?;
     let runtime = runtime()?;
     runtime.block_on(verification.redraw(picture, &denoiser));

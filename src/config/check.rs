@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
+use smoothgate_denoisers::Precision;
 use smoothgate_providers::credentials::{Environment, SecretSource};
 use smoothgate_providers::registry::{self, CredentialSettings, PROVIDERS, ProviderError};
 use smoothgate_providers::transport::{NetworkSettings, Proxy, Rate, RetryPolicy, TransportSettings};
@@ -60,6 +61,12 @@ fn defaults(source: &Source<'_>, raw: &RawConfig) -> Result<Defaults, ConfigErro
     Ok(Defaults {
         provider: raw.provider.clone(),
         denoiser: raw.denoiser.clone(),
+        precision: raw
+            .precision
+            .as_ref()
+            .map(|text| text.parse::<Precision>())
+            .transpose()
+            .map_err(|e| wrong("precision", e.to_string()))?,
         sigma: raw.sigma.map(Sigma::new).transpose().map_err(|e| wrong("sigma", e.to_string()))?,
         alpha: raw.alpha.map(Alpha::new).transpose().map_err(|e| wrong("alpha", e.to_string()))?,
         ask_above: raw.ask_above,

@@ -19,6 +19,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use smoothgate_denoisers::Precision;
 use smoothgate_providers::Money;
 use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::registry::{self, PROVIDERS};
@@ -59,6 +60,8 @@ pub struct Defaults {
     pub provider: Option<String>,
     /// The denoiser: a built-in name or a file.
     pub denoiser: Option<String>,
+    /// With how many bits the denoiser computes.
+    pub precision: Option<Precision>,
     /// Standard deviation of the noise.
     pub sigma: Option<Sigma>,
     /// Probability with which a certificate may be wrong.

@@ -42,6 +42,9 @@ pub struct RawDefaults {
     /// The denoiser: `auto`, `none`, a built-in name or a safetensors file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denoiser: Option<String>,
+    /// With how many bits the denoiser computes: `f32` or `bf16`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Standard deviation of the noise, in units of [0, 1] pixel values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigma: Option<f64>,

@@ -209,6 +209,10 @@ fn a_wrong_key_is_named_with_line_and_the_nearest_right_one() {
 fn a_wrong_value_is_named_with_line_and_an_example() {
     for (text, part) in [
         ("[defaults]\nsigma = -1\n", "2:1: `sigma`"),
+        (
+            "[defaults]\nprecision = \"fp16\"\n",
+            "2:1: `precision`: `fp16` is not a precision: use f32 or bf16",
+        ),
         ("[defaults]\nask_above = 5\n", "2:1: `ask_above`"),
         ("[defaults]\nask_above = \"5 dollars\"\n", "5.00USD"),
         (

@@ -80,6 +80,27 @@ fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_chan
     run(&["certify", "spider.png", "--sign", "public.pem", "--no-ledger"], 2);
 }
 
+/// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it.
+#[test]
+fn a_certificate_names_the_precision_and_is_redrawn_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pictures/spider.png");
+    std::fs::copy(picture, dir.path().join("spider.png")).unwrap();
+    let config = "[defaults]\nprecision = \"bf16\"\n";
+    std::fs::write(dir.path().join("smoothgate.toml"), config).unwrap();
+    for (options, name) in [(&["--precision", "f32"][..], "unet"), (&[], "unet-bf16")] {
+        let certify = ["certify", "spider.png", "--quiet", "--no-ledger", "--out", name, "--seed", "1"];
+        let out = smoothgate(dir.path(), &[&certify[..], options].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        let file = format!("{name}/0000-spider.png.json");
+        let document: Value =
+            serde_json::from_slice(&std::fs::read(dir.path().join(&file)).unwrap()).unwrap();
+        assert_eq!(document["denoiser"]["name"], name);
+        let out = smoothgate(dir.path(), &["verify", &file, "--picture", "spider.png", "--redraw"]);
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    }
+}
+
 #[test]
 fn the_schema_is_printed() {
     let dir = tempfile::tempdir().unwrap();

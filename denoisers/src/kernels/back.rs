@@ -115,11 +115,14 @@ impl Back<'_> {
             Step::Sum { .. } => (PARTS, 1),
             Step::Fold { conv } => match &self.layers[conv] {
                 Layer::Winograd(_) => (self.graph.convs[conv].out_channels, CHANNELS),
-                Layer::Direct(_) | Layer::Depthwise(_) => (1, 1),
+                _ => (1, 1),
             },
             Step::Input { conv, add, mask } => {
                 let (layer, job) = (&self.transposed[conv], self.input_job(conv, add, mask));
-                (layer.units(&job), plan::block(layer, &job.to_layout, self.plan.key.threads))
+                (
+                    self.pictures() * layer.units(&job.to_layout),
+                    plan::block(layer, &job.to_layout, self.plan.key.threads),
+                )
             }
             Step::Pictures => rows(&self.gradient(0).1),
         }
@@ -162,7 +165,8 @@ impl Back<'_> {
                         (&self.layers[conv], self.parameters_job(conv), &self.parts[item]);
                     std::slice::from_raw_parts_mut(part.as_ptr(), layer.sums()).fill(0.0);
                     // One part of the batch, in blocks that the kernel likes.
-                    let (units, block) = (layer.units(&job), self.plan.block[conv]);
+                    let (units, block) =
+                        (self.pictures() * layer.units(&job.to_layout), self.plan.block[conv]);
                     let end = (item + 1) * units / PARTS;
                     let mut from = item * units / PARTS;
                     while from < end {
@@ -193,6 +197,8 @@ impl Back<'_> {
                             let bias = std::slice::from_raw_parts_mut(bias, spec.bias.len());
                             depthwise.fold(self.parts, weight, bias);
                         }
+                        // A tape is in f32.
+                        Layer::Bf16(_) => {}
                     }
                 }
                 Step::Spread { conv } => self.spread(conv, range),

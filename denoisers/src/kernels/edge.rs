@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::layout::Layout;
+use super::{
+    bf16,
+    layout::{Cell, Layout},
+};
 use crate::{
     graph::{Entry, Estimate},
     pad::reflected,
@@ -31,13 +34,13 @@ impl Planes {
 }
 
 /// Fills rows of the entry's features, counted through all pictures; pictures are reflected where the network wants more than
-/// there is.
+/// there is. Where features are `split`, a second set of channels holds what rounding took from the first.
 ///
 /// # Safety
 /// `planes` and `to` are good for all pictures of these rows; nobody writes to the pictures meanwhile, and nobody else reads or
 /// writes these rows of features.
 pub(super) unsafe fn enter(
-    entry: &Entry,
+    (entry, split): (&Entry, bool),
     sigma: &[f32],
     planes: &Planes,
     to: *mut f32,
@@ -45,6 +48,23 @@ pub(super) unsafe fn enter(
     rows: Range<usize>,
 ) {
     let factor = entry.unshuffle;
+    let filled = entry.channels() * if split { 2 } else { 1 };
+    let put = |at: usize, value: f32| {
+        let (first, rest) = match layout.cell {
+            Cell::Single => (value, 0.0),
+            Cell::Rounded | Cell::Bf16 => {
+                let first = bf16::round(value).to_f32();
+                (first, value - first)
+            }
+        };
+        // SAFETY: as the caller of this function does, it names a pixel's channel within the layout.
+        unsafe {
+            write(to, layout.cell, at, first);
+            if split {
+                write(to, layout.cell, at + entry.channels(), rest);
+            }
+        }
+    };
     for row in rows {
         let (picture, y) = (row / layout.height, row % layout.height);
         let at = layout.at(picture, y + 1, 1);
@@ -56,22 +76,37 @@ pub(super) unsafe fn enter(
                 let from = planes.row(picture, plane, reflected(y * factor + dy, planes.height));
                 for x in 0..layout.width {
                     let value = *from.add(reflected(x * factor + dx, planes.width));
-                    *to.add(at + x * layout.channels + channel) =
-                        (value - entry.shift[plane]) * entry.scale[plane];
+                    let value = (value - entry.shift[plane]) * entry.scale[plane];
+                    put(at + x * layout.channels + channel, value);
                 }
             }
             // What an earlier call may have left in the channels that only fill up.
             for x in 0..layout.width {
-                for channel in entry.channels()..layout.channels {
-                    *to.add(at + x * layout.channels + channel) = 0.0;
+                for channel in filled..layout.channels {
+                    write(to, layout.cell, at + x * layout.channels + channel, 0.0);
                 }
             }
             if entry.sigma_map {
                 let sigma = sigma[picture.min(sigma.len() - 1)];
                 for x in 0..layout.width {
-                    *to.add(at + x * layout.channels + 3 * factor * factor) = sigma;
+                    put(at + x * layout.channels + 3 * factor * factor, sigma);
                 }
             }
+        }
+    }
+}
+
+/// Puts a number, rounded as the cell wants it, at this index of the features.
+///
+/// # Safety
+/// The index is within the features.
+unsafe fn write(to: *mut f32, cell: Cell, at: usize, value: f32) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match cell {
+            Cell::Single => *to.add(at) = value,
+            Cell::Rounded => *to.add(at) = bf16::round(value).to_f32(),
+            Cell::Bf16 => *to.cast::<u16>().add(at) = bf16::round(value).to_bits(),
         }
     }
 }

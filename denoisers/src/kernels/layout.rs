@@ -1,7 +1,18 @@
 //! How features lie in memory.
 
-use super::simd::Simd;
+use super::{bf16, simd::Simd};
 use crate::graph::Activation;
+
+/// How a number is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// As f32.
+    Single,
+    /// As f32 that is rounded to bf16 ([`bf16::round`]).
+    Rounded,
+    /// As bf16, two bytes.
+    Bf16,
+}
 
 /// Features of some pictures, channels innermost, with a border of zeros one pixel wide around each picture and beyond it to the
 /// next multiple of [`Layout::TILE`]: `[pictures, 1 + height.. + 1, 1 + width.. + 1, channels]`.
@@ -12,8 +23,9 @@ pub(super) struct Layout {
     pub(super) pictures: usize,
     pub(super) height: usize,
     pub(super) width: usize,
-    /// Floats from pixel to pixel: the channels, usually padded to a multiple of [`CHANNELS`] by channels that stay zero.
+    /// Numbers from pixel to pixel: the channels, usually padded to a multiple of [`CHANNELS`] by channels that stay zero.
     pub(super) channels: usize,
+    pub(super) cell: Cell,
 }
 
 /// The longest vector in floats. Channels are padded to a multiple of it.
@@ -23,19 +35,36 @@ impl Layout {
     /// Side of the square of outputs that the Winograd kernel computes at once.
     pub(super) const TILE: usize = 4;
 
-    /// Floats from row to row.
+    /// Numbers from row to row.
     pub(super) fn row(&self) -> usize {
         (self.width.next_multiple_of(Self::TILE) + 2) * self.channels
     }
 
-    /// Floats from picture to picture.
+    /// Numbers from picture to picture.
     pub(super) fn picture(&self) -> usize {
         (self.height.next_multiple_of(Self::TILE) + 2) * self.row()
     }
 
-    /// Floats in all.
-    pub(super) fn len(&self) -> usize {
-        self.pictures * self.picture()
+    /// Numbers in all, the tail included.
+    fn len(&self) -> usize {
+        self.pictures * self.picture() + self.tail()
+    }
+
+    /// Zeros after the last picture: the kernels for bf16 read whole tiles, of which the last reaches beyond the numbers that count by up to
+    /// 15 outputs, two pixels apart, and by what the last step of a kernel row is longer than the row.
+    fn tail(&self) -> usize {
+        match self.cell {
+            Cell::Single => 0,
+            Cell::Rounded | Cell::Bf16 => 30 * self.channels + bf16::STEP,
+        }
+    }
+
+    /// Floats that take as much memory.
+    pub(super) fn floats(&self) -> usize {
+        match self.cell {
+            Cell::Single | Cell::Rounded => self.len(),
+            Cell::Bf16 => self.len().div_ceil(2),
+        }
     }
 
     /// Where the rows and columns of tiles are.
@@ -85,6 +114,7 @@ pub(super) struct Finish {
     mask: *const f32,
     mask_ceiling: f32,
     activation: Activation,
+    rounded: bool,
 }
 
 impl Finish {
@@ -97,7 +127,8 @@ impl Finish {
         // SAFETY: residual and mask are null or as large as the output.
         let shift = |p: *const f32| if p.is_null() { p } else { unsafe { p.add(at) } };
         let (residual, mask) = (shift(job.residual), shift(job.mask));
-        Self { residual, mask, mask_ceiling: job.mask_ceiling, activation: job.activation }
+        let rounded = job.to_layout.cell == Cell::Rounded;
+        Self { residual, mask, mask_ceiling: job.mask_ceiling, activation: job.activation, rounded }
     }
 
     /// The vector of outputs at this index.
@@ -119,14 +150,14 @@ impl Finish {
             if !self.mask.is_null() {
                 v = S::keep(v, S::load(self.mask.add(at)), S::splat(self.mask_ceiling));
             }
-            v
+            if self.rounded { S::round(v) } else { v }
         }
     }
 }
 
 /// One convolution on actual memory: what a kernel needs beside its weights.
 ///
-/// The pointers are to buffers of the lengths that the layouts say. `residual` is null or to a buffer of `to_layout`; it may be
+/// The pointers are to buffers of the lengths that the layouts say, and of numbers as they say ([`Layout::cell`]). `residual` is null or to a buffer of `to_layout`; it may be
 /// `to` itself, `from` may not.
 #[derive(Clone, Copy)]
 pub(super) struct Job {

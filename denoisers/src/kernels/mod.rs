@@ -9,6 +9,10 @@
 //! are the same bit for bit for any number of threads, any cut into batches, and on any machine, whatever instruction set it has
 //! (tests compare all that the machine has; NEON differs from them by its instructions only).
 //!
+//! # Precision
+//! The above is f32. With [`Precision::Bf16`] all convolutions are computed directly in the arithmetic of [`bf16`], on matrix tiles where the
+//! processor has them: there far faster than f32, elsewhere slower, with the same bits.
+//!
 //! # Memory safety
 //! This is the only module with unsafe code. It has two reasons for it: instructions that must not run on a processor without
 //! them, which [`Instructions::detect`] alone decides; and threads that write to disjoint parts of one buffer, which
@@ -20,6 +24,8 @@
 )]
 
 mod back;
+mod bands;
+mod bf16;
 mod buffer;
 mod depthwise;
 mod direct;
@@ -29,8 +35,10 @@ mod layout;
 mod neon;
 mod panel;
 mod pass;
+mod peak;
 mod plan;
 mod route;
+mod shape;
 mod simd;
 mod tape;
 mod team;
@@ -45,8 +53,9 @@ use std::ops::Range;
 use depthwise::Depthwise;
 use direct::Direct;
 use edge::Planes;
-use layout::{CHANNELS, Job};
+use layout::{CHANNELS, Cell, Job, Layout};
 use pass::{Pass, Workspace};
+pub(crate) use peak::{instructions, measure as measure_peak};
 use plan::Key;
 pub(crate) use route::Want;
 use simd::{Portable, Simd};
@@ -54,7 +63,10 @@ pub(crate) use tape::Tape;
 use team::Stages;
 use winograd::Winograd;
 
-use crate::graph::{Conv, Exit, Graph, Kind};
+use crate::{
+    graph::{Conv, Exit, Graph, Kind},
+    precision::Precision,
+};
 
 /// Features of a group may take this many floats for each thread to have a group of its own; beyond it they would compete for the
 /// cache, and the threads share the layers of one group instead.
@@ -118,18 +130,44 @@ enum Layer {
     Winograd(Winograd),
     Direct(Direct),
     Depthwise(Depthwise),
+    /// In the arithmetic of [`bf16`].
+    Bf16(bf16::Layer),
 }
 
 impl Layer {
-    /// Rows, or tiles, that `job` consists of.
-    fn units(&self, job: &Job) -> usize {
+    /// Rows, or tiles, that one picture of outputs consists of.
+    fn units(&self, to: &Layout) -> usize {
         match self {
-            Self::Winograd(_) => {
-                let (rows, columns) = job.to_layout.tiles();
-                job.pictures * rows * columns
-            }
-            Self::Direct(direct) => job.pictures * direct.rows_per_picture(job),
-            Self::Depthwise(_) => job.pictures * job.to_layout.height,
+            Self::Winograd(_) => to.tiles().0 * to.tiles().1,
+            Self::Direct(direct) => direct.rows_per_picture(to),
+            Self::Depthwise(_) => to.height,
+            Self::Bf16(layer) => layer.units(to),
+        }
+    }
+
+    /// Units of one picture whose outputs all lie in the first rows.
+    fn units_within(&self, to: &Layout, rows: usize) -> usize {
+        if rows == to.height {
+            return self.units(to);
+        }
+        match self {
+            Self::Winograd(_) => rows / Layout::TILE * to.tiles().1,
+            Self::Direct(direct) => direct.rows_per_picture(to) * rows / to.height,
+            Self::Depthwise(_) => rows,
+            Self::Bf16(layer) => layer.units_within(to, rows),
+        }
+    }
+
+    /// Rows of outputs of one picture that the first units make complete.
+    fn rows(&self, to: &Layout, units: usize) -> usize {
+        if units == self.units(to) {
+            return to.height;
+        }
+        match self {
+            Self::Winograd(_) => units / to.tiles().1 * Layout::TILE,
+            Self::Direct(direct) => units * (to.height / direct.rows_per_picture(to)),
+            Self::Depthwise(_) => units,
+            Self::Bf16(layer) => layer.rows(to, units),
         }
     }
 
@@ -139,6 +177,7 @@ impl Layer {
             Self::Winograd(winograd) => winograd.pack(conv),
             Self::Direct(direct) => direct.pack(conv),
             Self::Depthwise(depthwise) => depthwise.pack(conv),
+            Self::Bf16(layer) => layer.pack(conv),
         }
     }
 
@@ -146,6 +185,7 @@ impl Layer {
     fn scratch(&self) -> usize {
         match self {
             Self::Winograd(winograd) => winograd.scratch(plan::TILES),
+            Self::Bf16(layer) => layer.scratch(),
             Self::Direct(_) | Self::Depthwise(_) => 0,
         }
     }
@@ -156,14 +196,15 @@ impl Layer {
             Self::Winograd(winograd) => winograd.sums(),
             Self::Direct(direct) => direct.sums(),
             Self::Depthwise(depthwise) => depthwise.sums(),
+            // Gradients are computed in single precision.
+            Self::Bf16(_) => 0,
         }
     }
 
     /// Computes the convolution, or adds up the gradient of its weights if `sums` is not null.
     ///
     /// # Safety
-    /// As [`Direct::rows`] and [`Winograd::tiles`], or [`Direct::accumulate_gradient`] and
-    /// [`Winograd::accumulate_gradient`] ask.
+    /// As the kernels' functions for rows or tiles ask, or those that accumulate gradients, which layers in bf16 have not.
     #[inline(always)]
     unsafe fn compute<S: Simd>(&self, job: &Job, units: Range<usize>, scratch: *mut f32, sums: *mut f32) {
         // SAFETY: as the caller promises.
@@ -177,6 +218,7 @@ impl Layer {
                 (Self::Direct(direct), false) => direct.accumulate_gradient::<S>(job, units, sums),
                 (Self::Depthwise(depthwise), true) => depthwise.rows::<S>(job, units),
                 (Self::Depthwise(depthwise), false) => depthwise.accumulate_gradient::<S>(job, units, sums),
+                (Self::Bf16(layer), _) => layer.compute::<S>(job, units, scratch),
             }
         }
     }
@@ -210,16 +252,21 @@ unsafe fn compute_portable(layer: &Layer, job: &Job, units: Range<usize>, scratc
     unsafe { layer.compute::<Portable>(job, units, scratch, sums) }
 }
 
-fn layers(graph: &Graph, instructions: Instructions) -> Vec<Layer> {
+fn layers(graph: &Graph, instructions: Instructions, cell: Cell) -> Vec<Layer> {
     let sizes = instructions.panels();
     let channels = |conv: &Conv| match conv.input.0 {
-        0 => plan::entry_channels(graph),
+        0 => plan::entry_channels(graph, cell),
         _ => conv.in_channels.next_multiple_of(CHANNELS),
     };
-    graph.convs.iter().map(|conv| layer(conv, channels(conv), sizes)).collect()
+    let split = |conv: &Conv| conv.input.0 == 0 && plan::split(graph, cell);
+    let packed = |conv: &Conv| match cell {
+        Cell::Single => layer(conv, channels(conv), sizes),
+        cell => Layer::Bf16(bf16::Layer::new(conv, cell, channels(conv), split(conv))),
+    };
+    graph.convs.iter().map(packed).collect()
 }
 
-/// Packs a convolution whose input has so many floats a pixel.
+/// Packs a convolution in f32 whose input has so many floats a pixel.
 fn layer(conv: &Conv, channels: usize, sizes: &[usize]) -> Layer {
     if let Kind::Depthwise { size, stride, before } = conv.kind {
         return Layer::Depthwise(Depthwise::new(conv, size, stride, before));
@@ -233,9 +280,19 @@ fn layer(conv: &Conv, channels: usize, sizes: &[usize]) -> Layer {
     }
 }
 
+/// How features are kept for this precision: as the fastest way to compute with it wants them.
+fn cell(precision: Precision, instructions: Instructions) -> Cell {
+    match precision {
+        Precision::F32 => Cell::Single,
+        Precision::Bf16 if bf16::on_tiles(instructions) => Cell::Bf16,
+        Precision::Bf16 => Cell::Rounded,
+    }
+}
+
 /// A network with packed weights, and the memory it works in.
 pub(crate) struct Kernels {
     layers: Vec<Layer>,
+    cell: Cell,
     compute: Compute,
     /// For groups whose layers all threads share.
     shared: Option<Workspace>,
@@ -245,15 +302,17 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// For the best instructions that the processor has.
-    pub(crate) fn new(graph: &Graph) -> Self {
-        Self::with(graph, Instructions::detect().next().unwrap_or(Instructions::Portable))
+    /// For the best instructions that the processor has. Networks with depthwise convolutions are computed in f32 only
+    /// ([`Precision::serves`]).
+    pub(crate) fn new(graph: &Graph, precision: Precision) -> Self {
+        let instructions = Instructions::detect().next().unwrap_or(Instructions::Portable);
+        Self::with(graph, instructions, cell(precision, instructions))
     }
 
-    /// For instructions out of [`Instructions::detect`].
-    fn with(graph: &Graph, instructions: Instructions) -> Self {
-        let (layers, compute) = (layers(graph, instructions), instructions.compute());
-        Self { layers, compute, shared: None, own: None, stages: Stages::default() }
+    /// For instructions out of [`Instructions::detect`], and features that they can compute with.
+    fn with(graph: &Graph, instructions: Instructions, cell: Cell) -> Self {
+        let (layers, compute) = (layers(graph, instructions, cell), instructions.compute());
+        Self { layers, cell, compute, shared: None, own: None, stages: Stages::default() }
     }
 
     /// `data` is `[count, 3, height, width]`, of any size. Gives the same memory back with the cleaned pictures, or the features
@@ -270,13 +329,14 @@ impl Kernels {
         let threads = rayon::current_num_threads();
         let picture = 3 * height * width;
         let planes = Planes { data: data.as_mut_ptr(), height, width };
-        let most = plan::group(graph, size);
+        let most = plan::group(graph, self.cell, size);
 
         let mut done = 0;
-        let group = most.min(count / threads);
+        // As large as may be, and so that all threads get as many groups.
+        let group = (count / threads).div_euclid((count / threads).div_ceil(most).max(1));
         if threads > 1 && group > 0 && matches!(graph.exit, Exit::Pictures { .. }) {
             let key = Key { group, size, threads: 1 };
-            let work = Workspace::ready(&mut self.own, key, graph, &self.layers);
+            let work = Workspace::ready(&mut self.own, key, graph, &self.layers, self.cell);
             if work.plan.floats() * threads <= SHARED_CACHE_FLOATS {
                 work.grow(threads, threads);
                 let groups = count / group / threads * threads;
@@ -303,7 +363,7 @@ impl Kernels {
         while done < count {
             let pictures = most.min(count - done);
             let key = Key { group: most.min(count), size, threads };
-            let work = Workspace::ready(&mut self.shared, key, graph, &self.layers);
+            let work = Workspace::ready(&mut self.shared, key, graph, &self.layers, self.cell);
             work.grow(1, threads);
             let pass = Pass {
                 graph,
@@ -315,7 +375,7 @@ impl Kernels {
                 pictures,
                 sigma: std::slice::from_ref(&sigma),
             };
-            self.stages.reset((0..pass.stages()).map(|stage| pass.items(stage)));
+            self.stages.reset((0..pass.steps()).map(|step| pass.items(step)));
             team::run(threads, &self.stages, |stage, item, participant| {
                 // SAFETY: the team does each item once, begins a stage when the one before is complete, and gives each thread
                 // a number of its own.

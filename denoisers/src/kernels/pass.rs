@@ -1,12 +1,16 @@
 //! One group of pictures on its way through the network, cut into items of work.
 
+use std::ops::Range;
+
 use super::{
     Compute, Layer,
+    bands::Step,
     buffer::Buffer,
     edge::{self, Planes},
-    layout::{Job, Layout},
+    layout::{Cell, Job, Layout},
     plan::{Keep, Key, Plan},
 };
+
 use crate::graph::{Exit, Graph};
 
 /// Pixels of one item at entry and exit.
@@ -28,12 +32,13 @@ impl Workspace {
         key: Key,
         graph: &Graph,
         layers: &[Layer],
+        cell: Cell,
     ) -> &'a mut Self {
         if kept.as_ref().is_some_and(|work| work.plan.key != key) {
             *kept = None;
         }
         kept.get_or_insert_with(|| {
-            let plan = Plan::new(graph, layers, key, Keep::Needed);
+            let plan = Plan::new(graph, layers, cell, key, Keep::Needed);
             Self { plan, slots: Vec::new(), scratch: Vec::new() }
         })
     }
@@ -41,7 +46,7 @@ impl Workspace {
     /// Makes memory for so many groups and threads.
     pub(super) fn grow(&mut self, groups: usize, threads: usize) {
         while self.slots.len() < groups {
-            self.slots.push(self.plan.slot_layouts.iter().map(|l| Buffer::zeroed(l.len())).collect());
+            self.slots.push(self.plan.slot_layouts.iter().map(|l| Buffer::zeroed(l.floats())).collect());
         }
         while self.scratch.len() < threads {
             self.scratch.push(Buffer::zeroed(self.plan.scratch));
@@ -49,7 +54,7 @@ impl Workspace {
     }
 }
 
-/// A group of pictures, its plan and memory. Stage 0 is the entry, stage i the i-th convolution, the last one the exit.
+/// A group of pictures, its plan and memory.
 pub(super) struct Pass<'a> {
     pub(super) graph: &'a Graph,
     pub(super) layers: &'a [Layer],
@@ -65,27 +70,27 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    pub(super) fn stages(&self) -> usize {
-        self.layers.len() + 2
+    pub(super) fn steps(&self) -> usize {
+        self.plan.steps.len()
     }
 
-    /// Units of a stage, and how many make one item.
-    fn extent(&self, stage: usize) -> (usize, usize) {
-        if stage == 0 {
-            let layout = &self.plan.layouts[0];
-            return (self.pictures * layout.height, EDGE_PIXELS.div_ceil(layout.width));
-        }
-        match self.layers.get(stage - 1) {
-            Some(layer) => (layer.units(&self.job(stage - 1)), self.plan.block[stage - 1]),
+    /// Units of a step, and how many make one item.
+    fn extent(&self, step: usize) -> (Range<usize>, usize) {
+        let Step { stage, units } = &self.plan.steps[step];
+        let layout = &self.plan.layouts[(*stage).min(self.layers.len())];
+        let (all, block) = match self.layers.get(stage.wrapping_sub(1)) {
+            Some(layer) => (self.pictures * layer.units(layout), self.plan.block[stage - 1]),
+            None if *stage == 0 => (self.pictures * layout.height, EDGE_PIXELS.div_ceil(layout.width)),
             None if matches!(self.graph.exit, Exit::Classify { .. }) => (0, 1),
             None => (self.pictures * self.planes.height, EDGE_PIXELS.div_ceil(self.planes.width)),
-        }
+        };
+        (units.start.min(all)..units.end.min(all), block)
     }
 
-    /// Items of a stage.
-    pub(super) fn items(&self, stage: usize) -> usize {
-        let (units, block) = self.extent(stage);
-        units.div_ceil(block)
+    /// Items of a step.
+    pub(super) fn items(&self, step: usize) -> usize {
+        let (units, block) = self.extent(step);
+        units.len().div_ceil(block)
     }
 
     fn job(&self, conv: usize) -> Job {
@@ -101,29 +106,37 @@ impl Pass<'_> {
             mask: std::ptr::null(),
             mask_ceiling: 0.0,
             activation: spec.activation,
-            ahead: if conv.is_multiple_of(2) { -ahead } else { ahead },
+            ahead: if self.backwards(conv + 1) { -ahead } else { ahead },
             pictures: self.pictures,
         }
+    }
+
+    /// Whether a stage goes through its items from the last to the first: every other one that is done at once, and finds what the one before
+    /// has written last still in the cache.
+    fn backwards(&self, stage: usize) -> bool {
+        self.plan.steps.len() == self.layers.len() + 2 && !stage.is_multiple_of(2)
     }
 
     /// Does one item.
     ///
     /// # Safety
-    /// All stages before are complete, nobody else does this item, or uses `scratch` or these slots and pictures for anything but
-    /// other items of this stage.
-    pub(super) unsafe fn item(&self, stage: usize, item: usize, scratch: &Buffer) {
-        let (units, block) = self.extent(stage);
-        // Every other stage goes backwards, and finds what the one before has written last still in the cache.
-        let item = if stage.is_multiple_of(2) { item } else { units.div_ceil(block) - 1 - item };
-        let range = item * block..units.min((item + 1) * block);
+    /// All steps before are complete, nobody else does this item, or uses `scratch` or these slots and pictures for anything but
+    /// other items of this step.
+    pub(super) unsafe fn item(&self, step: usize, item: usize, scratch: &Buffer) {
+        let (units, block) = self.extent(step);
+        let stage = self.plan.steps[step].stage;
+        let item = if self.backwards(stage) { units.len().div_ceil(block) - 1 - item } else { item };
+        let start = units.start + item * block;
+        let range = start..units.end.min(start + block);
         let place = |value: usize| (self.slots[self.plan.slots[value]].as_ptr(), &self.plan.layouts[value]);
         // SAFETY: slots are as large as the layouts of the values in them, and the planes as the pictures; items are disjoint ranges of
-        // rows or tiles, whose outputs do not overlap; a value's slot is not that of an input the same stage reads
-        // elsewhere (`plan::slots`); `compute` was chosen for this processor; scratch is as large as the plan asks.
+        // rows or tiles, whose outputs do not overlap; a value's slot is not that of an input the same step reads
+        // elsewhere (`plan::slots`), and what it held has been read (`bands`); `compute` was chosen for this processor; scratch is as large as the plan asks.
         unsafe {
             if stage == 0 {
                 let (to, layout): (_, &Layout) = place(0);
-                edge::enter(&self.graph.entry, self.sigma, &self.planes, to, layout, range);
+                let split = self.plan.split;
+                edge::enter((&self.graph.entry, split), self.sigma, &self.planes, to, layout, range);
             } else if let Some(layer) = self.layers.get(stage - 1) {
                 (self.compute)(layer, &self.job(stage - 1), range, scratch.as_ptr(), std::ptr::null_mut());
             } else if let Exit::Pictures { value, shuffle, estimate } = self.graph.exit {
@@ -138,10 +151,10 @@ impl Pass<'_> {
     /// # Safety
     /// Nobody else uses `scratch`, or these slots and pictures.
     pub(super) unsafe fn alone(&self, scratch: &Buffer) {
-        for stage in 0..self.stages() {
-            for item in 0..self.items(stage) {
+        for step in 0..self.steps() {
+            for item in 0..self.items(step) {
                 // SAFETY: one after the other, as the caller promises.
-                unsafe { self.item(stage, item, scratch) };
+                unsafe { self.item(step, item, scratch) };
             }
         }
     }

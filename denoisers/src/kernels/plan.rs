@@ -2,7 +2,8 @@
 
 use super::{
     Layer,
-    layout::{CHANNELS, Layout},
+    bands::{self, Step},
+    layout::{CHANNELS, Cell, Layout},
 };
 use crate::graph::{Graph, Value};
 
@@ -11,6 +12,11 @@ use crate::graph::{Graph, Value};
 pub(super) const TILES: usize = 24;
 /// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
 const GROUP_FLOATS: usize = 1 << 21;
+
+/// A layer whose features take more floats than this for each thread does not leave them in the caches for the next one.
+const CACHED_FLOATS: usize = 1 << 18;
+/// Of the features of one band, for each thread: a few times that, the window of all layers, stays in its cache.
+const BAND_FLOATS: usize = 1 << 16;
 
 /// Layouts and places of all values, and how the work is cut. None of it changes any result.
 pub(super) struct Plan {
@@ -21,8 +27,12 @@ pub(super) struct Plan {
     pub(super) slots: Vec<usize>,
     /// What each slot holds: values that share a slot have the same layout, so its border of zeros stays intact.
     pub(super) slot_layouts: Vec<Layout>,
+    /// Whether the entry's features are two numbers each.
+    pub(super) split: bool,
     /// Of each convolution: tiles in a block, or output rows.
     pub(super) block: Vec<usize>,
+    /// The order of the work.
+    pub(super) steps: Vec<Step>,
     /// Floats of scratch memory for each thread.
     pub(super) scratch: usize,
 }
@@ -48,8 +58,8 @@ pub(super) enum Keep {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph, layers: &[Layer], key: Key, keep: Keep) -> Self {
-        let layouts = layouts(graph, key.group, key.size);
+    pub(super) fn new(graph: &Graph, layers: &[Layer], cell: Cell, key: Key, keep: Keep) -> Self {
+        let layouts = layouts(graph, cell, key.group, key.size);
         let (slots, slot_layouts) = match keep {
             Keep::Needed => slots(graph, &layouts),
             Keep::All => ((0..layouts.len()).collect(), layouts.clone()),
@@ -57,46 +67,73 @@ impl Plan {
         let block: Vec<usize> =
             layers.iter().zip(&layouts[1..]).map(|(layer, to)| block(layer, to, key.threads)).collect();
         let scratch = layers.iter().map(Layer::scratch);
-        Self { key, scratch: scratch.max().unwrap_or(0), layouts, slots, slot_layouts, block }
+        let scratch = scratch.max().unwrap_or(0);
+        let steps = match bands(&layouts, key) {
+            Some(bands) if keep == Keep::Needed => bands::in_bands(graph, layers, &layouts, &slots, bands),
+            _ => bands::layer_by_layer(graph),
+        };
+        Self { key, scratch, layouts, slots, slot_layouts, split: split(graph, cell), block, steps }
     }
 
     /// Floats of all slots together.
     pub(super) fn floats(&self) -> usize {
-        self.slot_layouts.iter().map(Layout::len).sum()
+        self.slot_layouts.iter().map(Layout::floats).sum()
     }
+}
+
+/// Into how many bands to cut the pictures' features, where they are too large for the threads' caches and bf16 kernels are fast enough to wait
+/// for memory.
+fn bands(layouts: &[Layout], key: Key) -> Option<usize> {
+    let largest = layouts.iter().max_by_key(|layout| layout.floats())?;
+    let worth =
+        key.group == 1 && largest.cell == Cell::Bf16 && largest.floats() > CACHED_FLOATS * key.threads;
+    worth.then(|| largest.floats().div_ceil(BAND_FLOATS * key.threads))
 }
 
 /// How many pictures to take through the network together: more than one only where the deepest features of one are too small
 /// to be worth reading the weights for.
-pub(super) fn group(graph: &Graph, size: (usize, usize)) -> usize {
-    let layouts = layouts(graph, 1, size);
+pub(super) fn group(graph: &Graph, cell: Cell, size: (usize, usize)) -> usize {
+    let layouts = layouts(graph, cell, 1, size);
     let fewest = layouts.iter().map(|l| l.tiles().0 * l.tiles().1).min().unwrap_or(1);
-    let floats: usize = slots(graph, &layouts).1.iter().map(Layout::len).sum();
+    let floats: usize = slots(graph, &layouts).1.iter().map(Layout::floats).sum();
     TILES.div_ceil(fewest.max(1)).min(GROUP_FLOATS / floats.max(1)).max(1)
 }
 
-/// Floats a pixel of the entry's features. Its few channels need no padding where only direct convolutions read them.
-pub(super) fn entry_channels(graph: &Graph) -> usize {
+/// Numbers a pixel of the entry's features. Its few channels need no padding where only direct convolutions read them.
+pub(super) fn entry_channels(graph: &Graph, cell: Cell) -> usize {
     let channels = graph.entry.channels();
-    let added = graph.convs.iter().any(|c| c.residual == Some(Value(0))) || graph.exit.value() == Value(0);
-    if added { channels.next_multiple_of(CHANNELS) } else { channels }
+    if entry_is_added(graph) {
+        channels.next_multiple_of(CHANNELS)
+    } else if split(graph, cell) {
+        2 * channels
+    } else {
+        channels
+    }
 }
 
-fn layouts(graph: &Graph, pictures: usize, size: (usize, usize)) -> Vec<Layout> {
+/// Whether the entry's features are two bf16 numbers each, rounded and what is left: where all that reads them are convolutions.
+pub(super) fn split(graph: &Graph, cell: Cell) -> bool {
+    cell != Cell::Single && !entry_is_added(graph)
+}
+
+fn entry_is_added(graph: &Graph) -> bool {
+    graph.convs.iter().any(|c| c.residual == Some(Value(0))) || graph.exit.value() == Value(0)
+}
+
+fn layouts(graph: &Graph, cell: Cell, pictures: usize, size: (usize, usize)) -> Vec<Layout> {
     let (height, width) = graph.padded(size);
     let factor = graph.entry.unshuffle;
-    let entry =
-        Layout { pictures, height: height / factor, width: width / factor, channels: entry_channels(graph) };
-    let mut layouts = vec![entry];
-    for conv in &graph.convs {
+    let (height, width, channels) = (height / factor, width / factor, entry_channels(graph, cell));
+    let mut layouts = vec![Layout { pictures, height, width, channels, cell }];
+    for (i, conv) in graph.convs.iter().enumerate() {
         let Layout { height, width, .. } = layouts[conv.input.0];
         let (height, width) = (conv.kind.output(height), conv.kind.output(width));
-        layouts.push(Layout {
-            pictures,
-            height,
-            width,
-            channels: conv.out_channels.next_multiple_of(CHANNELS),
-        });
+        let channels = conv.out_channels.next_multiple_of(CHANNELS);
+        let value = Value(i + 1);
+        let read = graph.convs.iter().any(|c| c.input == value || c.residual == Some(value));
+        // What only the exit reads is not rounded.
+        let cell = if read { cell } else { Cell::Single };
+        layouts.push(Layout { pictures, height, width, channels, cell });
     }
     layouts
 }
@@ -136,6 +173,7 @@ pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
             let blocks = tiles.div_ceil(TILES);
             if blocks < 4 * threads { tiles.div_ceil(blocks.next_multiple_of(threads)) } else { TILES }
         }
+        Layer::Bf16(layer) => layer.block(to, threads),
         Layer::Direct(_) | Layer::Depthwise(_) => (128 / to.width).max(1),
     }
 }
@@ -150,8 +188,9 @@ mod tests {
     fn values_keep_their_slots_while_needed() {
         let bytes = include_bytes!("../../weights/unet.safetensors");
         let graph = architectures::load(Weights::parse("unet", bytes).unwrap()).unwrap().graph;
-        let layers: Vec<Layer> = super::super::layers(&graph, Instructions::Portable);
-        let plan = Plan::new(&graph, &layers, Key { group: 2, size: (24, 40), threads: 2 }, Keep::Needed);
+        let layers: Vec<Layer> = super::super::layers(&graph, Instructions::Portable, Cell::Single);
+        let key = Key { group: 2, size: (24, 40), threads: 2 };
+        let plan = Plan::new(&graph, &layers, Cell::Single, key, Keep::Needed);
         for (i, conv) in graph.convs.iter().enumerate() {
             let slot = plan.slots[i + 1];
             assert_ne!(slot, plan.slots[conv.input.0]);

@@ -3,6 +3,8 @@
 //! Every kernel puts channels side by side in a vector and sums each channel in one fixed order with fused multiply-adds.
 //! So the width of the vector does not change any result: all instruction sets give the same bits.
 
+use super::bf16;
+
 /// An instruction set. Its functions are meant to be inlined into a caller that is compiled for it.
 ///
 /// # Safety
@@ -33,6 +35,16 @@ pub(super) trait Simd: Copy {
     unsafe fn keep(a: Self::V, mask: Self::V, ceiling: Self::V) -> Self::V;
     /// The lesser one; neither is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Each lane rounded to bf16 ([`bf16::round`]).
+    #[inline(always)]
+    unsafe fn round(v: Self::V) -> Self::V {
+        let mut lanes = [0.0; 16];
+        // SAFETY: a vector has at most 16 lanes.
+        unsafe { Self::store(lanes.as_mut_ptr(), v) };
+        let rounded = lanes.map(|lane| bf16::round(lane).to_f32());
+        // SAFETY: as above.
+        unsafe { Self::load(rounded.as_ptr()) }
+    }
     /// Asks for a cache line, which need not exist; does nothing where there is no instruction for it.
     #[inline(always)]
     unsafe fn prefetch(_line: *const f32) {}

@@ -13,7 +13,7 @@ use super::{
     buffer::Buffer,
     edge::{self, Planes},
     layer, layers,
-    layout::Layout,
+    layout::{Cell, Layout},
     pass::Pass,
     plan::{Keep, Key, Plan},
     route::{Route, Step, Want},
@@ -71,7 +71,7 @@ impl Tape {
             |conv: &Conv| Gradient { weight: vec![0.0; conv.weight.len()], bias: vec![0.0; conv.bias.len()] };
         Self {
             want,
-            layers: layers(graph, instructions),
+            layers: layers(graph, instructions, Cell::Single),
             back: graph.convs.iter().map(back).collect(),
             compute: instructions.compute(),
             state: None,
@@ -133,7 +133,7 @@ impl Tape {
             pictures: count,
             sigma,
         };
-        self.stages.reset((0..pass.stages()).map(|stage| pass.items(stage)));
+        self.stages.reset((0..pass.steps()).map(|step| pass.items(step)));
         team::run(threads, &self.stages, |stage, item, participant| {
             // SAFETY: the team does each item once, begins a stage when the one before is complete, and gives each thread a
             // number of its own.
@@ -197,16 +197,16 @@ impl Tape {
 
 impl State {
     fn new(graph: &Graph, layers: &[Layer], back: &[Layer], key: Key, want: Want) -> Self {
-        let plan = Plan::new(graph, layers, key, Keep::All);
+        let plan = Plan::new(graph, layers, Cell::Single, key, Keep::All);
         let route = Route::new(graph, &plan.layouts, want);
-        let zeroed = |layouts: &[Layout]| layouts.iter().map(|l| Buffer::zeroed(l.len())).collect();
+        let zeroed = |layouts: &[Layout]| layouts.iter().map(|l| Buffer::zeroed(l.floats())).collect();
         let wanted = route.steps.iter().any(|step| matches!(step, Step::Sum { .. }));
         let sums = layers.iter().map(Layer::sums).max().filter(|_| wanted).unwrap_or(0);
         let scratch = layers.iter().chain(back).map(Layer::scratch).max().unwrap_or(0);
         Self {
             values: zeroed(&plan.layouts),
             gradients: zeroed(&route.slot_layouts),
-            spread: route.spread_layouts.iter().map(|(l, _)| Buffer::zeroed(l.len())).collect(),
+            spread: route.spread_layouts.iter().map(|(l, _)| Buffer::zeroed(l.floats())).collect(),
             parts: (0..PARTS).map(|_| Buffer::zeroed(sums)).collect(),
             scratch: (0..key.threads).map(|_| Buffer::zeroed(scratch)).collect(),
             plan,

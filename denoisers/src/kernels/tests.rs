@@ -1,9 +1,10 @@
 //! Kernels against the definition of a convolution in double precision, and against each other.
 
-use super::{Instructions, Kernels, Tape, Want};
+use super::{Instructions, Kernels, Tape, Want, bf16, layout::Cell};
 use crate::{
     graph::{Activation, Conv, Entry, Estimate, Exit, Graph, Kind, Value},
     pad,
+    precision::Precision,
 };
 
 /// Uniform on -1..1, always the same.
@@ -146,6 +147,18 @@ type Nudge = Option<(usize, Parameter, f64)>;
 
 /// The definition of everything, for one picture.
 fn reference(graph: &Graph, picture: &[f64], size: (usize, usize), sigma: f32, nudge: Nudge) -> Vec<f64> {
+    reference_at(graph, picture, size, sigma, nudge, |values| values)
+}
+
+/// The same, with what becomes of every convolution's result but the last.
+fn reference_at(
+    graph: &Graph,
+    picture: &[f64],
+    size: (usize, usize),
+    sigma: f32,
+    nudge: Nudge,
+    rounded: impl Fn(Features) -> Features,
+) -> Vec<f64> {
     let (h, w) = graph.padded(size);
     let padded = pad::reflect(picture, size, (h, w));
     let entry = graph.entry;
@@ -168,7 +181,7 @@ fn reference(graph: &Graph, picture: &[f64], size: (usize, usize), sigma: f32, n
         let residual = conv.residual.map(|r| &values[r.0]);
         let nudge = nudge.filter(|n| n.0 == i).map(|n| (n.1, n.2));
         let result = convolve(conv, &values[conv.input.0], residual, nudge);
-        values.push(result);
+        values.push(if i + 1 < graph.convs.len() { rounded(result) } else { result });
     }
     let Exit::Pictures { value, shuffle: s, estimate } = graph.exit else { panic!("not a denoiser") };
     let found = &values[value.0];
@@ -260,7 +273,7 @@ fn every_convolution_is_what_its_definition_says() {
         }
         let mut first: Option<Vec<u32>> = None;
         for instructions in Instructions::detect() {
-            let mut kernels = Kernels::with(&graph, instructions);
+            let mut kernels = Kernels::with(&graph, instructions, Cell::Single);
             let result = kernels.run(&graph, pictures.clone(), (2, size.0, size.1), 0.25);
             let error =
                 result.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
@@ -272,18 +285,80 @@ fn every_convolution_is_what_its_definition_says() {
     }
 }
 
+/// How features in bf16 can be computed here: with what instructions, and whether on matrix tiles.
+fn ways_to_bf16() -> Vec<(Instructions, Cell)> {
+    let mut ways: Vec<_> = Instructions::detect().map(|instructions| (instructions, Cell::Rounded)).collect();
+    match Instructions::detect().find(|instructions| bf16::on_tiles(*instructions)) {
+        Some(instructions) => ways.push((instructions, Cell::Bf16)),
+        None => println!("SKIPPED: this processor has no matrix tiles"),
+    }
+    ways
+}
+
+/// In bf16 the result is that of the definition with rounded weights and features, unless the rounding of a sum makes a feature the
+/// next bf16 number, which many features in many layers make likely; and the same bits whatever computes it.
+#[test]
+fn bf16_is_the_definition_with_rounded_weights_and_features() {
+    let mut numbers = Numbers(6);
+    let mut exactly = 0;
+    for (number, (graph, size)) in graphs(&mut numbers, true).into_iter().enumerate() {
+        if !Precision::Bf16.serves(&graph) {
+            continue;
+        }
+        let rounded = |values: &[f32]| values.iter().map(|v| bf16::round(*v).to_f32()).collect::<Vec<_>>();
+        let mut of_rounded = graph.clone();
+        for conv in &mut of_rounded.convs {
+            conv.weight = rounded(&conv.weight);
+        }
+        let pictures = numbers.take(2 * 3 * size.0 * size.1);
+        let (mut expected, mut exact) = (Vec::new(), Vec::new());
+        for picture in pictures.chunks(3 * size.0 * size.1) {
+            let picture: Vec<f64> = picture.iter().map(|v| f64::from(*v)).collect();
+            exact.extend(reference(&graph, &picture, size, 0.25, None));
+            expected.extend(reference_at(&of_rounded, &picture, size, 0.25, None, |features| Features {
+                data: features.data.iter().map(|v| f64::from(bf16::round(*v as f32).to_f32())).collect(),
+                ..features
+            }));
+        }
+        let mut first: Option<Vec<u32>> = None;
+        for (instructions, cell) in ways_to_bf16() {
+            let mut kernels = Kernels::with(&graph, instructions, cell);
+            let result = kernels.run(&graph, pictures.clone(), (2, size.0, size.1), 0.25);
+            let rms = |expected: &[f64]| {
+                let squares = result.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).powi(2));
+                (squares.sum::<f64>() / expected.len() as f64).sqrt()
+            };
+            let (error, loss) = (rms(&expected), rms(&exact));
+            println!(
+                "graph {number} {size:?} {instructions:?} {cell:?}: error {error:.1e}, of f32 {loss:.1e}"
+            );
+            assert!(error < 0.7 * loss, "graph {number} {size:?} {instructions:?}: {error:e} of {loss:e}");
+            exactly += usize::from(error < 1e-6);
+            let bits: Vec<u32> = result.into_iter().map(f32::to_bits).collect();
+            assert!(
+                first.get_or_insert_with(|| bits.clone()) == &bits,
+                "{instructions:?} {cell:?}: other bits"
+            );
+        }
+    }
+    assert!(exactly >= 3 * ways_to_bf16().len(), "{exactly}");
+}
+
 /// The bits of a result are part of what a certificate can be checked by: they are the same on every machine, and a change of the kernels
 /// that changes them must change the text in `Weights::finish`, so that the model gets another name.
 #[test]
 fn bits_are_those_of_every_machine() {
     let mut numbers = Numbers(5);
     let graph = graph(&mut numbers, PHOTO, [48, 64]);
-    let result = Kernels::new(&graph).run(&graph, numbers.take(3 * 20 * 36), (1, 20, 36), 0.25);
-    let bytes: Vec<u8> = result.iter().flat_map(|v| v.to_le_bytes()).collect();
-    assert_eq!(
-        blake3::hash(&bytes).to_hex().as_str(),
-        "a3f9c5344d2ebafdd00ea6b83b10812950c90d415020389df1437260cff5be84"
-    );
+    let pictures = numbers.take(3 * 20 * 36);
+    for (precision, expected) in [
+        (Precision::F32, "a3f9c5344d2ebafdd00ea6b83b10812950c90d415020389df1437260cff5be84"),
+        (Precision::Bf16, "fde92aa63f5059749fbe47c9b4e97b5a424634bf1260a3b86bc4fdabeb586c18"),
+    ] {
+        let result = Kernels::new(&graph, precision).run(&graph, pictures.clone(), (1, 20, 36), 0.25);
+        let bytes: Vec<u8> = result.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(blake3::hash(&bytes).to_hex().as_str(), expected, "{precision}");
+    }
 }
 
 /// Sizes alternate, so that memory and plans of one call are left for the next.
@@ -291,12 +366,16 @@ fn bits_are_those_of_every_machine() {
 fn nothing_of_a_call_is_left_for_the_next() {
     let mut numbers = Numbers(2);
     let graph = graph(&mut numbers, PHOTO, [32, 48]);
-    let mut kept = Kernels::new(&graph);
-    for (count, size) in [(3, (9, 17)), (1, (9, 17)), (5, (33, 8)), (2, (9, 17)), (40, (8, 8)), (3, (8, 8))] {
-        let pictures = numbers.take(count * 3 * size.0 * size.1);
-        let (shape, sigma) = ((count, size.0, size.1), 0.5);
-        let fresh = Kernels::new(&graph).run(&graph, pictures.clone(), shape, sigma);
-        assert_eq!(kept.run(&graph, pictures, shape, sigma), fresh);
+    for precision in Precision::ALL {
+        let mut kept = Kernels::new(&graph, precision);
+        for (count, size) in
+            [(3, (9, 17)), (1, (9, 17)), (5, (33, 8)), (2, (9, 17)), (40, (8, 8)), (3, (8, 8))]
+        {
+            let pictures = numbers.take(count * 3 * size.0 * size.1);
+            let (shape, sigma) = ((count, size.0, size.1), 0.5);
+            let fresh = Kernels::new(&graph, precision).run(&graph, pictures.clone(), shape, sigma);
+            assert_eq!(kept.run(&graph, pictures, shape, sigma), fresh);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A network in validation.
 
 use super::loss;
-use crate::{graph::Graph, kernels::Kernels, network};
+use crate::{graph::Graph, kernels::Kernels, network, precision::Precision};
 
 /// A network that only runs.
 pub(super) struct Frozen {
@@ -11,7 +11,7 @@ pub(super) struct Frozen {
 
 impl Frozen {
     pub(super) fn new(graph: Graph) -> Self {
-        Self { kernels: Kernels::new(&graph), graph }
+        Self { kernels: Kernels::new(&graph, Precision::F32), graph }
     }
 
     /// Cleans one picture.

@@ -11,6 +11,7 @@ use crate::{
     graph::{Conv, Exit, Graph, Kind},
     kernels::{Tape, Want},
     network::{self, Model},
+    precision::Precision,
     registry,
     weights::Weights,
 };
@@ -39,7 +40,7 @@ impl Learner {
     /// # Errors
     /// [`OpenError`] as from [`crate::open`]; `none` has nothing to learn.
     pub fn open(name: &str) -> Result<Self, OpenError> {
-        let model = registry::load_denoiser(name)?;
+        let model = registry::load_denoiser(name, Precision::F32)?;
         trainable(name, &model)?;
         Ok(Self::new(model, vec![], None))
     }

@@ -32,18 +32,19 @@ impl Direct {
         rows: Range<usize>,
         sums: *mut f32,
     ) {
-        let per_picture = self.rows_per_picture(job);
+        let per_picture = self.rows_per_picture(&job.to_layout);
         let (from, to) = (&job.from_layout, &job.to_layout);
-        let width = to.width / self.upscale;
+        let width = to.width / self.shape.upscale;
         let panels = to.channels / self.panel;
         for row in rows {
             let (picture, y) = (row / per_picture, row % per_picture);
-            for grid in 0..self.upscale * self.upscale {
-                let (dy, dx) = (grid / self.upscale, grid % self.upscale);
+            for grid in 0..self.shape.upscale * self.shape.upscale {
+                let (dy, dx) = (grid / self.shape.upscale, grid % self.shape.upscale);
                 // SAFETY: the offsets are those of the forward pass; sums are laid out like the weights, followed by the bias.
                 unsafe {
-                    let gradient = job.to.add(to.at(picture, y * self.upscale + dy + 1, dx + 1)).cast_const();
-                    let term = self.upscale * to.channels;
+                    let gradient =
+                        job.to.add(to.at(picture, y * self.shape.upscale + dy + 1, dx + 1)).cast_const();
+                    let term = self.shape.upscale * to.channels;
                     for c in (0..to.channels).step_by(S::LANES) {
                         let bias = sums.add(self.weights.len() + c);
                         let mut sum = S::load(bias);
@@ -52,20 +53,25 @@ impl Direct {
                         }
                         S::store(bias, sum);
                     }
-                    for line in 0..panels * self.rows {
-                        let (p, r) = (line / self.rows, line % self.rows);
-                        let first = from.at(picture, y * self.stride + self.offset + r, self.offset);
+                    for line in 0..panels * self.shape.rows {
+                        let (p, r) = (line / self.shape.rows, line % self.shape.rows);
+                        let first = from.at(
+                            picture,
+                            y * self.shape.stride + self.shape.offset + r,
+                            self.shape.offset,
+                        );
                         let outer = Outer {
                             left: Left {
                                 from: job.from.add(first),
                                 row: 1,
-                                term: self.stride * from.channels,
+                                term: self.shape.stride * from.channels,
                             },
                             right: Right { from: gradient.add(p * self.panel), term },
                             terms: width,
-                            to: sums.add((grid * panels * self.rows + line) * self.run * self.panel),
+                            to: sums
+                                .add((grid * panels * self.shape.rows + line) * self.shape.run * self.panel),
                         };
-                        panels!(S, self.panel, outer, self.run);
+                        panels!(S, self.panel, outer, self.shape.run);
                     }
                 }
             }

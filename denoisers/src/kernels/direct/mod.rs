@@ -1,8 +1,8 @@
 //! Convolutions as they are written: a sum over the pixels under the kernel.
 //!
 //! With channels innermost, the pixels of one kernel row are one run of floats, so a convolution of any size and stride is a
-//! matrix product whose left rows overlap: no copy of the picture is made (implicit im2col). The inner kernel holds a few
-//! neighbouring outputs times one panel of channels in registers.
+//! matrix product whose left rows overlap ([`Shape`]). The inner kernel holds a few neighbouring outputs times one panel of channels
+//! in registers.
 
 use std::ops::Range;
 
@@ -10,23 +10,16 @@ mod gradient;
 
 use super::{
     buffer::Buffer,
-    layout::{CHANNELS, Finish, Job},
+    layout::{CHANNELS, Finish, Job, Layout},
     panel::{self, Left, Right, panels},
+    shape::{Place, Shape},
     simd::Simd,
 };
 use crate::graph::{Conv, Kind};
 
 /// Packed weights of one convolution.
 pub(super) struct Direct {
-    /// Kernel rows, and floats in each: kernel columns times the input's channels.
-    rows: usize,
-    run: usize,
-    stride: usize,
-    /// Where the kernel begins relative to its pixel's place in the bordered layout: 0 if it covers the border.
-    offset: usize,
-    /// 2 for the transposed convolution, which is four convolutions of one pixel, each filling one of four interleaved grids; else
-    /// 1.
-    upscale: usize,
+    shape: Shape,
     panel: usize,
     /// `[upscale², out / panel, rows, run, panel]`.
     weights: Buffer,
@@ -37,21 +30,12 @@ pub(super) struct Direct {
 impl Direct {
     /// Packs for an input with `channels` floats a pixel, for an instruction set with these panels.
     pub(super) fn new(conv: &Conv, channels: usize, sizes: &[usize]) -> Self {
-        let k = conv.kind.size();
-        let (rows, stride, offset, upscale) = match conv.kind {
-            Kind::Same3x3 { stride } => (3, stride, 0, 1),
-            Kind::Tail3x3 => (3, 2, 1, 1),
-            Kind::Point { stride } => (1, stride, 1, 1),
-            // Depthwise convolutions have a kernel of their own.
-            Kind::Down2x2 | Kind::Depthwise { .. } => (2, 2, 1, 1),
-            Kind::Up2x2 => (1, 1, 1, 2),
-        };
-        let columns = if upscale == 2 { 1 } else { k };
+        let shape = Shape::of(conv, channels);
         let padded = conv.out_channels.next_multiple_of(CHANNELS);
         let panel = panel::size(padded, sizes);
-        let weights = Buffer::zeroed(upscale * upscale * rows * columns * channels * padded);
+        let weights = Buffer::zeroed(shape.grids() * shape.rows * shape.run * padded);
         let bias = Buffer::zeroed(padded);
-        let mut this = Self { rows, run: columns * channels, stride, offset, upscale, panel, weights, bias };
+        let mut this = Self { shape, panel, weights, bias };
         this.pack(conv);
         this
     }
@@ -68,29 +52,18 @@ impl Direct {
 
     /// For each weight its index in the convolution and in the packed order.
     fn places(&self, conv: &Conv) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (ins, out_channels, up) = (conv.in_channels, conv.out_channels, conv.kind == Kind::Up2x2);
-        let (rows, panel, k) = (self.rows, self.panel, conv.kind.size());
-        let columns = if up { 1 } else { k };
-        let channels = self.run / columns;
-        let panels = out_channels.next_multiple_of(CHANNELS) / panel;
-        (0..out_channels).flat_map(move |out| (0..ins).map(move |input| (out, input))).flat_map(
-            move |(out, input)| {
-                (0..k * k).map(move |position| {
-                    let from =
-                        if up { (input * out_channels + out) * 4 } else { (out * ins + input) * k * k }
-                            + position;
-                    let (grid, row, column) =
-                        if up { (position, 0, 0) } else { (0, position / k, position % k) };
-                    let line = ((grid * panels + out / panel) * rows + row) * columns + column;
-                    (from, (line * channels + input) * panel + out % panel)
-                })
-            },
-        )
+        let (Shape { rows, run, .. }, panel) = (self.shape, self.panel);
+        let channels = run / if conv.kind == Kind::Up2x2 { 1 } else { conv.kind.size() };
+        let panels = conv.out_channels.next_multiple_of(CHANNELS) / panel;
+        Shape::places(conv).map(move |(from, Place { grid, out, row, column, input })| {
+            let run = ((grid * panels + out / panel) * rows + row) * run;
+            (from, (run + column * channels + input) * panel + out % panel)
+        })
     }
 
     /// How many rows a picture gives to [`Direct::rows`].
-    pub(super) fn rows_per_picture(&self, job: &Job) -> usize {
-        job.to_layout.height / self.upscale
+    pub(super) fn rows_per_picture(&self, to: &Layout) -> usize {
+        to.height / self.shape.upscale
     }
 
     /// Computes the output rows of these numbers, counted through all pictures; for the transposed convolution the two output
@@ -101,29 +74,36 @@ impl Direct {
     /// [`Direct::rows_per_picture`]; no other thread reads or writes these output rows, or writes the input.
     #[inline(always)]
     pub(super) unsafe fn rows<S: Simd>(&self, job: &Job, rows: Range<usize>) {
-        let per_picture = self.rows_per_picture(job);
+        let per_picture = self.rows_per_picture(&job.to_layout);
         let (from, to) = (&job.from_layout, &job.to_layout);
-        let width = to.width / self.upscale;
+        let width = to.width / self.shape.upscale;
         let panels = to.channels / self.panel;
         for row in rows {
             let (picture, y) = (row / per_picture, row % per_picture);
-            for part in 0..self.upscale * self.upscale * panels {
+            for part in 0..self.shape.upscale * self.shape.upscale * panels {
                 let (grid, p) = (part / panels, part % panels);
-                let (dy, dx) = (grid / self.upscale, grid % self.upscale);
-                let at = to.at(picture, y * self.upscale + dy + 1, dx + 1) + p * self.panel;
+                let (dy, dx) = (grid / self.shape.upscale, grid % self.shape.upscale);
+                let at = to.at(picture, y * self.shape.upscale + dy + 1, dx + 1) + p * self.panel;
                 // SAFETY: the offsets are within the buffers that the caller vouches for: the kernel's first pixel, this part's
                 // weights and bias, and the first output pixel of the row.
                 unsafe {
                     let line = Line {
-                        from: job.from.add(from.at(picture, y * self.stride + self.offset, self.offset)),
+                        from: job.from.add(from.at(
+                            picture,
+                            y * self.shape.stride + self.shape.offset,
+                            self.shape.offset,
+                        )),
                         from_row: from.row(),
-                        from_step: self.stride * from.channels,
-                        rows: self.rows,
-                        run: self.run,
-                        weights: self.weights.as_ptr().add(part * self.rows * self.run * self.panel),
+                        from_step: self.shape.stride * from.channels,
+                        rows: self.shape.rows,
+                        run: self.shape.run,
+                        weights: self
+                            .weights
+                            .as_ptr()
+                            .add(part * self.shape.rows * self.shape.run * self.panel),
                         bias: self.bias.as_ptr().add(p * self.panel),
                         to: job.to.add(at),
-                        to_step: self.upscale * to.channels,
+                        to_step: self.shape.upscale * to.channels,
                         finish: Finish::of(job, at),
                     };
                     panels!(S, self.panel, line, width);
