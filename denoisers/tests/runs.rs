@@ -215,9 +215,11 @@ fn standardised_weights_are_saved_as_plain_ones() {
         let mut learner = standardized();
         let pixels = |i: usize| (0..3 * 32 * 32).map(move |k| ((k * 7 + i * 31) % 97) as f32 / 97.0);
         let batch = || Batch::new((0..2).flat_map(pixels).collect(), 2, 32, 32).unwrap();
+        let mut sgd = Sgd::default();
+        (sgd.momentum, sgd.weight_decay) = (0.9, 1e-3);
         for _ in 0..3 {
             learner.cross_entropy(batch(), &[0, 1]).unwrap();
-            Sgd { momentum: 0.9, weight_decay: 1e-3, ..Sgd::default() }.step(&mut learner, 0.1);
+            sgd.step(&mut learner, 0.1);
         }
         let path = folder.path().join("plain.safetensors");
         learner.save(&path).unwrap();
