@@ -11,7 +11,7 @@ use smoothgate_providers::{Answer, AskError, Fault, JournalError};
 
 use crate::certificate::{Certificate, Document, DocumentError, SigningKey};
 use crate::engine::{Engine, EngineError, Forgetful, Memory, Progress};
-use crate::ledger::{LedgerError, PictureId, PictureSpec, Run, Spec};
+use crate::ledger::{Caller, LedgerError, PictureId, PictureSpec, Run, Spec};
 use crate::noise::{self, Seed};
 use crate::picture::{PictureOptions, WorkingImage};
 
@@ -21,6 +21,7 @@ pub struct Certifier {
     engine: Engine,
     run: Option<Run>,
     key: Option<Arc<SigningKey>>,
+    caller: Option<Arc<Caller>>,
 }
 
 /// What came of one picture.
@@ -110,18 +111,24 @@ impl CertifyError {
 impl Certifier {
     /// A certifier that keeps nothing: an interrupted picture starts again, and pays again.
     pub fn without_ledger(engine: Engine) -> Self {
-        Self { engine, run: None, key: None }
+        Self { engine, run: None, key: None, caller: None }
     }
 
     /// A certifier that records in `run`, whose parameters must be [`parameters`] of the same engine.
     pub fn with_ledger(engine: Engine, run: Run) -> Self {
-        Self { engine, run: Some(run), key: None }
+        Self { engine, run: Some(run), key: None, caller: None }
     }
 
     /// Signs every certificate with this key, one that is on record already included.
     #[must_use]
     pub fn signing(self, key: Option<Arc<SigningKey>>) -> Self {
         Self { key, ..self }
+    }
+
+    /// The same certifier for one of several callers, whose account in the ledger is charged beside the run's.
+    #[must_use]
+    pub fn charging(self, caller: Option<Arc<Caller>>) -> Self {
+        Self { caller, ..self }
     }
 
     /// The same certifier with this engine, whose settings must be the same: one with a switch of its own, or one that asks
@@ -161,7 +168,7 @@ impl Certifier {
             None => Seed::fresh().map_err(EngineError::from)?,
         };
         let Some(run) = &self.run else { return self.gather(image, seed, &Forgetful, watch).await };
-        let picture = run.picture(spec(name, &image, seed)?).await?;
+        let picture = run.picture_for(self.caller(), spec(name, &image, seed)?).await?;
         if let Some(text) = &picture.stored().certificate {
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
             let stored = Document::parse(text.as_bytes()).map_err(stored)?;
@@ -181,6 +188,10 @@ impl Certifier {
         certified.billable_before = picture.stored().billable;
         certified.record = Some(picture.id());
         Ok(certified)
+    }
+
+    fn caller(&self) -> Option<Caller> {
+        self.caller.as_deref().cloned()
     }
 
     async fn gather(
@@ -207,7 +218,7 @@ impl Certifier {
             return Ok(self.engine.clean_answer(&image, &Forgetful).await?);
         };
         let seed = Seed::fresh().map_err(EngineError::from)?;
-        let picture = run.picture(spec(name, &image, seed)?).await?;
+        let picture = run.picture_for(self.caller(), spec(name, &image, seed)?).await?;
         Ok(self.engine.clean_answer(&image, &picture).await?)
     }
 }
@@ -236,17 +247,26 @@ pub fn parameters(
     let settings = engine.settings();
     let endpoint = engine.endpoint().describe();
     let denoiser = engine.denoiser().id();
-    let test = serde_json::to_value(&settings.method).unwrap_or(Value::Null);
-    Spec::new(&json!({
+    let test = |method| serde_json::to_value(method).unwrap_or(Value::Null);
+    let mut parameters = json!({
         "sigma": settings.sigma,
         "alpha": settings.alpha,
         "question": settings.question,
-        "test": test,
+        "test": test(&settings.method),
         "encoder": settings.encoder.to_string(),
         "denoiser": { "name": denoiser.name(), "blake3": denoiser.hash().to_hex().to_string() },
         "provider": { "name": endpoint.name, "identity": endpoint.identity },
         "picture": { "size": pictures.size.to_string(), "fit": pictures.fit, "filter": pictures.filter },
         "noise": noise::RNG_VERSION,
         "seed": seed,
-    }))
+    });
+    // Only where there are some, so that runs of one question are named as they always were.
+    if !settings.also.is_empty() {
+        let also = settings
+            .also
+            .iter()
+            .map(|asked| json!({ "question": asked.question, "test": test(&asked.method) }));
+        parameters["also"] = also.collect();
+    }
+    Spec::new(&parameters)
 }

@@ -50,10 +50,15 @@ fn every_key_of_the_configuration_is_on_its_page_and_in_the_example() {
         "RawInstance",
         "CredentialSettings",
         "RawServe",
+        "RawAccess",
+        "RawTls",
+        "RawLimits",
+        "RawFetch",
         "RawRoute",
     ] {
         for key in schema["$defs"][table]["properties"].as_object().unwrap().keys() {
-            let tables = ["retry", "budget", "credentials", "network", "options"];
+            let tables =
+                ["retry", "budget", "credentials", "network", "options", "access", "tls", "limits", "fetch"];
             let named = page.contains(&format!("`{key}`")) || tables.contains(&key.as_str());
             assert!(named, "`{key}` of {table} is not in docs/configuration.md");
         }

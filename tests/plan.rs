@@ -95,6 +95,69 @@ fn answers_of_an_earlier_run_are_the_better_guide() {
     assert!(String::from_utf8_lossy(&other.stderr).contains("no picture at sigma 1.7"));
 }
 
+/// A picture that has its certificate is not planned for, one that was begun only with what is left of it.
+#[test]
+fn a_plan_takes_off_what_the_run_has_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let pictures = ["spider.png", "rocket.jpg", "bananas.png"].map(|name| format!("{PICTURES}/{name}"));
+    let arguments = |command, more: &[&'static str]| -> Vec<String> {
+        let test = ["--size", "32", "--denoiser", "none", "--n0", "5", "--n", "25", "--sigma", "0.5"];
+        let all = [command].into_iter().chain(test).chain(more.iter().copied()).map(str::to_owned);
+        all.chain(pictures.clone()).collect()
+    };
+    let run = |arguments: &[String]| {
+        smoothgate(dir.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let plan = |more: &[&'static str]| -> Value {
+        let out = run(&arguments("plan", &[&["--json"], more].concat()));
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let whole = plan(&[]);
+    assert_eq!((&whole["on_record"], &whole["bill"]["most"]["calls"]), (&Value::Null, &90.into()));
+
+    // The budget ends in the middle of the second picture or of the third.
+    let stopped = run(&arguments("certify", &["--max-calls", "40", "--jobs", "1", "--quiet"]));
+    assert_eq!(stopped.status.code(), Some(4), "{}", String::from_utf8_lossy(&stopped.stderr));
+    let shown = smoothgate(dir.path(), &["runs", "show", "1", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let shown = shown["pictures"].as_array().unwrap();
+    let finished = shown.iter().filter(|picture| picture["certified"] == true).count() as u64;
+    let begun: Vec<u64> = shown
+        .iter()
+        .filter(|picture| picture["certified"] == false)
+        .map(|picture| picture["settled"].as_u64().unwrap())
+        .collect();
+    assert!(finished >= 1 && begun.len() == 1 && begun[0] > 0, "{shown:?}");
+
+    let rest = plan(&[]);
+    assert_eq!(rest["on_record"]["run"], 1);
+    assert_eq!(rest["on_record"]["finished"], finished);
+    assert_eq!(rest["on_record"]["started"][0]["votes"], begun[0]);
+    let left = |bill: &str| rest["bill"][bill]["calls"].as_u64().unwrap();
+    assert_eq!(left("most"), 30 * (3 - finished) - begun[0]);
+    assert!(left("least") <= left("expected") && left("expected") <= left("most"), "{rest}");
+    // Another run, and a run without a record, begin at nothing.
+    assert_eq!(plan(&["--new-run"]), whole);
+    assert_eq!(plan(&["--no-ledger"]), whole);
+    assert_eq!(plan(&["--alpha", "0.01"])["on_record"], Value::Null);
+    let words = String::from_utf8(run(&arguments("plan", &[])).stdout).unwrap();
+    let part = format!("run 1 goes on: {finished} of 3 pictures finished, 1 begun with {} votes", begun[0]);
+    assert!(words.contains(&part), "{words}");
+
+    // What is planned at most is no less than what it takes, and afterwards nothing is left.
+    let ended = run(&arguments("certify", &["--quiet"]));
+    assert!(ended.status.code().unwrap() <= 1, "{}", String::from_utf8_lossy(&ended.stderr));
+    let shown = smoothgate(dir.path(), &["runs", "show", "1", "--json"]);
+    let calls = serde_json::from_slice::<Value>(&shown.stdout).unwrap()["spend"]["calls"].as_u64().unwrap();
+    assert!((40 + left("least")..=40 + left("most")).contains(&calls), "{calls} calls, {rest}");
+    let nothing = plan(&[]);
+    assert_eq!(nothing["on_record"]["finished"], 3);
+    for total in ["least", "expected", "most"] {
+        assert_eq!(nothing["bill"][total]["calls"], 0, "{total}");
+    }
+}
+
 #[test]
 fn much_money_is_not_spent_without_a_yes() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rand::{Rng as _, SeedableRng as _};
+use rand::{Rng, SeedableRng as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -60,6 +60,12 @@ impl Api {
         let mut reply = String::new();
         stream.read_to_string(&mut reply).unwrap();
         reply.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Calls that arrived since the last reset, those that are out included.
+    fn arrived(&self) -> u64 {
+        let stats: Value = serde_json::from_str(&self.ask("GET", "/__emulator/stats")).unwrap();
+        stats["total"]["calls"].as_u64().unwrap()
     }
 
     /// Calls that arrived since the last reset. Waits until those that are out have ended.
@@ -157,6 +163,20 @@ fn pictures(folder: &Path) -> PathBuf {
     pictures
 }
 
+/// Waits for a random instant. How far a process comes in a given time is up to the machine, so every second instant is one
+/// after a random number of calls: there the process is at work, however slow it is.
+fn random_instant(api: &Api, child: &mut Child, random: &mut impl Rng) {
+    if random.random_bool(0.5) {
+        std::thread::sleep(Duration::from_millis(random.random_range(50..900)));
+        return;
+    }
+    let until = api.arrived() + random.random_range(1..80);
+    while api.arrived() < until && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(random.random_range(0..20)));
+}
+
 #[test]
 fn kill_9_loses_no_answer_and_pays_for_none_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -171,7 +191,7 @@ fn kill_9_loses_no_answer_and_pays_for_none_twice() {
     assert_eq!(undisturbed.report()["attempts"]["answered"], calls);
 
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let (mut killed, mut rounds) = (0, 0);
+    let (mut killed, mut rounds, mut out_at_kills) = (0, 0, 0);
     while killed < kills() {
         api.reset();
         rounds += 1;
@@ -181,7 +201,7 @@ fn kill_9_loses_no_answer_and_pays_for_none_twice() {
                 break false;
             }
             let mut child = user.program(&user.arguments).stdout(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(random.random_range(50..900)));
+            random_instant(&api, &mut child, &mut random);
             if let Some(status) = child.try_wait().unwrap() {
                 assert!(status.code().is_some_and(|code| code <= 1), "{status}");
                 break true;
@@ -203,6 +223,7 @@ fn kill_9_loses_no_answer_and_pays_for_none_twice() {
         let report = user.report();
         let (answered, unknown) =
             (report["attempts"]["answered"].as_u64().unwrap(), report["unknown"].as_u64().unwrap());
+        out_at_kills += unknown;
         assert_eq!(answered, calls, "an answer on record was asked again, or one was lost");
         let arrived = api.calls();
         assert!(
@@ -210,7 +231,9 @@ fn kill_9_loses_no_answer_and_pays_for_none_twice() {
             "{arrived} calls arrived: {calls} undisturbed, {unknown} out at the kills"
         );
     }
-    println!("{killed} kills in {rounds} rounds, {calls} calls undisturbed");
+    println!(
+        "{killed} kills over {rounds} runs of {calls} calls each; {out_at_kills} calls were out when they fell"
+    );
 }
 
 /// 64 calls in flight, one in five failing and asked again: whatever the budget, not one call more arrives.
@@ -233,6 +256,29 @@ fn a_budget_is_never_exceeded_by_a_single_call() {
         assert_eq!(user.program(&user.arguments).output().unwrap().status.code(), Some(4));
         assert_eq!(api.calls(), budget);
     }
+}
+
+/// Whoever goes on with a run is asked about what is left of it, not about the whole.
+#[test]
+fn the_question_before_money_is_spent_is_about_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &[]);
+    let mut user = User::new(&api, &pictures);
+    user.arguments.retain(|argument| argument != "--yes");
+    let certify = |more: &[&str]| {
+        let more = more.iter().map(|&argument| argument.to_owned());
+        user.program(&user.arguments.iter().cloned().chain(more).collect::<Vec<_>>()).output().unwrap()
+    };
+    // 20 pictures, 60 votes each, $0.0015 a vote.
+    let asked = certify(&[]);
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert_eq!(asked.status.code(), Some(2), "{said}");
+    assert!(said.contains("up to $1.80 for 1200 calls"), "{said}");
+    assert_eq!(certify(&["--yes", "--max-calls", "700"]).status.code(), Some(4));
+    let ended = certify(&[]);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code().is_some_and(|code| code <= 1), "{said}");
 }
 
 /// The rate gives way when the API throttles, and whoever watches is told.

@@ -86,6 +86,10 @@ impl Gatherer {
         }
     }
 
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+
     pub(crate) async fn denoise(&self, batch: Batch, sigma: f64) -> Result<Batch, DenoiseError> {
         let (job, answer) = self.call(batch, sigma);
         self.jobs.send(job).await.map_err(|_| WorkerError::Gone)?;
@@ -302,6 +306,7 @@ impl Loop {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "each call is a task of its own, which may be cancelled")]
 mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc as std_mpsc;

@@ -66,6 +66,11 @@ impl DenoiserHandle {
         self.gatherer.stats()
     }
 
+    /// Does its thread still run? It ends when the model panics.
+    pub fn is_alive(&self) -> bool {
+        self.gatherer.is_alive()
+    }
+
     /// [`Denoiser::denoise`] on the model's thread, together with pictures of other calls that have the same size and sigma
     /// and wait at the same moment. A call whose future is dropped before the thread comes to it is not computed.
     ///
@@ -280,9 +285,13 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_for_its_call_and_for_all_later_ones() {
         let handle = DenoiserHandle::spawn(Box::new(Fragile(Identity::default(), 0))).unwrap();
+        assert!(handle.is_alive());
         assert_eq!(handle.denoise_blocking(batch(), 0.5).unwrap(), batch());
         let panicked = handle.denoise_blocking(batch(), 0.5).unwrap_err();
         assert!(matches!(panicked, DenoiseError::Worker(WorkerError::Panicked(ref m)) if m == "call 2"));
+        while handle.is_alive() {
+            thread::yield_now();
+        }
         for _ in 0..4 {
             let gone = handle.clone().denoise_blocking(batch(), 0.5).unwrap_err();
             assert!(matches!(gone, DenoiseError::Worker(WorkerError::Gone)));

@@ -22,6 +22,11 @@ pub trait Endpoint: Send + Sync {
         picture: EncodedPicture,
         journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Outcome, AskError>>;
+
+    /// Why no more calls are sent, where an earlier one was rejected in a way that no further call can mend.
+    fn stopped(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What is known of an endpoint before any call.

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
-use super::claim::{self, Claim};
-use crate::engine::{CastVote, Engine, Evidence};
+use super::claim::{self, Conclusion};
+use crate::engine::{CastVote, Engine, Evidence, Tested};
 use crate::noise::{self, Seed};
 use crate::picture::{Preprocessing, WorkingImage};
 use crate::question::Question;
 use crate::stats::{self, Plan, Reason};
 use crate::units::{Alpha, Sigma};
 
-/// The verdict on one picture with everything that re-derives it (design contract 10).
+/// What is claimed about one picture, with everything that re-derives it (design contract 10).
 ///
-/// Sigma and radii are in units of [0, 1] pixel values: `radius` at the working resolution, `radius_original` at the
+/// One picture, one seed, one stream of copies; any number of claims about the answers to them, which hold together with
+/// probability at least 1 - alpha. Sigma and radii are in units of [0, 1] pixel values: `radius` at the working resolution, `radius_original` at the
 /// resolution of the file. It holds nothing about when or how often the provider was called: a picture that was
 /// interrupted and resumed gets the same certificate, byte for byte. What it cost stands in rows and in the ledger.
 ///
@@ -24,20 +25,13 @@ use crate::units::{Alpha, Sigma};
 pub struct Certificate {
     /// [`FORMAT`].
     pub format: String,
-    /// The claim in words.
+    /// The claims in words.
     pub statement: String,
-    /// Certified, predicted or abstained.
-    pub outcome: Outcome,
-    /// The label, where there is a claim.
-    pub label: Option<String>,
-    /// No perturbation of the working image with a smaller L2 norm changes the label. 0 where nothing is certified.
-    pub radius: f64,
-    /// The same for perturbations of the decoded picture before it was resized.
-    pub radius_original: f64,
-    /// The lower bound on the label's probability that the radius follows from, where the test has one.
-    pub p_lower: Option<f64>,
-    /// Why the test abstained.
-    pub abstained: Option<Reason>,
+    /// The probability with which any of the claims may be wrong.
+    pub alpha: Alpha,
+    /// The claims, question by question in the order in which they were asked; those of one question in the order of the
+    /// clean answer. At least one a question: one that abstained is here too.
+    pub claims: Vec<Claim>,
     /// The picture.
     pub picture: Picture,
     /// The noise.
@@ -53,26 +47,41 @@ pub struct Certificate {
     pub provider_settings: serde_json::Value,
     /// The model versions that the provider reported: none or one.
     pub model_versions: Vec<String>,
-    /// What was asked of each answer.
-    pub question: Question,
-    /// How ties were broken.
-    pub tie_rule: String,
-    /// The statistical test and its parameters. Its alpha is a little below the certificate's: the rest pays for the
-    /// noise sampler.
-    pub test: Plan,
-    /// The probability with which the claim may be wrong.
-    pub alpha: Alpha,
-    /// The labels that got votes, in order of first appearance.
-    pub labels: Vec<String>,
-    /// The votes in index order.
-    pub votes: Vec<CastVote>,
     /// BLAKE3 over the BLAKE3 of every copy that was asked about, in index order.
     pub copies: String,
     /// The version of this software.
     pub software: String,
 }
 
-/// The end of one picture.
+/// One claim, or one abstention: a question, the votes on it, and what their test says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// What was asked of each answer, about one label where the clean answer fixed it.
+    pub question: Question,
+    /// How ties were broken.
+    pub tie_rule: String,
+    /// The statistical test and its parameters. Its alpha is what this claim has of the certificate's; a little of that pays
+    /// for the noise sampler. Claims of a question `clean-labels/sequence` share one.
+    pub test: Plan,
+    /// Certified, predicted or abstained.
+    pub outcome: Outcome,
+    /// The label, where there is a claim.
+    pub label: Option<String>,
+    /// No perturbation of the working image with a smaller L2 norm changes the label. 0 where nothing is certified.
+    pub radius: f64,
+    /// The same for perturbations of the decoded picture before it was resized.
+    pub radius_original: f64,
+    /// The lower bound on the label's probability that the radius follows from, where the test has one.
+    pub p_lower: Option<f64>,
+    /// Why the test abstained.
+    pub abstained: Option<Reason>,
+    /// The labels that got votes, in order of first appearance.
+    pub labels: Vec<String>,
+    /// The votes in index order, up to the one that decided.
+    pub votes: Vec<CastVote>,
+}
+
+/// The end of one claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -148,20 +157,13 @@ impl Certificate {
     /// Writes down what the engine gathered about a picture.
     pub fn new(engine: &Engine, image: &WorkingImage, seed: Seed, evidence: &Evidence) -> Self {
         let settings = engine.settings();
-        let claim = Claim::of(&evidence.decision, &settings.method);
-        let label = claim.class.and_then(|class| evidence.classes.spelling(class)).map(str::to_owned);
-        let radius_original = stats::round_down(image.preprocessing().radius_original(claim.radius));
         let endpoint = engine.endpoint().describe();
         let id = engine.denoiser().id();
         let mut certificate = Self {
             format: FORMAT.to_owned(),
             statement: String::new(),
-            outcome: claim.outcome,
-            label,
-            radius: claim.radius,
-            radius_original,
-            p_lower: claim.p_lower,
-            abstained: claim.abstained,
+            alpha: settings.alpha,
+            claims: evidence.claims.iter().map(|tested| Claim::new(tested, image)).collect(),
             picture: Picture {
                 hash: image.hash().to_string(),
                 width: image.width(),
@@ -174,12 +176,6 @@ impl Certificate {
             provider: endpoint.name.clone(),
             provider_settings: endpoint.identity.clone(),
             model_versions: evidence.model_versions.clone(),
-            question: evidence.question.clone(),
-            tie_rule: evidence.question.tie_rule().to_owned(),
-            test: evidence.plan.clone(),
-            alpha: settings.alpha,
-            labels: evidence.classes.spellings().to_vec(),
-            votes: evidence.votes.iter().copied().map(CastVote::from).collect(),
             copies: blake3::Hash::from_bytes(evidence.copies).to_hex().to_string(),
             software: concat!("smoothgate ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
@@ -187,18 +183,69 @@ impl Certificate {
         certificate
     }
 
-    /// The labels that are certified, in the order of the certificate's claims; none where it abstains or predicts. All of
+    /// The labels that are certified, in the order of the certificate's claims: question by question as they were asked, and
+    /// for `clean-labels` the highest score of the clean answer first. None where every claim abstains or predicts. All of
     /// them together are right with probability at least 1 - alpha.
     pub fn certified(&self) -> Vec<CertifiedLabel> {
-        let certified = self.outcome == Outcome::Certified;
-        let label = self.label.iter().filter(|_| certified).map(|label| CertifiedLabel {
-            label: label.clone(),
-            question: self.question.clone(),
-            radius: self.radius,
-            radius_original: self.radius_original,
-            p_lower: self.p_lower,
-        });
-        label.collect()
+        let certified = |claim: &Claim| {
+            let label = claim.label.clone().filter(|_| claim.outcome == Outcome::Certified)?;
+            Some(CertifiedLabel {
+                label,
+                question: claim.question.clone(),
+                radius: claim.radius,
+                radius_original: claim.radius_original,
+                p_lower: claim.p_lower,
+            })
+        };
+        self.claims.iter().filter_map(certified).collect()
+    }
+
+    /// The claims of each question as it was asked, in their order.
+    pub fn questions(&self) -> impl Iterator<Item = (Question, &[Claim])> {
+        let chunks = self.claims.chunk_by(|a, b| a.question.asked() == b.question.asked());
+        chunks.filter_map(|claims| Some((claims.first()?.question.asked(), claims)))
+    }
+
+    /// Certified if any claim is, else predicted if any is, else abstained.
+    pub fn outcome(&self) -> Outcome {
+        let has = |outcome| self.claims.iter().any(|claim| claim.outcome == outcome);
+        let claimed = [Outcome::Certified, Outcome::Predicted].into_iter().find(|&outcome| has(outcome));
+        claimed.unwrap_or(Outcome::Abstained)
+    }
+
+    /// Has every question a claim?
+    pub fn is_complete(&self) -> bool {
+        self.questions().all(|(_, claims)| claims.iter().any(|claim| claim.outcome != Outcome::Abstained))
+    }
+
+    /// How many draws voted: as many as the claim had votes that took most.
+    pub fn draws(&self) -> u64 {
+        self.claims.iter().map(|claim| claim.votes.len() as u64).max().unwrap_or(0)
+    }
+
+    /// Does any question need the answer about the clean picture, one call that is no draw?
+    pub fn asked_clean(&self) -> bool {
+        self.claims.iter().any(|claim| claim.question.asks_clean())
+    }
+}
+
+impl Claim {
+    fn new(tested: &Tested, image: &WorkingImage) -> Self {
+        let conclusion = Conclusion::of(&tested.decision, &tested.plan.method);
+        let label = conclusion.class.and_then(|class| tested.classes.spelling(class)).map(str::to_owned);
+        Self {
+            question: tested.question.clone(),
+            tie_rule: tested.question.tie_rule().to_owned(),
+            test: tested.plan.clone(),
+            outcome: conclusion.outcome,
+            label,
+            radius: conclusion.radius,
+            radius_original: stats::round_down(image.preprocessing().radius_original(conclusion.radius)),
+            p_lower: conclusion.p_lower,
+            abstained: conclusion.abstained,
+            labels: tested.classes.spellings().to_vec(),
+            votes: tested.votes.iter().copied().map(CastVote::from).collect(),
+        }
     }
 
     /// Votes for each label: most first, ties by first appearance.

@@ -1,6 +1,6 @@
 //! The document that says what was certified about one picture, and what checks it.
 //!
-//! A [`Certificate`] is the claim with everything that re-derives it. [`Document::seal`] writes it down: in the canonical
+//! A [`Certificate`] is one or more claims about one picture, with everything that re-derives them. [`Document::seal`] writes it down: in the canonical
 //! form of [`canonical`], with a BLAKE3 digest and, where a key is given, an Ed25519 signature. [`Verification`] reads a
 //! document from a stranger and says, check by check, what holds.
 //!
@@ -19,7 +19,7 @@ mod keys;
 mod schema;
 mod verify;
 
-pub use content::{Certificate, CertifiedLabel, Hashed, Noise, Outcome, Picture};
+pub use content::{Certificate, CertifiedLabel, Claim, Hashed, Noise, Outcome, Picture};
 pub use digest::Digest;
 pub use document::{Document, DocumentError, Seal, Signer};
 pub use keys::{KeyError, KeyId, PublicKey, SigningKey};
@@ -27,4 +27,4 @@ pub use schema::schema;
 pub use verify::{Check, UNDERIVED, Verdict, Verification};
 
 /// Name and version of the document format.
-pub const FORMAT: &str = "smoothgate certificate 1";
+pub const FORMAT: &str = "smoothgate certificate 2";

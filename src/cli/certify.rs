@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use smoothgate_providers::Price;
 
 use super::inputs::{self, Input};
-use super::ledger::{LedgerOptions, Wanted};
+use super::ledger::{Continued, LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::Format;
 use super::plan::{self, Most, PlanOptions};
@@ -21,10 +21,12 @@ use super::work::{Desk, Job, Output, Source, Worked};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
-use crate::engine::{Engine, Settings};
-use crate::ledger::{Begin, Cap, Run, RunId};
+use crate::config::Config;
+use crate::engine::{Asked, Engine, Settings, Tests, level_of_claim};
+use crate::ledger::{Begin, Cap, Run, RunId, Spec};
 use crate::noise::Seed;
 use crate::picture::{Encoder, WorkingSize};
+use crate::plan::OnRecord;
 use crate::question::Question;
 use crate::stats::Method;
 use crate::tables::TableCache;
@@ -93,9 +95,11 @@ pub(super) struct Shared {
     alpha: Option<Alpha>,
     /// What is asked of each answer: `top1`, `present:LABEL[>=SCORE]`, `absent:LABEL[>=SCORE]`,
     /// `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that the picture itself gets? one more call),
-    /// `topk:K` (is a label among the K most likely?) or `map:FILE` (your classes from the API's labels)
+    /// `clean-labels[/sequence][/M][>=SCORE]` (which of its M best labels are? a claim each), `topk:K` (is a label among the K
+    /// most likely?) or `map:FILE` (your classes from the API's labels). May be given several times: the questions share the
+    /// votes and alpha
     #[arg(long, default_value = "top1", value_parser = Question::load)]
-    question: Question,
+    question: Vec<Question>,
     /// Seed of the noise for every picture: a number or 64 hexadecimal digits; default: a fresh one for each picture
     #[arg(long, value_name = "HEX|N")]
     seed: Option<Seed>,
@@ -162,6 +166,29 @@ pub(super) fn run_predict(args: &PredictArgs, config: &ConfigOption, command: &C
 }
 
 impl Shared {
+    /// Which run to begin or to continue.
+    fn begin(&self, command: &Command) -> Begin {
+        match (command.resumed, self.new_run) {
+            (Some(run), _) => Begin::Continue(run),
+            (None, true) => Begin::New,
+            (None, false) => Begin::ContinueOrNew,
+        }
+    }
+
+    /// The run that would go on, with what it has of these pictures.
+    fn before(
+        &self,
+        config: &Config,
+        run: (&Spec, Price, Begin),
+        jobs: &[Job],
+    ) -> Result<Option<Continued>, Failure> {
+        // A number of pictures names none of them.
+        if self.plan.count.is_some() {
+            return Ok(None);
+        }
+        self.ledger.continued(config, run, jobs.iter().map(|job| job.name.as_str()))
+    }
+
     /// Takes the ledger of the run and, where given, other budgets.
     pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
         self.ledger.resume(budget, ledger);
@@ -228,24 +255,14 @@ async fn certify(
     let sigma = args.sigma.or(config.defaults.sigma);
     let sigma = sigma.map_or_else(|| Sigma::new(0.25), Ok).map_err(Failure::internal)?;
     let alpha = args.alpha.or(config.defaults.alpha).unwrap_or(Alpha::FIELD);
-    let method = match votes {
-        Votes::Predict(n) => Method::Predict { n },
-        Votes::Test(options) => {
-            let about = About {
-                label: args.question.label_rule(),
-                topk: args.question.topk(),
-                sigma: sigma.get(),
-                alpha,
-                recorded: None,
-            };
-            options.only_method(about).map_err(Failure::usage)?
-        }
-    };
+    let mut asked = asked(&args.question, &votes, sigma, alpha).map_err(Failure::usage)?;
+    let Asked { question, method } = asked.remove(0);
     let settings = Settings {
         sigma,
         alpha,
-        question: args.question.clone(),
+        question,
         method,
+        also: asked,
         encoder: args.encode,
         batch: args.batch,
         concurrency: args.concurrency,
@@ -261,36 +278,37 @@ async fn certify(
         .with_stop(signals.stop.clone())
         .with_table_cache(TableCache::usual());
     let plan = engine.plan().map_err(Failure::usage)?;
+    let parameters = certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?;
+    let begin = args.begin(command);
+    let before = args.before(&config, (&parameters, described.price, begin), &jobs)?;
     if args.plan.dry_run {
         let json = args.plan.json || args.format == Format::Jsonl;
-        plan::show(&engine, &plan, &jobs, &picture, &args.plan, json).await?;
+        plan::show(&engine, &plan, &jobs, &picture, before.as_ref(), &args.plan, json).await?;
         return Ok(Worked::planned());
     }
+    let besides = u64::from(engine.settings().asks_clean());
+    let (record, spent) = before.map(|before| (before.record, before.spend)).unwrap_or_default();
+    let calls = record.calls(jobs.len() as u64, plan.max_votes() as u64, besides);
     if !args.quiet {
-        eprintln!("{}", plan_line(&engine, &plan, jobs.len()));
+        eprintln!("{}", plan_line(&engine, &plan, jobs.len(), &record, calls));
     }
     let approve = || {
-        let each = plan.max_votes() + usize::from(engine.settings().question.asks_clean());
-        let calls = (each as u64).saturating_mul(jobs.len() as u64);
         let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
-        Most { price: described.price, calls, max_calls, max_cost }.approve(&args.plan, &config.defaults)
+        let most = Most { price: described.price, calls, spent, max_calls, max_cost };
+        most.approve(&args.plan, &config.defaults)
     };
     // A run that goes on was agreed to when it began; one that is not agreed to leaves no record.
     if command.resumed.is_none() {
         approve()?;
     }
     let wanted = Wanted {
-        parameters: certifier::parameters(&engine, &picture, args.seed).map_err(Failure::ledger)?,
+        parameters,
         arguments: command.to_json(),
         instance: described.name.clone(),
         price: described.price,
         budgets: opened.budgets,
         pictures: jobs.len() as u64,
-        begin: match (command.resumed, args.new_run) {
-            (Some(run), _) => Begin::Continue(run),
-            (None, true) => Begin::New,
-            (None, false) => Begin::ContinueOrNew,
-        },
+        begin,
     };
     let certifier = match args.ledger.begin(&config, wanted).await? {
         None => Certifier::without_ledger(engine),
@@ -318,6 +336,24 @@ async fn certify(
     Ok(worked)
 }
 
+/// The questions with their tests, at least one.
+fn asked(questions: &[Question], votes: &Votes, sigma: Sigma, alpha: Alpha) -> anyhow::Result<Vec<Asked>> {
+    let method = |question: &Question| match votes {
+        Votes::Predict(n) => Ok(Method::Predict { n: *n }),
+        Votes::Test(options) => options.only_method(About {
+            label: question.label_rule(),
+            topk: question.topk(),
+            sigma: sigma.get(),
+            alpha: level_of_claim(alpha.get(), questions.len(), question, question.most_claims()),
+            recorded: None,
+        }),
+    };
+    questions
+        .iter()
+        .map(|question| Ok(Asked { question: question.clone(), method: method(question)? }))
+        .collect()
+}
+
 /// Ends the sitting on the run, and says how to go on where it ended early.
 async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
     let id = run.id();
@@ -339,17 +375,20 @@ fn resumed_line(run: RunId, in_flight: u64) -> String {
     }
 }
 
-/// One line before the first call: what it takes and what it can give.
-fn plan_line(engine: &Engine, plan: &crate::stats::Test, pictures: usize) -> String {
+/// One line before the first call: what it takes and what it can give. `calls` are those that are left at most.
+fn plan_line(engine: &Engine, plan: &Tests, pictures: usize, record: &OnRecord, calls: u64) -> String {
     let votes = plan.max_votes();
-    let calls = votes + usize::from(engine.settings().question.asks_clean());
     let cost = match engine.endpoint().describe().price {
         Price::Free => "free".to_owned(),
         price @ (Price::PerPicture(_) | Price::Unknown) => {
-            price.of((calls * pictures) as u64).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
+            price.of(calls).map_or("price unknown".to_owned(), |c| format!("{c} at most"))
         }
     };
     let radius = plan.largest_radius();
     let reach = if radius > 0.0 { format!("largest radius {radius:.4}") } else { "no radius".to_owned() };
-    format!("{pictures} pictures, at most {votes} votes each: {reach}, {cost}")
+    let finished = match record.finished {
+        0 => String::new(),
+        n => format!(" ({n} finished before)"),
+    };
+    format!("{pictures} pictures{finished}, at most {votes} votes each: {reach}, {cost}")
 }

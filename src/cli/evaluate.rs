@@ -79,12 +79,13 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
     let jobs: Vec<Job> = samples.into_iter().map(job).collect();
     let quiet = args.shared.quiet;
     let worked = start(&args.shared, Votes::Test(args.test), jobs, config, command)?;
-    if worked.pictures.is_empty() {
+    let price = worked.price;
+    let figures = worked.figures.into_iter().filter(|(_, pictures)| !pictures.is_empty());
+    let series = figures.map(|(setting, pictures)| Series::new(setting.to_string(), setting, pictures));
+    let series: Vec<Series> = series.collect::<Result<_, _>>().map_err(Failure::internal)?;
+    if series.is_empty() {
         return Ok(worked.exit);
     }
-    let name = worked.setting.to_string();
-    let series = Series::new(name, worked.setting, worked.pictures).map_err(Failure::internal)?;
-    let (series, price) = ([series], worked.price);
     let radii = radii(&args.radii, &series);
     if !quiet {
         eprint!("\n{}", summary(&series, &radii, SummaryFormat::Table, price)?);

@@ -1,18 +1,20 @@
-//! `smoothgate keys`: pairs that sign certificates.
+//! `smoothgate keys`: pairs that sign certificates, and the keys of those who call the proxy.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, caller_keys};
 use crate::certificate::SigningKey;
 
 /// Commands about keys.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make an Ed25519 key pair and write it to a file that its owner alone can read
+    /// Make an Ed25519 key pair that signs certificates, in a file that its owner alone can read
     New(NewArgs),
-    /// Print the public half of a key, for those who verify
+    /// Print the public half of such a pair, for those who verify
     Public(PublicArgs),
+    #[command(flatten)]
+    OfCallers(caller_keys::Command),
 }
 
 /// Options of `keys new`.
@@ -42,6 +44,10 @@ pub(super) fn run(command: &Command) -> Ended {
         Command::Public(args) => {
             let key = SigningKey::load(&args.key).map_err(Failure::usage)?.public();
             write!(out, "{}", key.to_pem())
+        }
+        Command::OfCallers(command) => {
+            drop(out);
+            return caller_keys::run(command);
         }
     };
     printed.map_err(Failure::internal)?;

@@ -1,5 +1,6 @@
 //! `--ledger` and what belongs to it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,7 +8,10 @@ use smoothgate_providers::{Money, Price};
 
 use super::Failure;
 use crate::config::{BudgetsOverTime, Config};
-use crate::ledger::{self, Begin, Budgets, Cap, Ledger, LedgerError, Options, Run, RunSpec};
+use crate::ledger::{
+    self, Begin, Budgets, Cap, Ledger, LedgerError, Options, Reader, Run, RunId, RunSpec, Spend,
+};
+use crate::plan::{OnRecord, Started};
 
 /// Where a command finds the ledger.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,6 +49,29 @@ pub(super) struct LedgerOptions {
     pub max_cost: Option<Money>,
 }
 
+/// A run that is on record and would go on.
+pub(super) struct Continued {
+    pub run: RunId,
+    /// What it has of the pictures at hand.
+    pub record: OnRecord,
+    pub spend: Spend,
+}
+
+impl Continued {
+    /// What is on record, in words.
+    pub(super) fn words(&self, pictures: u64) -> String {
+        let Self { run, record: OnRecord { finished, started }, .. } = self;
+        let votes: u64 = started.iter().map(|started| started.votes).sum();
+        let begun = match started.len() {
+            0 => String::new(),
+            n => format!(", {n} begun with {votes} votes"),
+        };
+        format!(
+            "run {run} goes on: {finished} of {pictures} pictures finished{begun}; what is on record is not paid again"
+        )
+    }
+}
+
 /// What a run needs to be found again and to be charged.
 pub(super) struct Wanted {
     pub parameters: ledger::Spec,
@@ -63,6 +90,49 @@ impl LedgerOptions {
         self.place.ledger = Some(ledger.to_owned());
         self.max_calls = budget.calls.or(self.max_calls);
         self.max_cost = budget.cost.or(self.max_cost);
+    }
+
+    /// Looks up, without a change to the ledger, the run that [`begin`](Self::begin) would continue, and what it has on
+    /// record of the pictures with these names.
+    pub(super) fn continued<'n>(
+        &self,
+        config: &Config,
+        (parameters, price, begin): (&ledger::Spec, Price, Begin),
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Option<Continued>, Failure> {
+        // Without a place for it there is no ledger yet; whoever begins a run is told so.
+        let Some(path) = self.place.path(config).ok().filter(|path| !self.no_ledger && path.exists()) else {
+            return Ok(None);
+        };
+        let reader = match Reader::open(&path) {
+            Ok(reader) => reader,
+            Err(older @ LedgerError::Older { .. }) => {
+                eprintln!("{older}; what it holds is not taken off the plan");
+                return Ok(None);
+            }
+            Err(error) => return Err(Failure::ledger(error)),
+        };
+        let run = match begin {
+            Begin::New => None,
+            Begin::Continue(run) => Some(run),
+            Begin::ContinueOrNew => reader.latest_with(parameters).map_err(Failure::ledger)?,
+        };
+        let Some(run) = run else { return Ok(None) };
+        let (summary, pictures) = reader.progress(run).map_err(Failure::ledger)?;
+        if summary.active && price == Price::Free && begin == Begin::ContinueOrNew {
+            // A run beside it will begin.
+            return Ok(None);
+        }
+        let names: HashSet<&str> = names.into_iter().collect();
+        let mut record = OnRecord::default();
+        for picture in pictures.iter().filter(|picture| names.contains(picture.name.as_str())) {
+            if picture.certified {
+                record.finished += 1;
+            } else {
+                record.started.push(Started { votes: picture.settled, clean: picture.clean });
+            }
+        }
+        Ok(Some(Continued { run, record, spend: summary.spend }))
     }
 
     /// Begins or continues the run, or says `None` where no record is wanted.

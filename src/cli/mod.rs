@@ -4,6 +4,7 @@
 
 mod answers;
 mod bench;
+mod caller_keys;
 mod certificate;
 mod certify;
 mod config;
@@ -12,10 +13,12 @@ mod emulate;
 mod evaluate;
 mod exit;
 mod files;
+mod guard;
 mod inputs;
 mod keys;
 mod label;
 mod ledger;
+mod log;
 mod models;
 mod options;
 mod output;
@@ -91,7 +94,7 @@ enum Command {
     Report(report::Args),
     /// Check certificates: everything that follows from them is computed anew
     Verify(verify::Args),
-    /// Keys that sign certificates
+    /// Keys that sign certificates (new, public), and those of callers of the proxy (issue, list, change, revoke)
     #[command(subcommand)]
     Keys(keys::Command),
     /// The format of certificates

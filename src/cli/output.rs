@@ -1,4 +1,4 @@
-//! Rows: one a picture, as a table, as JSON lines or as the field's tab-separated values.
+//! Rows: one line a claim, of which a picture has one unless it was asked more, as a table, as JSON lines or as the field's tab-separated values.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::certificate::{Certificate, Outcome};
+use crate::certificate::{Certificate, Claim, Outcome};
 use crate::question::{Question, normalise};
 use crate::report::{Picture, Verdict};
+use crate::stats::Reason;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -17,7 +18,7 @@ pub(super) enum Format {
     /// For people
     #[default]
     Table,
-    /// One JSON object a picture
+    /// One JSON object a claim
     Jsonl,
     /// `idx label predict radius correct time`, tab separated, as this field's plot scripts read it
     Tsv,
@@ -63,7 +64,7 @@ struct Line<'a> {
     p_lower: Option<f64>,
     sigma: f64,
     alpha: f64,
-    question: &'a str,
+    question: String,
     test: &'a str,
     votes: u64,
     calls: u64,
@@ -77,27 +78,42 @@ struct Line<'a> {
     error: Option<&'a str>,
     picture_hash: Option<&'a str>,
     unused_calls: u64,
+    /// Which of the picture's claims, from 0, and how many there are. Calls are counted in the line of the first.
+    claim: usize,
+    claims: usize,
+    abstained: Option<Reason>,
 }
 
 impl Row {
-    fn line(&self) -> Line<'_> {
+    /// One line a claim, or the one line of a picture without a certificate.
+    fn lines(&self) -> Vec<Line<'_>> {
+        let claims = self.result.as_ref().map_or(&[][..], |certificate| certificate.claims.as_slice());
+        let claims: Vec<Option<&Claim>> =
+            if claims.is_empty() { vec![None] } else { claims.iter().map(Some).collect() };
+        let of = claims.len();
+        claims.into_iter().enumerate().map(|(at, claim)| self.line(at, of, claim)).collect()
+    }
+
+    fn line<'l>(&'l self, at: usize, of: usize, claim: Option<&'l Claim>) -> Line<'l> {
         let common = &self.common;
         let certificate = self.result.as_ref().ok();
+        // Calls are the picture's, and counted once.
+        let of_picture = |calls: u64| if at == 0 { calls } else { 0 };
         Line {
             image: &self.image,
-            outcome: self.outcome(),
-            label: certificate.and_then(|c| c.label.as_deref()),
-            radius: certificate.map(|c| c.radius),
-            radius_original: certificate.map(|c| c.radius_original),
-            p_lower: certificate.and_then(|c| c.p_lower),
+            outcome: claim.map_or("failed", |claim| word(claim.outcome)),
+            label: claim.and_then(|claim| claim.label.as_deref()),
+            radius: claim.map(|claim| claim.radius),
+            radius_original: claim.map(|claim| claim.radius_original),
+            p_lower: claim.and_then(|claim| claim.p_lower),
             sigma: common.sigma,
             alpha: common.alpha,
-            question: &common.question,
-            test: &common.test,
-            votes: certificate.map_or(0, |c| c.votes.len() as u64),
-            calls: self.calls,
-            failed_votes: certificate.map_or(0, Certificate::failed_votes),
-            counts: certificate.map(Certificate::counts_by_label).unwrap_or_default(),
+            question: claim.map_or_else(|| common.question.clone(), |claim| shown(&claim.question)),
+            test: claim.map_or(common.test.as_str(), |claim| claim.test.method.name()),
+            votes: claim.map_or(0, |claim| claim.votes.len() as u64),
+            calls: of_picture(self.calls),
+            failed_votes: claim.map_or(0, Claim::failed_votes),
+            counts: claim.map(Claim::counts_by_label).unwrap_or_default(),
             seed: certificate.map(|c| c.noise.seed.to_string()),
             provider: &common.provider,
             model_versions: certificate.map_or(&[], |c| c.model_versions.as_slice()),
@@ -105,53 +121,72 @@ impl Row {
             working_size: certificate.map(|c| [c.picture.width, c.picture.height]),
             error: self.result.as_ref().err().map(String::as_str),
             picture_hash: certificate.map(|c| c.picture.hash.as_str()),
-            unused_calls: self.unused_calls(),
+            unused_calls: of_picture(self.unused_calls()),
+            claim: at,
+            claims: of,
+            abstained: claim.and_then(|claim| claim.abstained),
         }
     }
 
     /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
     pub(super) fn unused_calls(&self) -> u64 {
         self.result.as_ref().map_or(0, |certificate| {
-            let clean = u64::from(matches!(certificate.question, Question::CleanTop(_)));
-            self.calls.saturating_sub(certificate.votes.len() as u64 + clean)
+            self.calls.saturating_sub(certificate.draws() + u64::from(certificate.asked_clean()))
         })
     }
 
-    /// The row as reports count it.
-    pub(super) fn picture(&self) -> Picture {
-        let certificate = self.result.as_ref().ok();
-        Picture {
-            name: self.image.clone(),
-            verdict: match certificate.map(|certificate| certificate.outcome) {
-                Some(Outcome::Certified) => Verdict::Certified,
-                Some(Outcome::Predicted) => Verdict::Predicted,
-                Some(Outcome::Abstained) => Verdict::Abstained,
-                None => Verdict::Failed,
-            },
-            label: certificate.and_then(|certificate| certificate.label.clone()),
-            radius: certificate.map_or(0.0, |certificate| certificate.radius),
-            correct: self.truth.is_some().then(|| self.correct()),
-            calls: certificate.is_some().then_some(self.calls),
-            votes: certificate.map(|certificate| certificate.votes.len() as u64),
-            cast: None,
-        }
-    }
-
-    fn outcome(&self) -> &'static str {
-        match &self.result {
-            Ok(certificate) => match certificate.outcome {
-                Outcome::Certified => "certified",
-                Outcome::Predicted => "predicted",
-                Outcome::Abstained => "abstained",
-            },
-            Err(_) => "failed",
-        }
+    /// The row as reports count it: one picture a question, in the order of the questions.
+    pub(super) fn pictures(&self, questions: usize) -> Vec<Picture> {
+        let Ok(certificate) = &self.result else {
+            let failed = Picture {
+                name: self.image.clone(),
+                verdict: Verdict::Failed,
+                label: None,
+                radius: 0.0,
+                correct: self.truth.is_some().then_some(false),
+                calls: None,
+                votes: None,
+                cast: None,
+            };
+            return vec![failed; questions];
+        };
+        let picture = |claims: &[Claim]| {
+            let each = claims.iter().map(|claim| Picture {
+                name: self.image.clone(),
+                verdict: match claim.outcome {
+                    Outcome::Certified => Verdict::Certified,
+                    Outcome::Predicted => Verdict::Predicted,
+                    Outcome::Abstained => Verdict::Abstained,
+                },
+                label: claim.label.clone(),
+                radius: claim.radius,
+                correct: self.truth.is_some().then(|| self.correct(claim.label.as_deref())),
+                calls: Some(self.calls),
+                votes: Some(claim.votes.len() as u64),
+                cast: None,
+            });
+            Picture::of_claims(each)
+        };
+        certificate.questions().filter_map(|(_, claims)| picture(claims)).collect()
     }
 
     /// Does the claimed label equal the true class? Without a true class: is there a claim at all?
-    fn correct(&self) -> bool {
-        let Ok(Some(label)) = self.result.as_ref().map(|c| c.label.as_deref()) else { return false };
+    fn correct(&self, label: Option<&str>) -> bool {
+        let Some(label) = label else { return false };
         self.truth.as_deref().is_none_or(|truth| normalise(truth) == normalise(label))
+    }
+}
+
+/// A question as rows name it: as it was asked, or about one of several labels.
+fn shown(question: &Question) -> String {
+    if question.most_claims() > 1 { question.to_string() } else { question.asked().to_string() }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Certified => "certified",
+        Outcome::Predicted => "predicted",
+        Outcome::Abstained => "abstained",
     }
 }
 
@@ -159,36 +194,41 @@ impl Row {
 pub(super) struct Printer {
     format: Format,
     width: usize,
+    questions: usize,
     started: bool,
 }
 
 impl Printer {
-    /// A printer whose first column fits the longest of `names`.
-    pub(super) fn new<'a>(format: Format, names: impl Iterator<Item = &'a str>) -> Self {
+    /// A printer whose first column fits the longest of `names`, for a run of so many questions.
+    pub(super) fn new<'a>(format: Format, questions: usize, names: impl Iterator<Item = &'a str>) -> Self {
         let width = names.map(|name| name.chars().count()).max().unwrap_or(0).clamp(7, 60);
-        Self { format, width, started: false }
+        Self { format, width, questions, started: false }
     }
 
-    /// Prints one row and flushes it, so that a reader of a pipe sees it now.
+    /// Prints the lines of one row and flushes them, so that a reader of a pipe sees them now.
     pub(super) fn print(&mut self, row: &Row) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        match self.format {
-            Format::Jsonl => {
-                serde_json::to_writer(&mut out, &row.line())?;
-                writeln!(out)?;
+        for (at, line) in row.lines().iter().enumerate() {
+            match self.format {
+                Format::Jsonl => {
+                    serde_json::to_writer(&mut out, line)?;
+                    writeln!(out)?;
+                }
+                Format::Tsv => self.tsv(&mut out, row, line)?,
+                Format::Table => {
+                    let claim = row.result.as_ref().ok().and_then(|certificate| certificate.claims.get(at));
+                    self.table(&mut out, row, line, claim)?;
+                }
             }
-            Format::Tsv => self.tsv(&mut out, row)?,
-            Format::Table => self.table(&mut out, row)?,
+            self.started = true;
         }
-        self.started = true;
         out.flush()
     }
 
-    fn tsv(&self, out: &mut impl Write, row: &Row) -> std::io::Result<()> {
+    fn tsv(&self, out: &mut impl Write, row: &Row, line: &Line<'_>) -> std::io::Result<()> {
         if !self.started {
             writeln!(out, "idx\tlabel\tpredict\tradius\tcorrect\ttime")?;
         }
-        let line = row.line();
         // -1 is what the field's files write for "abstain" and "unknown".
         let clean = |text: Option<&str>| text.map_or("-1".to_owned(), |t| t.replace(['\t', '\n', '\r'], " "));
         let seconds = row.time.as_secs_f64();
@@ -200,13 +240,19 @@ impl Printer {
             clean(row.truth.as_deref()),
             clean(line.label),
             line.radius.unwrap_or(0.0),
-            u8::from(row.correct()),
+            u8::from(row.correct(line.label)),
             (rest / 60.0).floor(),
             rest % 60.0
         )
     }
 
-    fn table(&self, out: &mut impl Write, row: &Row) -> std::io::Result<()> {
+    fn table(
+        &self,
+        out: &mut impl Write,
+        row: &Row,
+        line: &Line<'_>,
+        claim: Option<&Claim>,
+    ) -> std::io::Result<()> {
         let width = self.width;
         if !self.started {
             writeln!(
@@ -215,27 +261,25 @@ impl Printer {
                 "picture", "outcome", "label", "radius", "original", "votes"
             )?;
         }
-        let line = row.line();
         write!(out, "{:width$}  {:<9}", row.image, line.outcome)?;
-        match &row.result {
-            Err(error) => writeln!(out, "  {error}"),
-            Ok(certificate) => {
-                let radius =
-                    |r: f64| if r > 0.0 { format!("{:.4}", (r * 1e4).floor() / 1e4) } else { "-".to_owned() };
-                let (top, agree) =
-                    certificate.counts().first().map_or(("-", 0), |&(label, votes)| (label, votes));
-                let label = match &certificate.label {
-                    Some(label) => label.clone(),
-                    None => format!("({top}?)"),
-                };
-                writeln!(
-                    out,
-                    "  {label:<20}  {:>8}  {:>8}  {:>9}",
-                    radius(certificate.radius),
-                    radius(certificate.radius_original),
-                    format!("{agree}/{}", certificate.votes.len()),
-                )
-            }
-        }
+        let Some(claim) = claim else {
+            return writeln!(out, "  {}", line.error.unwrap_or_default());
+        };
+        let radius =
+            |r: f64| if r > 0.0 { format!("{:.4}", (r * 1e4).floor() / 1e4) } else { "-".to_owned() };
+        let (top, agree) = claim.counts().first().map_or(("-", 0), |&(label, votes)| (label, votes));
+        let label = match &claim.label {
+            Some(label) => label.clone(),
+            None => format!("({top}?)"),
+        };
+        write!(
+            out,
+            "  {label:<20}  {:>8}  {:>8}  {:>9}",
+            radius(claim.radius),
+            radius(claim.radius_original),
+            format!("{agree}/{}", claim.votes.len()),
+        )?;
+        // Of several questions, which one it is.
+        if self.questions > 1 { writeln!(out, "  {}", line.question) } else { writeln!(out) }
     }
 }

@@ -9,15 +9,17 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use smoothgate_providers::{Money, Price, Quota};
 
+use super::ledger::Continued;
 use super::work::Job;
 use super::{Failure, certify};
 use crate::config::Defaults;
-use crate::engine::{Engine, Redraw, copies};
+use crate::engine::{Engine, Redraw, Tests, copies};
+use crate::ledger::{RunId, Spend};
 use crate::noise::Seed;
 use crate::picture::{PictureOptions, WorkingImage, WorkingSize};
-use crate::plan::{Basis, Bill, Expected, Extremes, Prior, Rate, Total, expect};
-use crate::replay::{Asked, Replay};
-use crate::stats::Test;
+use crate::plan::{Asked, Basis, Bill, Expected, Extremes, Lengths, OnRecord, Prior, Rate, Total, expect};
+use crate::replay::Replay;
+use crate::stats::Method;
 use crate::tables::TableCache;
 
 /// Pictures, and copies of each, that are made to see how large copies are.
@@ -76,11 +78,35 @@ struct Document<'a> {
     sigma: f64,
     alpha: f64,
     question: String,
-    test: &'a crate::stats::Method,
+    test: &'a Method,
+    also: Vec<Also<'a>>,
     votes: Extremes,
     expected: &'a Expected,
     bytes_of_a_copy: Option<Bytes>,
+    /// The run that would go on; what it has on record is not in the bill.
+    on_record: Option<Recorded<'a>>,
     bill: &'a Bill,
+}
+
+/// A further question.
+#[derive(Serialize)]
+struct Also<'a> {
+    question: String,
+    test: &'a Method,
+}
+
+impl<'a> Also<'a> {
+    fn of(asked: &'a crate::engine::Asked) -> Self {
+        Self { question: asked.question.to_string(), test: &asked.method }
+    }
+}
+
+/// What is on record already.
+#[derive(Serialize)]
+struct Recorded<'a> {
+    run: RunId,
+    #[serde(flatten)]
+    record: &'a OnRecord,
 }
 
 /// How large a copy is.
@@ -94,17 +120,25 @@ struct Bytes {
 /// Prints the plan.
 pub(super) async fn show(
     engine: &Engine,
-    test: &Test,
+    tests: &Tests,
     jobs: &[Job],
     options: &PictureOptions,
+    before: Option<&Continued>,
     plan: &PlanOptions,
     json: bool,
 ) -> Result<(), Failure> {
     let settings = engine.settings();
     let described = engine.endpoint().describe();
-    let votes = Extremes::of(test).map_err(Failure::internal)?;
-    let expected = match &plan.from {
-        None => expect(test, plan.agreement.unwrap_or(Prior::UNKNOWN)).map_err(Failure::internal)?,
+    let asked = Asked::all(settings, tests);
+    let votes = Extremes::of(&asked).map_err(Failure::internal)?;
+    let (expected, lengths) = match &plan.from {
+        None => {
+            let prior = plan.agreement.unwrap_or(Prior::UNKNOWN);
+            let expected = expect(&asked, prior).map_err(Failure::internal)?;
+            let begun = before.is_some_and(|before| !before.record.started.is_empty());
+            let lengths = begun.then(|| Lengths::simulated(&asked, prior)).transpose();
+            (expected, lengths.map_err(Failure::internal)?.unwrap_or_default())
+        }
         Some(log) => recorded(engine, log).map_err(Failure::usage)?,
     };
     let bytes = match plan.count {
@@ -115,9 +149,12 @@ pub(super) async fn show(
         price: described.price,
         quota: described.quota,
         bytes: bytes.map(|bytes| bytes.mean),
-        besides: u64::from(settings.question.asks_clean()),
+        besides: u64::from(settings.asks_clean()),
     };
-    let bill = Bill::new(plan.count.unwrap_or(jobs.len() as u64), &votes, &expected, &rate);
+    let pictures = plan.count.unwrap_or(jobs.len() as u64);
+    let nothing = OnRecord::default();
+    let record = before.map_or(&nothing, |before| &before.record);
+    let bill = Bill::after(record, pictures, &votes, &expected, &lengths, &rate);
     let text = if json {
         let document = Document {
             provider: &described.name,
@@ -128,24 +165,26 @@ pub(super) async fn show(
             alpha: settings.alpha.get(),
             question: settings.question.to_string(),
             test: &settings.method,
+            also: settings.also.iter().map(Also::of).collect(),
             votes,
             expected: &expected,
             bytes_of_a_copy: bytes,
+            on_record: before.map(|before| Recorded { run: before.run, record: &before.record }),
             bill: &bill,
         };
         serde_json::to_string(&document).map_err(Failure::internal)? + "\n"
     } else {
-        words(engine, &votes, &expected, bytes, &bill)
+        words(engine, &votes, &expected, bytes, before, &bill)
     };
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::internal)
 }
 
-/// The rows of recorded answers under the same question and test.
-fn recorded(engine: &Engine, log: &std::path::Path) -> anyhow::Result<Expected> {
+/// The rows of recorded answers under the same questions and tests: their average, and each.
+fn recorded(engine: &Engine, log: &std::path::Path) -> anyhow::Result<(Expected, Lengths)> {
     let settings = engine.settings();
-    let method = settings.method.clone();
-    let asked = Asked::Question(settings.question.clone());
-    let replay = Replay::new(asked, settings.alpha, move |_| Ok(method.clone()));
+    let questions = settings.asked().map(|(question, _)| question.clone()).collect();
+    let methods: Vec<_> = settings.asked().map(|(_, method)| method.clone()).collect();
+    let replay = Replay::new(questions, settings.alpha, move |design| Ok(methods[design.question].clone()))?;
     let replay = replay.only_sigma(Some(settings.sigma.get())).with_table_cache(TableCache::usual());
     let file = std::fs::File::open(log).with_context(|| format!("cannot open `{}`", log.display()))?;
     let mut rows = Vec::new();
@@ -154,7 +193,7 @@ fn recorded(engine: &Engine, log: &std::path::Path) -> anyhow::Result<Expected> 
         Ok(())
     })?;
     let none = || anyhow!("`{}` holds no picture at sigma {}", log.display(), settings.sigma);
-    Expected::of_rows(&rows).ok_or_else(none)
+    Ok((Expected::of_rows(&rows).ok_or_else(none)?, Lengths::of_rows(&rows)))
 }
 
 /// The size of a copy without compression, where the working size is given.
@@ -207,6 +246,7 @@ fn words(
     votes: &Extremes,
     expected: &Expected,
     bytes: Option<Bytes>,
+    before: Option<&Continued>,
     bill: &Bill,
 ) -> String {
     let settings = engine.settings();
@@ -216,13 +256,16 @@ fn words(
         Price::PerPicture(each) => format!("{each} a call"),
         Price::Unknown => "price unknown".to_owned(),
     };
+    let questions: Vec<_> = settings.asked().map(|(question, _)| question.to_string()).collect();
+    let mut tests: Vec<_> = settings.asked().map(|(_, method)| method.name()).collect();
+    tests.dedup();
     let mut lines = vec![
         format!(
             "{} pictures, provider {} ({price}), question {}, test {}, sigma {}, alpha {}",
             bill.pictures,
             described.name,
-            settings.question,
-            settings.method.name(),
+            questions.join(" and "),
+            tests.join(" and "),
             settings.sigma,
             settings.alpha
         ),
@@ -259,8 +302,11 @@ fn words(
         }
     };
     let done = if votes.largest_radius > 0.0 { "certified" } else { "predicted" };
+    let several =
+        settings.asked().any(|(question, _)| question.most_claims() > 1) || !settings.also.is_empty();
+    let of = if several { " of the claims" } else { "" };
     lines.push(format!(
-        "expected: {:.1} votes a picture{error}, {:.1} % {done}; from {from}",
+        "expected: {:.1} votes a picture{error}, {:.1} %{of} {done}; from {from}",
         expected.votes,
         expected.certified * 100.0
     ));
@@ -268,7 +314,10 @@ fn words(
         let how = if measured { "as a few copies were" } else { "without compression" };
         lines.push(format!("a copy is {}, {how}", size(mean)));
     }
-    lines.push("retries come on top, and what is on record already is not paid again".to_owned());
+    if let Some(before) = before {
+        lines.push(before.words(bill.pictures));
+    }
+    lines.push("retries come on top".to_owned());
     lines.join("\n") + "\n"
 }
 
@@ -303,8 +352,10 @@ fn size(bytes: u64) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Most {
     pub price: Price,
-    /// Calls that the tests can ask for.
+    /// Calls that the tests can still ask for.
     pub calls: u64,
+    /// What the run has spent before, which counts for its limits.
+    pub spent: Spend,
     pub max_calls: Option<u64>,
     pub max_cost: Option<Money>,
 }
@@ -312,7 +363,10 @@ pub(super) struct Most {
 impl Most {
     /// What has to be agreed to, in words; `None` where it is not above the limit.
     fn above(&self, limit: Money) -> Option<String> {
-        let calls = self.max_calls.map_or(self.calls, |most| most.min(self.calls));
+        let calls = self.max_calls.map_or(self.calls, |most| {
+            let left = most.saturating_sub(self.spent.calls);
+            left.min(self.calls)
+        });
         if self.price == Price::Free {
             return None;
         }
@@ -321,7 +375,9 @@ impl Most {
             (None, Some(_)) => None,
             (None, None) => Some(format!("{calls} calls at an unknown price")),
             (Some(cost), most) => {
-                let cost = most.map_or(cost, |most| most.min(cost));
+                let spent = self.spent.at_most().unwrap_or(Money::ZERO);
+                let left = most.map(|most| most.checked_sub(spent).unwrap_or(Money::ZERO));
+                let cost = left.map_or(cost, |left| left.min(cost));
                 (cost > limit).then(|| format!("up to {cost} for {calls} calls"))
             }
         }
@@ -354,7 +410,8 @@ mod tests {
     #[test]
     fn only_what_is_above_the_limit_is_asked_about() {
         let limit: Money = "1.00USD".parse().unwrap();
-        let most = |price, calls| Most { price, calls, max_calls: None, max_cost: None };
+        let spent = Spend::default();
+        let most = |price, calls| Most { price, calls, spent, max_calls: None, max_cost: None };
         let each = Price::PerPicture(Money::new(1, 3));
         assert_eq!(most(Price::Free, u64::MAX).above(limit), None);
         assert_eq!(most(each, 1000).above(limit), None);
@@ -366,5 +423,15 @@ mod tests {
         assert_eq!(capped.above(limit), None);
         let capped = Most { max_cost: Some(limit), ..most(Price::Unknown, 5000) };
         assert_eq!(capped.above(limit), None, "the ledger refuses it with better words");
+
+        // What was spent before is part of what the limits allow in all.
+        let five: Money = "5.00USD".parse().unwrap();
+        let spent = Spend { calls: 4500, billed: Money::new(45, 1), ..Spend::default() };
+        let capped = Most { max_cost: Some(five), ..most(each, 5000) };
+        assert!(capped.above(limit).is_some());
+        assert_eq!(Most { spent, ..capped }.above(limit), None);
+        let capped = Most { max_calls: Some(5000), ..most(each, 5000) };
+        assert!(capped.above(limit).is_some());
+        assert_eq!(Most { spent, ..capped }.above(limit), None);
     }
 }

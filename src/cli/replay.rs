@@ -9,7 +9,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use super::output::Format;
 use super::test_options::{About, TestOptions};
 use super::{Ended, Exit, Failure};
-use crate::replay::{Asked, Design, Outcome, Replay, ReplayError, Row, Summary};
+use crate::question::Question;
+use crate::replay::{Design, Outcome, Replay, ReplayError, Row, Summary};
 use crate::tables::TableCache;
 use crate::units::{Alpha, Sigma};
 
@@ -22,10 +23,10 @@ pub(super) struct Args {
     /// Logs with one JSON record a line, plain or gzip, or `-` for standard input
     #[arg(required = true, value_name = "FILE")]
     logs: Vec<String>,
-    /// What is asked of each answer: a question of `certify`, or `clean-top` (is the top label of the recorded clean
-    /// answer still present?)
-    #[arg(long, default_value = "top1")]
-    question: Asked,
+    /// What is asked of each answer: a question of `certify`; `clean-top` and `clean-labels` take their labels from the
+    /// recorded clean answer. May be given several times: the questions share the votes and alpha
+    #[arg(long, default_value = "top1", value_parser = Question::load)]
+    question: Vec<Question>,
     #[command(flatten)]
     test: TestOptions,
     /// Only the records of this standard deviation of the noise
@@ -57,16 +58,15 @@ enum Against {
 }
 
 pub(super) fn run(args: &Args) -> Ended {
-    let topk = match &args.question {
-        Asked::Question(question) => question.topk(),
-        Asked::CleanTop => None,
-    };
-    args.test.check(topk.is_some()).map_err(Failure::usage)?;
-    let (options, alpha) = (args.test.clone(), args.alpha);
-    let method = move |Design { sigma, label, n0, n }| {
+    for question in &args.question {
+        args.test.check(question.topk().is_some()).map_err(Failure::usage)?;
+    }
+    let options = args.test.clone();
+    let method = move |Design { sigma, label, topk, alpha, n0, n, .. }| {
         options.method(About { label, topk, sigma, alpha, recorded: Some((n0, n)) })
     };
-    let mut replay = Replay::new(args.question.clone(), alpha, method)
+    let mut replay = Replay::new(args.question.clone(), args.alpha, method)
+        .map_err(Failure::usage)?
         .only_sigma(args.sigma.map(Sigma::get))
         .with_table_cache(TableCache::usual());
     if args.paper_rules {
@@ -110,13 +110,27 @@ fn report(log: &str, row: &Row) {
 }
 
 fn summarise(summary: &Summary, compared: bool) {
-    eprintln!(
-        "{} rows, {:.1} % certified, {:.1} votes a row, mean radius {:.4}",
-        summary.rows,
-        100.0 * summary.certified_share(),
-        summary.mean_votes(),
-        summary.mean_radius()
-    );
+    if summary.rows == summary.records {
+        eprintln!(
+            "{} rows, {:.1} % certified, {:.1} votes a row, mean radius {:.4}",
+            summary.rows,
+            100.0 * summary.certified_share(),
+            summary.mean_votes(),
+            summary.mean_radius()
+        );
+    } else {
+        eprintln!(
+            "{} pictures, {} claims: {:.1} % certified, {:.2} a picture, at least one of {:.1} % of the pictures; {:.1} votes \
+             a picture, mean radius {:.4}",
+            summary.records,
+            summary.rows,
+            100.0 * summary.certified_share(),
+            summary.certified_a_record(),
+            100.0 * summary.certified_records_share(),
+            summary.mean_votes(),
+            summary.mean_radius()
+        );
+    }
     if summary.cut_short > 0 {
         eprintln!(
             "{} rows abstain only because their record has fewer votes than the test wants",

@@ -11,14 +11,17 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
 
 use super::files::write_whole;
+use super::guard::{Guard, GuardOptions};
 use super::ledger::LedgerPath;
+use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
-use super::signals::signal;
+use super::signals::{Hangups, signal};
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
+use crate::front::Tls;
 use crate::ledger::{Ledger, Options};
-use crate::proxy::{self, Opener, Proxy, Upstream, access, fetch, observer};
+use crate::proxy::{self, Opener, Proxy, Upstream};
 use crate::tables::TableCache;
 
 /// Options of `serve`.
@@ -41,66 +44,140 @@ pub(super) struct Args {
     /// Where models run: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     device: Device,
-    /// Listen on an address that others can reach although anybody may then spend the budget
-    #[arg(long)]
-    insecure_no_auth: bool,
+    #[command(flatten)]
+    guard: GuardOptions,
     /// Print the address as JSON
     #[arg(long)]
     json: bool,
+    /// Print the OpenAPI document of the proxy's own paths and end
+    #[arg(long)]
+    openapi: bool,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
-pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
-    let config = config.load()?;
-    let serve = ServeSettings { listen: args.listen.unwrap_or(config.serve.listen), ..config.serve.clone() };
-    if !serve.listen.ip().is_loopback() && !args.insecure_no_auth {
-        let problem = format!(
-            "listening on {} lets anybody who reaches it spend the budget: listen on 127.0.0.1, or say --insecure-no-auth",
-            serve.listen
-        );
-        return Err(Failure::usage(anyhow::anyhow!(problem)));
+pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
+    if args.openapi {
+        writeln!(std::io::stdout().lock(), "{:#}", proxy::openapi())?;
+        return Ok(Exit::Success);
     }
+    args.log.start();
+    let config = file.load()?;
+    let serve = ServeSettings {
+        listen: args.listen.unwrap_or(config.serve.listen),
+        guard: args.guard.over(&config.serve.guard)?,
+        ..config.serve.clone()
+    };
+    args.guard.check(serve.listen, &serve.guard)?;
     let runtime = runtime()?;
     runtime.block_on(async {
-        let opened = open(args, &config, &serve).await?;
+        let place = args.place.path(&config)?;
+        let options = Options { answers: config.ledger.answers, ..Options::default() };
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(place, &options)).await;
+        let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
+        let opened = open(args, &config, &ledger, None).await?;
+        let guard = Guard::open(serve.listen, &serve.guard, &opened.ledger)?;
         let settings = proxy::Settings {
             serve,
             opened,
-            access: Arc::new(access::Open),
-            fetch: Arc::new(fetch::Refused),
-            observer: Arc::new(observer::Unobserved),
-            tls: None,
+            access: Arc::clone(&guard.access),
+            fetch: Arc::clone(&guard.fetch) as Arc<dyn proxy::fetch::Fetch>,
+            observer: Arc::new(proxy::Log),
+            tls: guard.tls.as_ref().map(Tls::config),
         };
         let proxy = Proxy::start(settings).await.map_err(Failure::usage)?;
+        let mut hangups = Hangups::listen();
         announce(args, &proxy).map_err(Failure::internal)?;
-        signal().await;
-        eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
+        let mut current = config;
+        let reloads = async {
+            while hangups.next().await {
+                guard.reload();
+                let reloaded = reload(args, file, &proxy, &ledger, &current).await;
+                proxy.reloaded(reloaded.is_ok());
+                match reloaded {
+                    Ok(config) => current = config,
+                    Err(failure) => {
+                        let reason = format!("{:#}", failure.error);
+                        tracing::error!(
+                            reason,
+                            "the configuration could not be loaded anew: the one before it stands"
+                        );
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            () = proxy.stop() => {}
             () = signal() => {}
+            () = reloads => {}
         }
-        Ok(Exit::Success)
+        drop(ledger);
+        eprintln!("stopping: waiting for requests and for the calls that are out (again to leave at once)");
+        tokio::select! {
+            stopped = proxy.stop() => ended(stopped.map_err(Failure::ledger)?),
+            () = signal() => Ok(Exit::Interrupted),
+        }
     })
 }
 
-async fn open(args: &Args, config: &Config, serve: &ServeSettings) -> Result<proxy::Opened, Failure> {
-    let path = args.place.path(config)?;
-    let options = Options { answers: config.ledger.answers, ..Options::default() };
-    let ledger = tokio::task::spawn_blocking(move || Ledger::open(path, &options)).await;
-    let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
+/// Loads the configuration anew and puts its routes in the place of the present ones.
+async fn reload(
+    args: &Args,
+    file: &ConfigOption,
+    proxy: &Proxy,
+    ledger: &Ledger,
+    before: &Config,
+) -> Result<Config, Failure> {
+    let config = file.load()?;
+    let opened = open(args, &config, ledger, Some((proxy, before))).await?;
+    proxy.replace(opened.routes);
+    if !config.same_start(before) {
+        tracing::warn!("what changed in [serve] and [ledger] takes effect at the next start");
+    }
+    let routes: Vec<String> = proxy.routes().iter().map(|route| route.name().to_owned()).collect();
+    tracing::info!(routes = routes.join(", "), "the configuration is loaded anew");
+    Ok(config)
+}
+
+/// Calls that did not come back in time are on record as perhaps billed: the operator should know.
+fn ended(stopped: proxy::Stopped) -> Ended {
+    if stopped.left == 0 {
+        return Ok(Exit::Success);
+    }
+    let problem = format!(
+        "{} certificates were broken off: their calls did not come back in time and count as billed. The same requests go on \
+         from there; a longer `settle` of [serve] waits longer",
+        stopped.left
+    );
+    Err(Failure::internal(anyhow::anyhow!(problem)))
+}
+
+/// Opens the routes of `config`, taking over from a running proxy what is the same.
+async fn open(
+    args: &Args,
+    config: &Config,
+    ledger: &Ledger,
+    running: Option<(&Proxy, &Config)>,
+) -> Result<proxy::Opened, Failure> {
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     let environment = Environment::process();
-    let mut opener = Opener::new(config, &environment, serve, ledger)
+    let mut opener = Opener::new(config, &environment, &config.serve, ledger.clone())
         .on(args.device)
         .with_table_cache(TableCache::usual())
         .signing(key.map(Arc::new));
+    if let Some((proxy, before)) = running {
+        opener = opener.taking_over(&proxy.routes(), before);
+    }
     let routes = match &args.provider.provider {
         None if !config.routes.is_empty() => config.routes.clone(),
         _ => {
-            let opened = args.provider.open(config, args.device)?;
-            let upstream = Upstream { endpoint: opened.endpoint, budgets: opened.budgets, rate: opened.rate };
-            let route = RouteSettings::of_defaults("default", upstream.name(), &config.defaults);
-            opener = opener.with_upstream(upstream);
-            vec![route.map_err(Failure::usage)?]
+            let name = args.provider.name(config);
+            if !opener.has(name) {
+                let opened = args.provider.open(config, args.device)?;
+                let (endpoint, budgets, rate) = (opened.endpoint, opened.budgets, opened.rate);
+                opener = opener.with_upstream(Upstream { endpoint, budgets, rate });
+            }
+            vec![RouteSettings::of_defaults("default", name, &config.defaults).map_err(Failure::usage)?]
         }
     };
     opener.open(&routes).await.map_err(Failure::usage)

@@ -58,3 +58,30 @@ async fn interrupted() {
         std::future::pending::<()>().await;
     }
 }
+
+/// Signals to load the configuration anew: SIGHUP, where the system has it.
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    signals: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    /// Takes them from now on; without this the signal ends the process.
+    pub(super) fn listen() -> Self {
+        #[cfg(unix)]
+        let signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+        Self {
+            #[cfg(unix)]
+            signals,
+        }
+    }
+
+    /// Waits for the next. False where there can be none.
+    pub(super) async fn next(&mut self) -> bool {
+        #[cfg(unix)]
+        if let Some(signals) = &mut self.signals {
+            return signals.recv().await.is_some();
+        }
+        false
+    }
+}

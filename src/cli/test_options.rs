@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::stats::{LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius};
-use crate::units::{Alpha, Radius};
+use crate::units::Radius;
 
 /// Votes at most by default, as a multiple of the fewest that could certify: enough for the power that CERTIFY has with
 /// 100 votes.
@@ -78,8 +78,8 @@ pub(super) struct About {
     pub topk: Option<usize>,
     /// Standard deviation of the noise.
     pub sigma: f64,
-    /// The level.
-    pub alpha: Alpha,
+    /// The level of one claim.
+    pub alpha: f64,
     /// Selection and estimation votes that a record holds, where there is one.
     pub recorded: Option<(usize, usize)>,
 }
@@ -161,7 +161,7 @@ impl TestOptions {
         let largest = self.radius.last().map_or(0.0, |radius| radius.get());
         let tau = tau_for_radius(largest, about.sigma)?;
         // A radius that no double can tell from certainty is refused with a reason by the test itself.
-        let fewest = if tau < 1.0 { fewest_votes(tau, about.alpha.get())? } else { usize::MAX };
+        let fewest = if tau < 1.0 { fewest_votes(tau, about.alpha)? } else { usize::MAX };
         Ok(fewest.saturating_mul(HORIZON).min(MOST_VOTES))
     }
 }
@@ -180,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::stats::{Plan, Test};
+    use crate::units::Alpha;
 
     #[derive(Parser)]
     struct Line {
@@ -188,7 +189,7 @@ mod tests {
     }
 
     fn about(label: LabelRule) -> About {
-        About { label, topk: None, sigma: 0.25, alpha: Alpha::FIELD, recorded: None }
+        About { label, topk: None, sigma: 0.25, alpha: Alpha::FIELD.get(), recorded: None }
     }
 
     fn parse(line: &str) -> TestOptions {

@@ -14,7 +14,7 @@ use super::inputs::Input;
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::{Exit, Failure};
-use crate::certificate::{Document, Outcome};
+use crate::certificate::Document;
 use crate::certifier::{Certified, Certifier, CertifyError};
 use crate::dataset::Sample;
 use crate::engine::EngineError;
@@ -91,10 +91,8 @@ pub(super) struct Worked {
     pub exit: Exit,
     /// Has every picture its certificate?
     pub complete: bool,
-    /// The pictures that got a row, for figures.
-    pub pictures: Vec<Picture>,
-    /// What they have in common.
-    pub setting: Setting,
+    /// By question: what its pictures have in common, and those that got a row, for figures.
+    pub figures: Vec<(Setting, Vec<Picture>)>,
     /// What one call cost, where that is known.
     pub price: Option<Money>,
 }
@@ -107,13 +105,7 @@ impl Worked {
 
     /// Nothing is known: it was left at once.
     pub(super) fn interrupted() -> Self {
-        Self {
-            exit: Exit::Interrupted,
-            complete: false,
-            pictures: Vec::new(),
-            setting: Setting::default(),
-            price: None,
-        }
+        Self { exit: Exit::Interrupted, complete: false, figures: Vec::new(), price: None }
     }
 }
 
@@ -143,15 +135,16 @@ impl<'a> Desk<'a> {
 
     /// Works on all jobs, so many at once, and prints a row for each in order.
     pub(super) async fn work_off(&self, jobs: &[Job], at_once: usize) -> Result<Worked, Failure> {
-        let mut printer = Printer::new(self.output.format, jobs.iter().map(|job| job.name.as_str()));
+        let questions = self.certifier.engine().settings().questions();
+        let mut printer =
+            Printer::new(self.output.format, questions, jobs.iter().map(|job| job.name.as_str()));
         let mut done = futures::stream::iter(jobs.iter().enumerate())
             .map(|(index, job)| self.work(index, job))
             .buffered(at_once.max(1));
         let mut worked = Worked {
             exit: Exit::Success,
             complete: true,
-            pictures: Vec::new(),
-            setting: self.setting(),
+            figures: self.settings().map(|setting| (setting, Vec::new())).collect(),
             price: self.certifier.engine().endpoint().describe().price.of(1),
         };
         let mut printed = Ok(());
@@ -161,7 +154,9 @@ impl<'a> Desk<'a> {
                 PictureEnd::Row(row, ended) => {
                     worked.exit = worked.exit.max(ended);
                     worked.complete &= row.result.is_ok();
-                    worked.pictures.push(row.picture());
+                    for ((_, pictures), picture) in worked.figures.iter_mut().zip(row.pictures(questions)) {
+                        pictures.push(picture);
+                    }
                     unused += row.unused_calls();
                     if printed.is_ok() {
                         printed = self.progress.done(|| printer.print(&row));
@@ -194,8 +189,8 @@ impl<'a> Desk<'a> {
             Ok(certified) => {
                 calls = certified.calls;
                 let document = certified.document;
-                let abstained = document.certificate.outcome == Outcome::Abstained;
-                let exit = if abstained { Exit::Abstained } else { Exit::Success };
+                let complete = document.certificate.is_complete();
+                let exit = if complete { Exit::Success } else { Exit::Abstained };
                 match self.write(index, job, &document) {
                     Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
@@ -235,26 +230,33 @@ impl<'a> Desk<'a> {
     fn common(&self) -> Common {
         let engine = self.certifier.engine();
         let settings = engine.settings();
+        let mut tests: Vec<&str> = settings.asked().map(|(_, method)| method.name()).collect();
+        tests.dedup();
         Common {
             sigma: settings.sigma.get(),
             alpha: settings.alpha.get(),
-            question: settings.question.to_string(),
-            test: settings.method.name().to_owned(),
+            question: settings
+                .asked()
+                .map(|(question, _)| question.to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+            test: tests.join(", "),
             provider: engine.endpoint().describe().name.clone(),
             denoiser: engine.denoiser().id().name().to_owned(),
         }
     }
 
-    fn setting(&self) -> Setting {
-        let Common { sigma, alpha, question, test, provider, denoiser } = self.common();
-        Setting {
-            provider: Some(provider),
-            denoiser: Some(denoiser),
+    /// What the pictures of each question have in common.
+    fn settings(&self) -> impl Iterator<Item = Setting> {
+        let Common { sigma, alpha, provider, denoiser, .. } = self.common();
+        self.certifier.engine().settings().asked().map(move |(question, method)| Setting {
+            provider: Some(provider.clone()),
+            denoiser: Some(denoiser.clone()),
             sigma: Some(sigma.to_string()),
             alpha: Some(alpha.to_string()),
-            question: Some(question),
-            test: Some(test),
-        }
+            question: Some(question.to_string()),
+            test: Some(method.name().to_owned()),
+        })
     }
 
     async fn certificate(&self, job: &Job) -> Result<Certified, PictureFailure> {

@@ -115,7 +115,7 @@ fn network(
 }
 
 /// A file that holds a secret: relative paths start at the configuration's folder.
-fn beside(source: &Source<'_>, place: &SecretSource) -> SecretSource {
+pub(super) fn beside(source: &Source<'_>, place: &SecretSource) -> SecretSource {
     match place {
         SecretSource::File(path) => SecretSource::File(source.beside(path)),
         SecretSource::Env(_) => place.clone(),

@@ -8,6 +8,7 @@
 
 mod check;
 mod error;
+mod guard;
 mod instance;
 mod place;
 mod raw;
@@ -26,6 +27,7 @@ use smoothgate_providers::registry::{self, PROVIDERS};
 use smoothgate_providers::transport::NetworkSettings;
 
 pub use error::{ConfigError, InstanceError};
+pub use guard::{GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
 pub use instance::{BudgetsOverTime, Instance};
 pub use place::find;
 pub use raw::{RawConfig, RawDefaults, RawInstance, RawLedger, RawNetwork};
@@ -138,6 +140,21 @@ impl Config {
         let mut names: Vec<String> = own.collect();
         names.extend(others.filter(|name| !self.instances.iter().any(|instance| instance.name == *name)));
         names
+    }
+
+    /// Is the instance of this name the same in both, but for its budgets? What is opened from one then does for the other.
+    pub fn same_instance(&self, other: &Self, name: &str) -> bool {
+        let written = |config: &Self| {
+            let mut raw = config.raw.providers.get(name).cloned().unwrap_or_default();
+            raw.budget = BudgetsOverTime::default();
+            raw
+        };
+        self.raw.network == other.raw.network && written(self) == written(other)
+    }
+
+    /// Is what `serve` does only take up at its start the same in both?
+    pub fn same_start(&self, other: &Self) -> bool {
+        self.raw.serve == other.raw.serve && self.raw.ledger == other.raw.ledger
     }
 
     /// The configuration with every default written out, as a file would say it. It holds no secret, since none can be

@@ -163,7 +163,7 @@ pub struct RawRetry {
 }
 
 /// A duration as it is written.
-fn written(duration: Duration) -> String {
+pub(super) fn written(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }
 

@@ -8,8 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smoothgate_providers::served::{self, Feature};
 
+use super::guard::{self, GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
+use super::raw::written;
 use super::source::{Source, nearest};
 use super::{Config, ConfigError, Defaults};
+use crate::engine::level_of_claim;
 use crate::ledger::Cap;
 use crate::picture::{Encoder, Fit, WorkingSize};
 use crate::plan::{About, TestChoice, TestName};
@@ -24,6 +27,19 @@ pub struct RawServe {
     /// Where to listen: `"127.0.0.1:8080"`. Port 0 takes any free one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
+    /// Where the operator asks for `/metrics` and for the reasons of `/readyz`: `"127.0.0.1:9464"`. By default where clients
+    /// ask, if that address is loopback, else nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// Once told to stop: how long to go on as before, with `/readyz` failing, so that a load balancer sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<String>,
+    /// After that: how long requests may go on to end, without new ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<String>,
+    /// After that: how long calls that are out are waited for, without new ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settle: Option<String>,
     /// Most connections at once; others wait to be accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<usize>,
@@ -39,6 +55,14 @@ pub struct RawServe {
     /// Most pixels of a picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
+    /// Who may use it.
+    pub access: RawAccess,
+    /// TLS.
+    pub tls: RawTls,
+    /// How much it takes from a connection.
+    pub limits: RawLimits,
+    /// What it fetches.
+    pub fetch: RawFetch,
 }
 
 /// What is written under `[routes.NAME]`.
@@ -182,6 +206,14 @@ pub enum OnAbstain {
 pub struct ServeSettings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where the operator asks for counts and reasons. `None`: where clients do, if that is loopback, else nowhere.
+    pub admin: Option<SocketAddr>,
+    /// How long it goes on as before once it is told to stop, saying that it is not ready.
+    pub drain: Duration,
+    /// How long requests may go on to end after that.
+    pub finish: Duration,
+    /// How long calls that are out are waited for after that.
+    pub settle: Duration,
     /// Most connections at once.
     pub max_connections: usize,
     /// Most pictures of one upstream that are certified at once.
@@ -192,17 +224,24 @@ pub struct ServeSettings {
     pub max_memory: u64,
     /// Most pixels of a picture.
     pub max_pixels: u64,
+    /// Who may use it, how much it takes from anyone, and what it fetches.
+    pub guard: GuardSettings,
 }
 
 impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: None,
+            drain: Duration::ZERO,
+            finish: Duration::from_secs(15),
+            settle: Duration::from_secs(10),
             max_connections: 1024,
             max_active: 16,
             max_waiting: 256,
             max_memory: 768 << 20,
             max_pixels: 64_000_000,
+            guard: GuardSettings::default(),
         }
     }
 }
@@ -311,6 +350,7 @@ fn usual_radii(sigma: Sigma) -> Vec<Radius> {
 }
 
 fn about(question: &Question, sigma: Sigma, alpha: Alpha) -> About {
+    let alpha = level_of_claim(alpha.get(), 1, question, question.most_claims());
     About { label: question.label_rule(), topk: question.topk(), sigma: sigma.get(), alpha, recorded: None }
 }
 
@@ -318,14 +358,15 @@ fn about(question: &Question, sigma: Sigma, alpha: Alpha) -> About {
 pub(super) fn serve(source: &Source<'_>, raw: &RawServe) -> Result<ServeSettings, ConfigError> {
     let default = ServeSettings::default();
     let wrong = |key: &str, problem: &str| source.at(&["serve", key], format!("`{key}`: {problem}"));
-    let listen = match &raw.listen {
-        None => default.listen,
-        Some(text) => text.parse().map_err(|_| {
-            wrong(
-                "listen",
-                &format!("`{text}` is no address with a port: write for instance \"127.0.0.1:8080\""),
-            )
-        })?,
+    let address = |key: &str, text: &Option<String>| {
+        let parsed: Option<Result<SocketAddr, _>> = text.as_deref().map(str::parse);
+        parsed.transpose().map_err(|_| {
+            let text = text.as_deref().unwrap_or_default();
+            wrong(key, &format!("`{text}` is no address with a port: write for instance \"127.0.0.1:8080\""))
+        })
+    };
+    let time = |key, text: &Option<String>, default| {
+        super::check::duration(source, &["serve"], key, text.as_ref(), default)
     };
     for (key, value) in [
         ("max_connections", raw.max_connections.map(|n| n as u64)),
@@ -338,12 +379,20 @@ pub(super) fn serve(source: &Source<'_>, raw: &RawServe) -> Result<ServeSettings
         }
     }
     Ok(ServeSettings {
-        listen,
+        listen: address("listen", &raw.listen)?.unwrap_or(default.listen),
+        admin: address("admin", &raw.admin)?,
+        drain: time("drain", &raw.drain, default.drain)?,
+        finish: time("finish", &raw.finish, default.finish)?,
+        settle: time("settle", &raw.settle, default.settle)?,
         max_connections: raw.max_connections.unwrap_or(default.max_connections),
         max_active: raw.max_active.unwrap_or(default.max_active),
         max_waiting: raw.max_waiting.unwrap_or(default.max_waiting),
         max_memory: raw.max_memory_mib.map_or(default.max_memory, |mib| mib.saturating_mul(1 << 20)),
         max_pixels: raw.max_pixels.unwrap_or(default.max_pixels),
+        guard: guard::guard(
+            source,
+            guard::Raw { access: &raw.access, tls: &raw.tls, limits: &raw.limits, fetch: &raw.fetch },
+        )?,
     })
 }
 
@@ -482,21 +531,25 @@ fn method(
     choice.method(about(question, sigma, alpha)).map_err(|error| at(key, error.to_string()))
 }
 
-/// A duration as it is written.
-fn written(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
-}
-
 impl RawServe {
     /// The same with defaults in the place of what was not said.
     pub(super) fn written_out(settings: &ServeSettings) -> Self {
+        let (access, tls, limits, fetch) = guard::written_out(&settings.guard);
         Self {
             listen: Some(settings.listen.to_string()),
+            admin: settings.admin.map(|address| address.to_string()),
+            drain: Some(written(settings.drain)),
+            finish: Some(written(settings.finish)),
+            settle: Some(written(settings.settle)),
             max_connections: Some(settings.max_connections),
             max_active: Some(settings.max_active),
             max_waiting: Some(settings.max_waiting),
             max_memory_mib: Some(settings.max_memory >> 20),
             max_pixels: Some(settings.max_pixels),
+            access,
+            tls,
+            limits,
+            fetch,
         }
     }
 }

@@ -16,8 +16,8 @@ use smoothgate_providers::served::{Call, Incoming, Inquiry, Mark, Refusal, Refus
 use super::answers::{Results, answers};
 use super::body::Reply;
 use super::fault::Kind;
-use super::forms::{Form, rename_aws};
-use super::keys::{Keys, Rejected};
+use super::forms::Form;
+use super::keys::Keys;
 use super::plan::{Plan, Verdict};
 use super::stats::{Tally, Ticket};
 use crate::front::{Connection, Formats, ReadError};
@@ -127,7 +127,7 @@ impl Desk {
                 ticket.bytes_in = bytes.len() as u64;
                 self.decode(api, &parts, &bytes)
             }
-            Err(ReadError::Refused(refusal)) => Err(refusal.into()),
+            Err(ReadError::Refused(refusal)) => Err(refusal),
             Err(ReadError::Gone) => return Err(Reset),
         };
         let decoded = match decoded {
@@ -138,7 +138,7 @@ impl Desk {
                 return Ok(whole(reply));
             }
             Ok(Call::Inquiry(inquiry)) => Ok(inquiry),
-            Err(rejected) => Err(rejected),
+            Err(refusal) => Err(refusal),
         };
         let (call, of_api) = ticket.number();
         let mut verdict = self.plan.verdict(call, api.name(), of_api);
@@ -148,13 +148,7 @@ impl Desk {
                 ticket.pictures = inquiry.pictures.len() as u64;
                 self.answer(api, inquiry, verdict, &mark, &ticket).await
             }
-            Err(Rejected { refusal, aws }) => {
-                let mut reply = api.refuse(&refusal, &mark);
-                if let Some(name) = aws {
-                    rename_aws(&mut reply, name);
-                }
-                Done::refused(reply, refusal.class)
-            }
+            Err(refusal) => Done::refused(api.refuse(&refusal, &mark), refusal.class),
         };
         line.call = Some(call);
         self.finish(done, ticket, line, &connection).await
@@ -198,7 +192,7 @@ impl Desk {
         api: &dyn ServedApi,
         parts: &http::request::Parts,
         body: &Bytes,
-    ) -> Result<Call, Rejected> {
+    ) -> Result<Call, Refusal> {
         let incoming = Incoming {
             method: &parts.method,
             path: parts.uri.path(),
@@ -209,7 +203,7 @@ impl Desk {
         let presented = api.credential(&incoming);
         let request = (&parts.method, &parts.uri, &parts.headers, &body[..]);
         self.keys.check(api.name(), presented.as_ref(), request)?;
-        Ok(api.decode(&incoming)?)
+        api.decode(&incoming)
     }
 
     async fn answer(

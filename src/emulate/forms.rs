@@ -66,9 +66,8 @@ impl Form<'_> {
 
     fn throttle(&self, dice: &mut ChaCha8Rng) -> Response<Bytes> {
         let refusal = Refusal {
-            class: RefusalClass::Throttled,
-            message: "Too many requests: slow down.".to_owned(),
             retry_after: self.fault.retry_after,
+            ..Refusal::new(RefusalClass::Throttled, "Too many requests: slow down.")
         };
         let api = self.api.name();
         let mut reply = match (api, dice.random_range(0..3)) {
@@ -76,13 +75,13 @@ impl Form<'_> {
                 let every = vec![Err(refusal); self.inquiry.pictures.len()];
                 self.api.encode(self.inquiry, &every, self.mark)
             }
-            ("aws", form @ 0..=1) => {
+            ("aws", 0) => {
+                let aws_code = Some("ProvisionedThroughputExceededException");
+                self.api.refuse(&Refusal { aws_code, ..refusal }, self.mark)
+            }
+            ("aws", 1) => {
                 let mut reply = self.api.refuse(&refusal, self.mark);
-                if form == 0 {
-                    rename_aws(&mut reply, "ProvisionedThroughputExceededException");
-                } else {
-                    set_status(&mut reply, 500);
-                }
+                set_status(&mut reply, 500);
                 reply
             }
             _ => self.api.refuse(&refusal, self.mark),
@@ -187,15 +186,6 @@ impl Form<'_> {
             list.push(entry);
         }
     }
-}
-
-/// Gives an error of AWS another name.
-pub(super) fn rename_aws(reply: &mut Response<Bytes>, name: &'static str) {
-    edit(reply, |body| {
-        body["__type"] = name.into();
-        body["Code"] = name.into();
-    });
-    reply.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(name));
 }
 
 fn set_status(reply: &mut Response<Bytes>, status: u16) {

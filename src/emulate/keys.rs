@@ -29,20 +29,6 @@ impl Default for Keys {
     }
 }
 
-/// A request that is not taken.
-pub(super) struct Rejected {
-    /// The class, for the API's own words.
-    pub(super) refusal: Refusal,
-    /// The exact name of AWS' exception, where the class has several.
-    pub(super) aws: Option<&'static str>,
-}
-
-impl From<Refusal> for Rejected {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, aws: None }
-    }
-}
-
 impl Keys {
     /// This key everywhere; for AWS as the secret of [`DEFAULT_AWS_ID`].
     pub fn of(key: SecretString) -> Self {
@@ -61,10 +47,10 @@ impl Keys {
         api: &str,
         presented: Option<&Presented>,
         (method, uri, headers, body): (&Method, &Uri, &HeaderMap, &[u8]),
-    ) -> Result<(), Rejected> {
-        let refused = |class, message: &str| Err(Refusal::new(class, message).into());
+    ) -> Result<(), Refusal> {
+        let refused = |class, message: &str| Err(Refusal::new(class, message));
         match presented {
-            None if api == "aws" => Err(Self::of_signature(&SignatureError::Missing)),
+            None if api == "aws" => Err(SignatureError::Missing.refusal()),
             None if api == "kserve" => Ok(()),
             None => refused(
                 RefusalClass::Unauthenticated,
@@ -83,7 +69,7 @@ impl Keys {
         }
     }
 
-    fn signature(&self, received: &Received<'_>) -> Result<(), Rejected> {
+    fn signature(&self, received: &Received<'_>) -> Result<(), Refusal> {
         let token = received.headers.get("x-amz-security-token").and_then(|value| value.to_str().ok());
         let token_fits = match (&self.aws.session_token, token) {
             (None, None) => true,
@@ -95,15 +81,7 @@ impl Keys {
             (id == self.aws.access_key_id && token_fits).then(|| self.aws.secret_access_key.clone())
         };
         let verified = verifier.verify(received, SystemTime::now(), known);
-        verified.map_err(|error| Self::of_signature(&error))
-    }
-
-    fn of_signature(error: &SignatureError) -> Rejected {
-        let class = match error {
-            SignatureError::UnknownKey => RefusalClass::UnknownKey,
-            _ => RefusalClass::Unauthenticated,
-        };
-        Rejected { refusal: Refusal::new(class, error.to_string()), aws: Some(error.code()) }
+        verified.map(drop).map_err(|error| error.refusal())
     }
 }
 

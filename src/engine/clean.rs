@@ -1,11 +1,11 @@
 //! The answer about the picture without noise, for questions that depend on it.
 //!
 //! It is asked before the first noisy copy is made, so what it fixes is fixed before the votes, and it is no vote. It is
-//! asked once: memory keeps it like any draw, under no number.
+//! asked once, for all questions together: memory keeps it like any draw, under no number.
 
 use std::sync::Arc;
 
-use smoothgate_providers::{Answer, EncodedPicture, Outcome};
+use smoothgate_providers::{EncodedPicture, Outcome};
 
 use super::copies::encoded;
 use super::flight::{Model, ask};
@@ -13,51 +13,72 @@ use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
 use crate::picture::{WorkingImage, planes};
 use crate::question::Question;
+use crate::stats::Reason;
 
 /// What the clean answer fixes.
 pub(super) struct Clean {
-    /// The question that the votes answer.
-    pub question: Question,
+    /// By question of the settings: the questions that its votes answer, one a claim, or why there is nothing to ask.
+    pub claims: Vec<Result<Vec<Question>, Reason>>,
     /// The model that answered; votes of another one do not count beside it.
     pub model: Option<Model>,
     /// Calls that were sent for it by this process.
     pub calls: u64,
 }
 
-/// Makes the question of the settings one that noisy copies can answer. Asks about `picture` as it is, neither denoised nor
-/// resized again: whatever the API says to it, the label is fixed before the votes.
+impl Clean {
+    /// How many claims each question makes, for the sharing of its level; 1 where there is nothing to ask.
+    pub(super) fn numbers(&self) -> Vec<usize> {
+        self.claims.iter().map(|claims| claims.as_ref().map_or(1, Vec::len)).collect()
+    }
+}
+
+/// Makes the questions of the settings ones that noisy copies can answer. Asks about `picture` as it is, neither denoised nor
+/// resized again: whatever the API says to it, the labels are fixed before the votes.
 pub(super) async fn settle(
     engine: &Engine,
     memory: &dyn Memory,
     picture: &Arc<WorkingImage>,
 ) -> Result<Clean, EngineError> {
-    let question = &engine.settings.question;
-    if !question.asks_clean() {
-        return Ok(Clean { question: question.clone(), model: None, calls: 0 });
+    let settings = &engine.settings;
+    if !settings.asks_clean() {
+        let claims = settings.asked().map(|(question, _)| Ok(vec![question.clone()])).collect();
+        return Ok(Clean { claims, model: None, calls: 0 });
     }
-    let (answer, calls) = answer(engine, memory, picture).await?;
-    let nothing = || EngineError::NoCleanLabel { provider: engine.endpoint.describe().name.clone() };
-    let answer = answer.ok_or_else(nothing)?;
-    let question = question.about_clean(&answer).ok_or_else(nothing)?;
-    Ok(Clean { question, model: Some(Model::of(&answer)), calls })
+    let (outcome, calls) = outcome(engine, memory, picture).await?;
+    let claims = settings.asked().map(|(question, _)| about(question, &outcome)).collect();
+    let model = match &outcome {
+        // A reply from a cache says nothing about the model that answers now.
+        Outcome::Answered(answer) if !answer.from_cache => Some(Model::of(answer)),
+        _ => None,
+    };
+    Ok(Clean { claims, model, calls })
 }
 
-/// The answer about `picture` as it is, from memory where it is known, and the calls that were sent for it.
-pub(super) async fn answer(
+/// What came of asking about `picture` as it is, from memory where it is known, and the calls that were sent for it.
+pub(super) async fn outcome(
     engine: &Engine,
     memory: &dyn Memory,
     picture: &Arc<WorkingImage>,
-) -> Result<(Option<Answer>, u64), EngineError> {
+) -> Result<(Outcome, u64), EngineError> {
     let meter = Meter::new(memory.as_journal());
     let settled = match memory.recall(None) {
         Some(settled) => settled,
         None => ask(engine, memory, &meter, None, copy(engine, picture)?).await?.1,
     };
-    let answer = match settled.outcome {
-        Outcome::Answered(answer) => Some(answer),
-        _ => None,
-    };
-    Ok((answer, meter.sent()))
+    Ok((settled.outcome, meter.sent()))
+}
+
+/// The questions that the votes answer, by what came of asking about the clean picture. A reply from a cache fixes labels as
+/// well as any other: it is no vote.
+pub(crate) fn about(question: &Question, clean: &Outcome) -> Result<Vec<Question>, Reason> {
+    match clean {
+        _ if !question.asks_clean() => Ok(vec![question.clone()]),
+        Outcome::Answered(answer) => {
+            let claims = question.about_clean(answer);
+            if claims.is_empty() { Err(Reason::NoCleanLabel) } else { Ok(claims) }
+        }
+        _ => Err(Reason::NoCleanAnswer),
+    }
 }
 
 fn copy(engine: &Engine, picture: &WorkingImage) -> Result<EncodedPicture, EngineError> {

@@ -24,6 +24,12 @@ pub enum EngineError {
         /// The test's name.
         test: &'static str,
     },
+    /// One question twice. Nothing was sent.
+    #[error("the question `{question}` is asked twice: ask each once, since questions share alpha")]
+    AskedTwice {
+        /// The question.
+        question: String,
+    },
     /// The noise law cannot be built. Nothing was sent.
     #[error(transparent)]
     Noise(#[from] NoiseError),
@@ -54,15 +60,6 @@ pub enum EngineError {
         provider: String,
         /// The limit, the copy's value and what to change.
         problem: String,
-    },
-    /// The clean picture got no label, so there is none to ask noisy copies about. Nothing else was sent.
-    #[error(
-        "provider {provider} gives the picture itself no label: there is nothing to ask its noisy copies about; ask about a \
-         label of your own with `present:LABEL`"
-    )]
-    NoCleanLabel {
-        /// The endpoint's name.
-        provider: String,
     },
     /// The endpoint cannot answer any more: credentials, quota or configuration.
     #[error("provider {provider} stopped the run ({class}): {reason}")]
@@ -114,7 +111,7 @@ impl EngineError {
             | Self::Noise(_)
             | Self::TooFine { .. }
             | Self::Unacceptable { .. }
-            | Self::NoCleanLabel { .. }
+            | Self::AskedTwice { .. }
             | Self::Unsuited { .. }
             | Self::Interrupted
             | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,

@@ -7,19 +7,16 @@ use smoothgate_providers::Outcome;
 use crate::question::{Classes, Question};
 use crate::stats::{Decision, Plan, Vote};
 
-/// The votes of one picture, the test's decision on them and what they took.
+/// What was gathered about one picture: draws, and what they decided about every claim.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// The test, at the level that was left for it.
-    pub plan: Plan,
-    /// What the votes answer: the question of the settings, about the label of the clean answer where it asks for that.
-    pub question: Question,
-    /// Its decision.
-    pub decision: Decision,
-    /// The votes that the decision rests on: index order, no gap, nothing beyond the decision.
-    pub votes: Vec<Vote>,
-    /// The labels behind the class numbers of the votes.
-    pub classes: Classes,
+    /// The claims, question by question in the order of the settings; at least one a question. The claims of a question that
+    /// makes several stand in the order of the clean answer.
+    pub claims: Vec<Tested>,
+    /// Draws that voted: as many as the claim had votes that took most.
+    pub draws: u64,
+    /// Was the API asked about the clean picture, one call that is no vote?
+    pub asked_clean: bool,
     /// Calls sent, retries, unneeded ones and those of interrupted runs included.
     pub calls: u64,
     /// Model versions in the answers that count: none where the API gives none, else one.
@@ -28,13 +25,30 @@ pub struct Evidence {
     pub copies: [u8; 32],
 }
 
+/// One claim: a question, its votes, and the test's decision on them.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// The test, at the level that was left for this claim.
+    pub plan: Plan,
+    /// What the votes answer: a question of the settings, about one label of the clean answer where it asks for that. As it
+    /// was asked, where there was no such label.
+    pub question: Question,
+    /// Its decision.
+    pub decision: Decision,
+    /// The votes that the decision rests on: index order, no gap, nothing beyond the decision.
+    pub votes: Vec<Vote>,
+    /// The labels behind the class numbers of the votes.
+    pub classes: Classes,
+}
+
 impl Evidence {
     /// Calls that are behind no vote of their own and no clean answer: sent ahead of the decision, or sent again.
     pub fn unused_calls(&self) -> u64 {
-        let used = self.votes.len() as u64 + u64::from(matches!(self.question, Question::CleanTop(_)));
-        self.calls.saturating_sub(used)
+        self.calls.saturating_sub(self.draws + u64::from(self.asked_clean))
     }
+}
 
+impl Tested {
     /// How many votes are failures.
     pub fn failed_votes(&self) -> u64 {
         self.votes.iter().filter(|vote| matches!(vote, Vote::Failed)).count() as u64

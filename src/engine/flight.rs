@@ -1,6 +1,6 @@
 //! One picture in flight.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,14 @@ use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestErr
 
 use super::clean::Clean;
 use super::copies::Copies;
-use super::evidence;
+use super::evidence::{self, Tested};
 use super::meter::Meter;
+use super::order::Order;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
 use crate::question::{Classes, Question};
-use crate::stats::{Run, Test, Vote};
+use crate::stats::{Joint, Plan, Sharing, StatsError, Test, Vote};
 
 type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
 type Asked = Result<(Option<u64>, Settled), EngineError>;
@@ -24,30 +25,34 @@ type Asked = Result<(Option<u64>, Settled), EngineError>;
 /// How long an interrupted picture waits for calls that are out.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// One claim while its votes come in.
+struct Claim {
+    question: Question,
+    plan: Plan,
+    classes: Classes,
+    votes: Vec<Vote>,
+}
+
 /// The state of one picture between its first draw and its verdict. One task owns it, so nothing is locked.
 pub(super) struct Flight<'a> {
     engine: &'a Engine,
     memory: &'a dyn Memory,
     copies: Copies,
-    test: Test,
-    run: Run,
-    /// What the votes answer.
-    question: Question,
+    claims: Vec<Claim>,
+    /// The tests of the claims, in the same order.
+    joint: Joint,
+    /// The most votes that a claim can take.
+    most: u64,
     /// Calls of this process before the first draw.
     calls_before: u64,
-    classes: Classes,
-    /// Votes in index order: the next one to count has index `votes.len()`.
-    votes: Vec<Vote>,
     /// Running hash over the copies that voted.
     copies_hash: blake3::Hasher,
     /// The model of the votes so far; `None` before the first answer.
     model: Option<Model>,
-    /// Draws that ended before their turn, or that memory knows.
-    ended: BTreeMap<u64, Settled>,
+    /// Draws between their dispatch and their vote.
+    order: Order<Settled>,
     /// Copies that wait for a call.
     ready: VecDeque<(u64, EncodedPicture)>,
-    /// Every draw below this was dispatched: made, or known to memory.
-    dispatched: u64,
 }
 
 impl<'a> Flight<'a> {
@@ -60,7 +65,7 @@ impl<'a> Flight<'a> {
     ) -> Result<Self, EngineError> {
         let settings = &engine.settings;
         let law = engine.levels.law(settings, picture.grid())?;
-        let test = engine.levels.test(settings, &law, &picture)?;
+        let tests = engine.levels.tests(settings, &law, &picture, &clean.numbers())?;
         let copies = Copies {
             picture,
             law,
@@ -69,23 +74,20 @@ impl<'a> Flight<'a> {
             denoiser: engine.denoiser.clone(),
             encoder: settings.encoder,
         };
-        let Clean { question, model, calls } = clean;
-        let (classes, fixed) = question.classes();
+        let most = tests.max_votes() as u64;
+        let (claims, joint) = claims(engine, &clean, tests.each())?;
         Ok(Self {
             engine,
             memory,
             copies,
-            run: test.start(fixed)?,
-            test,
-            question,
-            calls_before: calls,
-            classes,
-            votes: Vec::new(),
+            claims,
+            joint,
+            most,
+            calls_before: clean.calls,
             copies_hash: blake3::Hasher::new(),
-            model,
-            ended: BTreeMap::new(),
+            model: clean.model,
+            order: Order::default(),
             ready: VecDeque::new(),
-            dispatched: 0,
         })
     }
 
@@ -117,17 +119,17 @@ impl<'a> Flight<'a> {
                 busy = !draws.is_empty();
                 if busy {
                     making = Some(Box::pin(self.copies.clone().make(draws)) as BoxFuture<'_, Made>).into();
-                } else if self.ended.contains_key(&(self.votes.len() as u64)) {
+                } else if self.order.is_next_there() {
                     continue;
                 }
             }
             if calls.is_empty() && !busy {
-                let problem = "the test wants no further vote and gives no verdict";
+                let problem = "the tests want no further vote and give no verdict";
                 break Err(EngineError::Worker(problem.into()));
             }
             tokio::select! {
                 Some(asked) = calls.next(), if !calls.is_empty() => match asked {
-                    Ok((Some(draw), settled)) => { self.ended.insert(draw, settled); }
+                    Ok((Some(draw), settled)) => self.order.end(draw, settled),
                     Ok((None, _)) => {}
                     Err(error) => break Err(error),
                 },
@@ -156,28 +158,21 @@ impl<'a> Flight<'a> {
         ended.map(|()| self.evidence(calls))
     }
 
-    /// Counts ended draws in index order for as long as there is no gap. True once the test has decided.
+    /// Counts ended draws in index order for as long as there is no gap. True once every claim is decided.
     fn count(&mut self, meter: &Meter<'_>, watch: &(dyn Fn(Progress) + Sync)) -> Result<bool, EngineError> {
-        while !self.run.decision().is_final() {
-            let index = self.votes.len() as u64;
-            let Some(settled) = self.ended.remove(&index) else { return Ok(false) };
-            let vote = self.vote(index, &settled.outcome)?;
+        while !self.joint.is_final() {
+            let Some((index, settled)) = self.order.next_in_turn() else { return Ok(false) };
+            if let Outcome::Answered(answer) = &settled.outcome
+                && !answer.from_cache
+            {
+                self.check_version(index, answer)?;
+            }
             self.copies_hash.update(&settled.copy);
-            self.votes.push(vote);
-            self.run.push(vote);
-            watch(Progress { votes: index + 1, most: self.test.max_votes() as u64, calls: meter.sent() });
+            let claims = &mut self.claims;
+            self.joint.push(|claim| claims[claim].vote(&settled.outcome));
+            watch(Progress { votes: index + 1, most: self.most, calls: meter.sent() });
         }
         Ok(true)
-    }
-
-    /// What an outcome votes for.
-    fn vote(&mut self, index: u64, outcome: &Outcome) -> Result<Vote, EngineError> {
-        if let Outcome::Answered(answer) = outcome
-            && !answer.from_cache
-        {
-            self.check_version(index, answer)?;
-        }
-        Ok(evidence::vote(&self.question, &mut self.classes, outcome))
     }
 
     fn check_version(&mut self, index: u64, answer: &Answer) -> Result<(), EngineError> {
@@ -194,21 +189,13 @@ impl<'a> Flight<'a> {
         })
     }
 
-    /// The draws to make next: one batch of those that memory does not know and that the test needs for sure, whatever
-    /// they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the settings
-    /// allow calls ahead, those too, up to the earliest vote at which the test could claim anything.
+    /// The draws to make next: one batch of those that memory does not know and that some open claim needs for sure,
+    /// whatever they say. So no call is wasted, and how many calls a picture takes does not depend on timing. Where the
+    /// settings allow calls ahead, those too, up to the earliest vote at which such a claim could be certified.
     fn dispatch(&mut self) -> Vec<u64> {
-        let allowed = self.votes.len() as u64 + self.run.ahead(self.engine.settings.ahead) as u64;
-        let mut draws = Vec::new();
-        while self.dispatched < allowed && draws.len() < self.engine.settings.batch.max(1) {
-            let draw = self.dispatched;
-            self.dispatched += 1;
-            match self.memory.recall(Some(draw)) {
-                Some(settled) => _ = self.ended.insert(draw, settled),
-                None => draws.push(draw),
-            }
-        }
-        draws
+        let (settings, memory) = (&self.engine.settings, self.memory);
+        let ahead = self.joint.ahead(settings.ahead);
+        self.order.dispatch(ahead, settings.batch.max(1), |draw| memory.recall(Some(draw)))
     }
 
     /// Queues copies for sending. The first copy of all is checked against the endpoint's limits: if that one is
@@ -226,17 +213,57 @@ impl<'a> Flight<'a> {
     }
 
     fn evidence(self, calls: u64) -> Evidence {
+        let joint = &self.joint;
+        let claims = self.claims.into_iter().enumerate().map(|(at, claim)| Tested {
+            plan: claim.plan,
+            question: claim.question,
+            decision: joint.decision(at),
+            votes: claim.votes,
+            classes: claim.classes,
+        });
         Evidence {
-            plan: self.test.plan().clone(),
-            question: self.question,
-            decision: self.run.decision(),
-            votes: self.votes,
-            classes: self.classes,
+            claims: claims.collect(),
+            draws: self.order.counted(),
+            asked_clean: self.engine.settings.asks_clean(),
             calls,
             model_versions: self.model.and_then(|model| model.version).into_iter().collect(),
             copies: *self.copies_hash.finalize().as_bytes(),
         }
     }
+}
+
+impl Claim {
+    /// What an outcome votes for, kept.
+    fn vote(&mut self, outcome: &Outcome) -> Vote {
+        let vote = evidence::vote(&self.question, &mut self.classes, outcome);
+        self.votes.push(vote);
+        vote
+    }
+}
+
+/// The claims of all questions before the first vote, and their tests.
+fn claims(engine: &Engine, clean: &Clean, tests: &[Test]) -> Result<(Vec<Claim>, Joint), StatsError> {
+    let (mut claims, mut joint) = (Vec::new(), Joint::new());
+    for (((asked, _), made), test) in engine.settings.asked().zip(&clean.claims).zip(tests) {
+        let mut add = |question: &Question, classes| {
+            let (question, plan) = (question.clone(), test.plan().clone());
+            claims.push(Claim { question, plan, classes, votes: Vec::new() });
+        };
+        match made {
+            Err(reason) => {
+                joint.add_abstained(*reason);
+                add(asked, Classes::default());
+            }
+            Ok(questions) => {
+                for (at, question) in questions.iter().enumerate() {
+                    let (classes, fixed) = question.classes();
+                    joint.add(test, fixed, at > 0 && question.sharing() == Sharing::Sequence)?;
+                    add(question, classes);
+                }
+            }
+        }
+    }
+    Ok((claims, joint))
 }
 
 /// The model behind an answer, as far as the answer tells.

@@ -6,8 +6,10 @@
 //!      └────────────── test ◀── vote 0, 1, 2, … in index order ◀── question ◀────┘
 //! ```
 //!
+//! One stream of outcomes serves every claim: each has its question, its votes and its test, and all count the same draws.
+//!
 //! It is one stream with back-pressure. While one batch of copies is on the wire the denoiser works on the next, and
-//! never further ahead than the test allows: a copy is only made when its vote is needed. All futures are polled by
+//! never further ahead than the tests allow: a copy is only made when its vote is needed. All futures are polled by
 //! the task that certifies, so dropping that future cancels everything that was not sent.
 
 mod clean;
@@ -18,28 +20,31 @@ mod flight;
 mod level;
 mod memory;
 mod meter;
+mod order;
 mod redraw;
 mod settings;
 mod stop;
 
+pub(crate) use clean::about;
 pub use copies::encoded;
 pub use error::EngineError;
 pub(crate) use evidence::vote;
-pub use evidence::{Against, CastVote, Evidence};
-pub(crate) use level::level_of_test;
+pub use evidence::{Against, CastVote, Evidence, Tested};
+pub use level::Tests;
+pub(crate) use level::{level_of_claim, level_of_tests};
 pub use memory::{Forgetful, Memory, Settled};
+pub use order::Order;
 pub use redraw::{Redraw, copies, redraw};
-pub use settings::Settings;
+pub use settings::{Asked, Settings};
 pub use stop::Stop;
 
 use std::sync::Arc;
 
 use smoothgate_denoisers::DenoiserHandle;
-use smoothgate_providers::{Answer, Endpoint};
+use smoothgate_providers::{Answer, Endpoint, Outcome};
 
 use crate::noise::Seed;
 use crate::picture::WorkingImage;
-use crate::stats::Test;
 use crate::tables::TableCache;
 
 /// A smoothed classifier: an endpoint behind noise and a denoiser, and the settings of its certificates.
@@ -69,7 +74,7 @@ impl std::fmt::Debug for Engine {
 pub struct Progress {
     /// Votes counted so far.
     pub votes: u64,
-    /// The most votes that this test can use.
+    /// The most votes that the tests can use.
     pub most: u64,
     /// Calls sent so far, retries included.
     pub calls: u64,
@@ -126,23 +131,35 @@ impl Engine {
         &self.denoiser
     }
 
-    /// The test before any picture is known, at the level that is left for all but the largest pictures: what it takes
-    /// at most and the largest radius it can give. What can never certify is refused here.
+    /// The tests before any picture is known, at the levels that are left for all but the largest pictures and where every
+    /// question makes as many claims as it can: what it takes at most and the largest radius it can give. What can never
+    /// certify is refused here.
     ///
     /// # Errors
-    /// [`EngineError::Stats`] for a test that cannot work.
-    pub fn plan(&self) -> Result<Test, EngineError> {
-        self.levels.usual_test(&self.settings)
+    /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::Unsuited`], [`EngineError::AskedTwice`].
+    pub fn plan(&self) -> Result<Tests, EngineError> {
+        self.check_questions()?;
+        self.levels.usual_tests(&self.settings)
     }
 
-    /// The test for pictures like this one: the settings' test at the level that is left after the noise sampler's own
-    /// error is paid for. What can never certify is refused here, before anything is paid.
+    /// The tests for pictures like this one, where every question makes as many claims as it can: at the levels that are left
+    /// after the noise sampler's own error is paid for. What can never certify is refused here, before anything is paid.
     ///
     /// # Errors
-    /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::TooFine`], [`EngineError::Noise`].
-    pub fn test_for(&self, picture: &WorkingImage) -> Result<Test, EngineError> {
+    /// As [`Self::plan`], and [`EngineError::TooFine`], [`EngineError::Noise`].
+    pub fn tests_for(&self, picture: &WorkingImage) -> Result<Tests, EngineError> {
+        self.check_questions()?;
         let law = self.levels.law(&self.settings, picture.grid())?;
-        self.levels.test(&self.settings, &law, picture)
+        self.levels.tests(&self.settings, &law, picture, &level::most_claims(&self.settings))
+    }
+
+    /// A question that is asked twice would share alpha with itself, and its claims could not be told apart.
+    fn check_questions(&self) -> Result<(), EngineError> {
+        let mut met = std::collections::HashSet::new();
+        match self.settings.asked().find(|&(question, _)| !met.insert(question)) {
+            Some((question, _)) => Err(EngineError::AskedTwice { question: question.to_string() }),
+            None => Ok(()),
+        }
     }
 
     /// What the endpoint says about `picture` as it is, without noise; `None` where it does not answer. It is no vote. Asked
@@ -155,16 +172,21 @@ impl Engine {
         picture: &Arc<WorkingImage>,
         memory: &dyn Memory,
     ) -> Result<Option<Answer>, EngineError> {
-        Ok(clean::answer(self, memory, picture).await?.0)
+        Ok(match clean::outcome(self, memory, picture).await?.0 {
+            Outcome::Answered(answer) => Some(answer),
+            _ => None,
+        })
     }
 
-    /// Gathers votes on `picture` until the test decides.
+    /// Gathers votes on `picture` until every claim is decided. No call is made that no open claim surely needs, but for those
+    /// that the settings allow ahead.
     ///
     /// Draw i of the noise is a function of `seed` and i alone, so the same seed gives the same evidence whatever the
     /// batch size, the number of threads or the order of the answers. Use a fresh seed, drawn after the picture is
     /// fixed, for every new certificate: choosing a seed by its result voids the guarantee.
     ///
-    /// A question that depends on the clean answer asks for that first, once.
+    /// Questions that depend on the clean answer ask for that first, once. Where it holds no label to ask about, the question
+    /// has one claim, which has abstained without a vote.
     ///
     /// `memory` keeps every attempt and every outcome before it counts; a draw that it already knows is not asked
     /// again. `watch` is called after every vote.
@@ -179,7 +201,7 @@ impl Engine {
         watch: &(dyn Fn(Progress) + Sync),
     ) -> Result<Evidence, EngineError> {
         // What can never certify is refused before the first call.
-        self.test_for(&picture)?;
+        self.tests_for(&picture)?;
         let clean = clean::settle(self, memory, &picture).await?;
         flight::Flight::new(self, memory, picture, seed, clean)?.run(watch).await
     }

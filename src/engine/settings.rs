@@ -2,8 +2,17 @@
 
 use crate::picture::Encoder;
 use crate::question::Question;
-use crate::stats::{Method, Plan};
+use crate::stats::Method;
 use crate::units::{Alpha, Sigma};
+
+/// A question, and the test that its votes go through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// What is asked of each answer.
+    pub question: Question,
+    /// The statistical test.
+    pub method: Method,
+}
 
 /// Everything about a certificate but the picture, the seed, the denoiser and the endpoint.
 #[derive(Clone, Debug)]
@@ -16,6 +25,9 @@ pub struct Settings {
     pub question: Question,
     /// The statistical test.
     pub method: Method,
+    /// Further questions on the same answers. All questions together share alpha, the same part for each; none may be asked
+    /// twice.
+    pub also: Vec<Asked>,
     /// How copies are encoded.
     pub encoder: Encoder,
     /// Most copies that the denoiser gets at once. Changes speed and memory, never a result.
@@ -36,6 +48,7 @@ impl Settings {
             alpha: Alpha::FIELD,
             question: Question::Top1,
             method: Method::Cohen { n0: 20, n: 100 },
+            also: Vec::new(),
             encoder: Encoder::Png,
             batch: 16,
             concurrency: 32,
@@ -43,9 +56,19 @@ impl Settings {
         }
     }
 
-    /// The test's plan at level `alpha`.
-    pub(super) fn plan(&self, alpha: f64) -> Plan {
-        let label = self.question.label_rule();
-        Plan { sigma: self.sigma.get(), alpha, label, method: self.method.clone() }
+    /// All questions with their tests, in the order of the claims of a certificate.
+    pub fn asked(&self) -> impl Iterator<Item = (&Question, &Method)> {
+        let also = self.also.iter().map(|asked| (&asked.question, &asked.method));
+        std::iter::once((&self.question, &self.method)).chain(also)
+    }
+
+    /// How many questions there are.
+    pub fn questions(&self) -> usize {
+        1 + self.also.len()
+    }
+
+    /// Does any question need the answer about the clean picture, one call more?
+    pub fn asks_clean(&self) -> bool {
+        self.asked().any(|(question, _)| question.asks_clean())
     }
 }

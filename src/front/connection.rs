@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,12 +16,68 @@ use tokio_rustls::server::TlsStream;
 #[derive(Clone, Debug)]
 pub struct Connection {
     peer: SocketAddr,
-    cut: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cut: AtomicBool,
+    opened: Instant,
+    /// Milliseconds from `opened` to the last byte.
+    moved: AtomicU64,
+    /// Requests that are being answered.
+    busy: AtomicUsize,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Shared>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.busy.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn touch(&self) {
+        self.moved.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
     pub(super) fn new(peer: SocketAddr) -> Self {
-        Self { peer, cut: Arc::new(AtomicBool::new(false)) }
+        let shared = Shared {
+            cut: AtomicBool::new(false),
+            opened: Instant::now(),
+            moved: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+        };
+        Self { peer, shared: Arc::new(shared) }
+    }
+
+    /// A request begins to be answered; it ends when this is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.shared.busy.fetch_add(1, Ordering::Acquire);
+        Busy(Arc::clone(&self.shared))
+    }
+
+    /// Ends when for `longest` no byte has moved and no request was being answered.
+    pub(super) fn idle(&self, longest: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            loop {
+                let since = Duration::from_millis(shared.moved.load(Ordering::Relaxed));
+                let idle = shared.opened.elapsed().saturating_sub(since);
+                let busy = shared.busy.load(Ordering::Acquire) > 0;
+                if !busy && idle >= longest {
+                    return;
+                }
+                let wait = if busy { longest } else { longest.saturating_sub(idle) };
+                tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+            }
+        }
     }
 
     /// Who called.
@@ -31,11 +88,11 @@ impl Connection {
     /// Ends the connection with a reset instead of an orderly close, as soon as its current request ends. Nothing more
     /// is written. On HTTP/2 the other requests of the connection end with it.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.shared.cut.store(true, Ordering::SeqCst);
     }
 
     fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+        self.shared.cut.load(Ordering::SeqCst)
     }
 }
 
@@ -57,6 +114,13 @@ impl Wire {
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, connection: Connection) -> Self {
         Self { inner: Inner::Tls(Box::new(stream)), connection }
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(bytes)) if bytes > 0) {
+            self.connection.shared.touch();
+        }
+        written
     }
 
     fn reset() -> io::Error {
@@ -83,10 +147,15 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.inner {
+        let before = buf.filled().len();
+        let read = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before {
+            self.connection.shared.touch();
         }
+        read
     }
 }
 
@@ -95,10 +164,11 @@ impl AsyncWrite for Wire {
         if self.connection.is_cut() {
             return Poll::Ready(Err(Self::reset()));
         }
-        match &mut self.inner {
+        let written = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Inner::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        self.wrote(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,9 +207,10 @@ impl AsyncWrite for Wire {
         if self.connection.is_cut() {
             return Poll::Ready(Err(Self::reset()));
         }
-        match &mut self.inner {
+        let written = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        self.wrote(written)
     }
 }

@@ -9,8 +9,21 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use smoothgate_providers::served::{self, Incoming, Refusal, RefusalClass, ServedApi};
 
-/// Most time for a body to arrive.
-const BODY_LONGEST: Duration = Duration::from_secs(60);
+/// How much of a body is read, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Most bytes, where that is less than what the pictures of the format's own limits take.
+    pub bytes: usize,
+    /// Most time for all of it to arrive.
+    pub time: Duration,
+}
+
+impl Default for BodyLimits {
+    /// What the format takes; 60 seconds.
+    fn default() -> Self {
+        Self { bytes: usize::MAX, time: Duration::from_secs(60) }
+    }
+}
 
 /// The wire formats that a server speaks, in the order in which they are asked whether a request is theirs.
 pub struct Formats(Vec<Box<dyn ServedApi>>);
@@ -78,11 +91,27 @@ impl Formats {
         (limits.max_bytes.saturating_mul(limits.pictures_per_call) / 3 * 4).saturating_add(1 << 20).min(most)
     }
 
+    /// The whole body of a request to `api`, within the format's own limits.
+    ///
+    /// # Errors
+    /// As [`read_within`](Self::read_within).
+    pub async fn read<B>(api: &dyn ServedApi, headers: &HeaderMap, body: B) -> Result<Bytes, ReadError>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+    {
+        Self::read_within(api, headers, body, BodyLimits::default()).await
+    }
+
     /// The whole body of a request to `api`.
     ///
     /// # Errors
     /// [`ReadError`] for a body that is too long, compressed or too slow, or a client that went away.
-    pub async fn read<B>(api: &dyn ServedApi, headers: &HeaderMap, body: B) -> Result<Bytes, ReadError>
+    pub async fn read_within<B>(
+        api: &dyn ServedApi,
+        headers: &HeaderMap,
+        body: B,
+        limits: BodyLimits,
+    ) -> Result<Bytes, ReadError>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
     {
@@ -91,14 +120,14 @@ impl Formats {
             let message = "compressed bodies are not taken: send it without Content-Encoding".to_owned();
             return refused(RefusalClass::UnsupportedMediaType, message);
         }
-        let most = Self::max_body(api);
+        let most = Self::max_body(api).min(limits.bytes);
         let too_large =
             || refused(RefusalClass::BodyTooLarge, format!("the body has more than {most} bytes"));
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: usize| length > most) {
             return too_large();
         }
-        match tokio::time::timeout(BODY_LONGEST, Limited::new(body, most).collect()).await {
+        match tokio::time::timeout(limits.time, Limited::new(body, most).collect()).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
             Ok(Err(_)) => Err(ReadError::Gone),

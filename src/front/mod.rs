@@ -7,8 +7,14 @@ mod connection;
 mod formats;
 mod picture;
 mod server;
+mod stamp;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 pub use connection::Connection;
-pub use formats::{Formats, ReadError};
+pub use formats::{BodyLimits, Formats, ReadError};
 pub use picture::{look, measure};
-pub use server::{Options, TlsError, serve, tls};
+pub use server::{Limits, Options, serve};
+pub(crate) use stamp::Watched;
+pub use tls::{Tls, TlsError, tls};

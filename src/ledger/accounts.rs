@@ -4,16 +4,18 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use smoothgate_providers::{Money, Price};
 
 use super::LedgerError;
-use super::budget::{Budgets, Spend, Standing};
+use super::budget::{Budgets, Cap, Spend, Standing};
 use super::clock::Day;
 use super::row::RowError;
 
-/// What a call is charged to: its run, and its provider instance on the day it was opened.
+/// What a call is charged to: its run, its provider instance on the day it was opened, and whoever asked for the
+/// picture, where that is one of several.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Charge<'a> {
     pub(super) run: i64,
     pub(super) instance: &'a str,
     pub(super) day: Day,
+    pub(super) caller: Option<&'a str>,
 }
 
 impl<'a> Charge<'a> {
@@ -25,9 +27,14 @@ impl<'a> Charge<'a> {
             Scope { kind: Kind::Month, instance: self.instance, number: self.day.month_number() },
         ]
     }
+
+    /// All accounts of this charge: those of [`scopes`](Self::scopes), then the caller's.
+    fn all(&self) -> impl Iterator<Item = Scope<'a>> {
+        self.scopes().into_iter().chain(self.caller.map(Scope::caller))
+    }
 }
 
-/// One account: a run, or a provider instance for a day or a month.
+/// One account: a run, a provider instance for a day or a month, or a caller for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scope<'a> {
     kind: Kind,
@@ -41,6 +48,14 @@ enum Kind {
     Run,
     Day,
     Month,
+    Caller,
+}
+
+impl<'a> Scope<'a> {
+    /// The account of a caller. Its name stands where others have their instance.
+    pub(super) fn caller(name: &'a str) -> Self {
+        Self { kind: Kind::Caller, instance: name, number: 0 }
+    }
 }
 
 impl Scope<'static> {
@@ -57,6 +72,7 @@ impl Scope<'_> {
             Kind::Run => format!("--max-{what}"),
             Kind::Day => format!("the daily {what} budget of `{}` in the configuration", self.instance),
             Kind::Month => format!("the monthly {what} budget of `{}` in the configuration", self.instance),
+            Kind::Caller => format!("--max-{what} of the key {}", self.instance),
         }
     }
 
@@ -64,6 +80,7 @@ impl Scope<'_> {
     fn period(&self) -> String {
         match self.kind {
             Kind::Run => self.number.to_string(),
+            Kind::Caller => "all".to_owned(),
             Kind::Day => Day(self.number).name(),
             Kind::Month => format!("{:04}-{:02}", self.number.div_euclid(12), self.number.rem_euclid(12) + 1),
         }
@@ -74,6 +91,7 @@ impl Scope<'_> {
             Kind::Run => "run",
             Kind::Day => "day",
             Kind::Month => "month",
+            Kind::Caller => "caller",
         }
     }
 
@@ -111,6 +129,7 @@ impl std::fmt::Display for Scope<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.kind {
             Kind::Run => write!(f, "of run {}", self.number),
+            Kind::Caller => write!(f, "of the key {}", self.instance),
             Kind::Day | Kind::Month => write!(f, "of `{}` for {} (UTC)", self.instance, self.period()),
         }
     }
@@ -160,20 +179,20 @@ impl OpenAccount {
 }
 
 impl Accounts {
-    /// Admits one more call under `budgets` and reserves its price. A refusal changes nothing.
+    /// Admits one more call under `budgets` and the caller's `cap`, and reserves its price. A refusal changes nothing.
     pub(super) fn reserve(
         &mut self,
         db: &Connection,
         charge: &Charge<'_>,
         budgets: &Budgets,
+        cap: &Cap,
         price: Price,
     ) -> Result<(), RowError> {
-        let scopes = charge.scopes();
-        let caps = [&budgets.run, &budgets.day, &budgets.month];
-        for (scope, cap) in scopes.iter().zip(caps) {
-            self.spend(db, scope)?.admits(cap, price, scope, charge.instance)?;
+        let caps = [&budgets.run, &budgets.day, &budgets.month, cap];
+        for (scope, cap) in charge.all().zip(caps) {
+            self.spend(db, &scope)?.admits(cap, price, &scope, charge.instance)?;
         }
-        self.change(db, &scopes, |spend| spend.reserve(price))
+        self.change(db, charge, |spend| spend.reserve(price))
     }
 
     /// How many more calls at `price` all of `budgets` admit; `None` where nothing limits them.
@@ -202,7 +221,13 @@ impl Accounts {
         from: Standing,
         to: Standing,
     ) -> Result<(), RowError> {
-        self.change(db, &charge.scopes(), |spend| spend.settle(price, from, to))
+        let settled = self.change(db, charge, |spend| spend.settle(price, from, to));
+        // What was reserved can be settled: accounts that cannot are not what the ledger wrote, and the caller has
+        // written already.
+        settled.map_err(|failure| match failure {
+            RowError::Decided(refusal) => RowError::damaged(refusal.to_string()),
+            other => other,
+        })
     }
 
     /// Writes what changed. Call once, before the commit.
@@ -229,19 +254,19 @@ impl Accounts {
     fn change(
         &mut self,
         db: &Connection,
-        scopes: &[Scope<'_>; 3],
+        charge: &Charge<'_>,
         by: impl Fn(&mut Spend) -> Option<()>,
     ) -> Result<(), RowError> {
-        let mut after = [(0, Spend::default()); 3];
-        for (slot, scope) in after.iter_mut().zip(scopes) {
-            let at = self.index(db, scope)?;
+        let mut after = [None; 4];
+        for (slot, scope) in after.iter_mut().zip(charge.all()) {
+            let at = self.index(db, &scope)?;
             let mut spend = self.open[at].spend;
             by(&mut spend).ok_or_else(|| {
                 LedgerError::Misuse(format!("the account {scope} cannot take this amount: {spend:?}"))
             })?;
-            *slot = (at, spend);
+            *slot = Some((at, spend));
         }
-        for (at, spend) in after {
+        for (at, spend) in after.into_iter().flatten() {
             self.open[at].spend = spend;
             self.open[at].changed = true;
         }

@@ -10,7 +10,7 @@ use serde::de::value::StrDeserializer;
 use smoothgate_providers::{Attempt, AttemptEnd, Money, Outcome, OutcomeClass, Price};
 
 use super::accounts::{Charge, text};
-use super::budget::{Budgets, Standing};
+use super::budget::{Budgets, Caller, Cap, Standing};
 use super::clock::Day;
 use super::row::RowError;
 use super::run::Lease;
@@ -27,6 +27,19 @@ pub(super) struct Place {
     pub(super) picture: i64,
     /// The picture's name, for messages.
     pub(super) name: String,
+    /// Who asked for it.
+    pub(super) caller: Option<Caller>,
+}
+
+impl Place {
+    /// What a call for this picture on `day` is charged to.
+    fn charge(&self, day: Day) -> Charge<'_> {
+        Charge { caller: self.caller.as_ref().map(|caller| caller.name.as_str()), ..self.lease.charge(day) }
+    }
+
+    fn cap(&self) -> Cap {
+        self.caller.as_ref().map(|caller| caller.cap).unwrap_or_default()
+    }
 }
 
 /// The stored number of a draw; -1 for the clean answer.
@@ -51,9 +64,14 @@ pub(super) fn open(
     place: &Place,
     attempt: &Attempt,
     draw: i64,
-) -> Result<i64, RowError> {
-    let before = seen(batch.db, place, draw)?;
-    if let Some(before) = &before {
+) -> Result<OpenAttempt, RowError> {
+    // Nearly every draw is new: finding that out and recording it are one statement.
+    let new = batch
+        .db
+        .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+        .execute(params![place.picture, draw, attempt.picture])?
+        > 0;
+    if let Some(before) = if new { None } else { seen(batch.db, place, draw)? } {
         if before.settled {
             let (what, picture) = (words(draw), &place.name);
             return Err(LedgerError::Misuse(format!(
@@ -63,23 +81,29 @@ pub(super) fn open(
         }
         before.same_bytes(place, draw, &attempt.picture)?;
     }
-    let charge = place.lease.charge(batch.day);
-    let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, attempt.price);
-    admitted.map_err(|refusal| batch.explain(refusal))?;
-    if before.is_none() {
-        batch
-            .db
-            .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3)")?
-            .execute(params![place.picture, draw, attempt.picture])?;
-    } else {
-        abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+    let charge = place.charge(batch.day);
+    let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, &place.cap(), attempt.price);
+    if let Err(refusal) = admitted {
+        if new {
+            // A call that is refused leaves no trace.
+            batch
+                .db
+                .prepare_cached("DELETE FROM draw WHERE picture = ?1 AND draw = ?2")?
+                .execute(params![place.picture, draw])?;
+        }
+        return Err(batch.explain(refusal));
+    }
+    if !new {
+        abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     }
     let mut insert = batch.db.prepare_cached(
         "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
     )?;
-    let price = attempt.price.of(1).map(text);
-    Ok(insert.insert(params![place.picture, draw, attempt.number, batch.now, batch.day.0, price])?)
+    let price = attempt.price.of(1);
+    let (number, day) = (attempt.number, batch.day);
+    let id = insert.insert(params![place.picture, draw, number, batch.now, day.0, price.map(text)])?;
+    Ok(OpenAttempt { id, draw, day, price })
 }
 
 /// What [`close`] records, taken out of the borrowed [`AttemptEnd`].
@@ -118,26 +142,32 @@ impl End {
 
 /// Records how an open attempt ended and settles its reserve. An answer settles its draw in the same transaction: no
 /// instant exists at which an answer is on record and its draw could be asked again.
-///
-/// Returns the draw.
-pub(super) fn close(batch: &mut Batch<'_>, place: &Place, id: i64, end: &End) -> Result<i64, RowError> {
-    let open = OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| {
-        LedgerError::Misuse(format!("attempt {id} of {} is not open and cannot be closed", place.name))
-    })?;
-    open.settle(batch, &place.lease.charge(open.day), end.standing)?;
-    batch
+pub(super) fn close(
+    batch: &mut Batch<'_>,
+    place: &Place,
+    open: &OpenAttempt,
+    end: &End,
+) -> Result<(), RowError> {
+    let id = open.id;
+    let closed = batch
         .db
         .prepare_cached(
-            "UPDATE attempt SET standing = ?2, class = ?3, status = ?4, latency = ?5, reason = ?6 WHERE id = ?1",
+            "UPDATE attempt SET standing = ?3, class = ?4, status = ?5, latency = ?6, reason = ?7
+             WHERE id = ?1 AND picture = ?2 AND standing = 0",
         )?
         .execute(params![
             id,
+            place.picture,
             end.standing.code(),
             class_name(end.class),
             end.status,
             i64::try_from(end.latency.as_micros()).unwrap_or(i64::MAX),
             end.reason
         ])?;
+    if closed == 0 {
+        return Err(not_open(place, id).into());
+    }
+    open.settle(batch, &place.charge(open.day), end.standing)?;
     if let Some(answer) = &end.answer {
         batch
             .db
@@ -148,13 +178,22 @@ pub(super) fn close(batch: &mut Batch<'_>, place: &Place, id: i64, end: &End) ->
             .prepare_cached("UPDATE draw SET attempt = ?3 WHERE picture = ?1 AND draw = ?2")?
             .execute(params![place.picture, open.draw, id])?;
     }
-    Ok(open.draw)
+    Ok(())
+}
+
+/// Finds an attempt of the picture that is open, for a caller that has only its number.
+pub(super) fn find(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<OpenAttempt, RowError> {
+    Ok(OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| not_open(place, id))?)
+}
+
+fn not_open(place: &Place, id: i64) -> LedgerError {
+    LedgerError::Misuse(format!("attempt {id} of {} is not open and cannot be closed", place.name))
 }
 
 /// Takes back an intent whose caller has gone before it could send anything.
 pub(super) fn withdraw(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<(), RowError> {
     if let Some(open) = OpenAttempt::find(batch.db, place.picture, id)? {
-        open.settle(batch, &place.lease.charge(open.day), Standing::NeverLeft)?;
+        open.settle(batch, &place.charge(open.day), Standing::NeverLeft)?;
         batch.db.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
     }
     Ok(())
@@ -181,16 +220,16 @@ fn abandon(batch: &mut Batch<'_>, owner: &Charge<'_>, picture: i64, draw: i64) -
 
 /// Marks every open attempt of the run so: for a run that is taken over or ended. Returns how many there were.
 pub(super) fn abandon_all(batch: &mut Batch<'_>, run: i64, instance: &str) -> Result<u64, RowError> {
-    let open: Vec<(i64, i64)> = batch
+    let open: Vec<(i64, i64, Option<String>)> = batch
         .db
         .prepare_cached(
-            "SELECT picture, draw FROM attempt
-             WHERE standing = 0 AND picture IN (SELECT id FROM picture WHERE run = ?1)",
+            "SELECT a.picture, a.draw, p.caller FROM attempt a JOIN picture p ON p.id = a.picture
+             WHERE a.standing = 0 AND p.run = ?1",
         )?
-        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    let owner = Charge { run, instance, day: batch.day };
-    for (picture, draw) in &open {
+    for (picture, draw, caller) in &open {
+        let owner = Charge { run, instance, day: batch.day, caller: caller.as_deref() };
         abandon(batch, &owner, *picture, *draw)?;
     }
     Ok(open.len() as u64)
@@ -217,7 +256,7 @@ pub(super) fn give_up(
             Err(LedgerError::Misuse(format!("{what} of {picture} is settled and cannot be given up")).into())
         };
     }
-    abandon(batch, &place.lease.charge(batch.day), place.picture, draw)?;
+    abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     let retry_after = match failure {
         Outcome::Throttled { retry_after, .. } => *retry_after,
         _ => None,
@@ -274,8 +313,11 @@ fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowEr
 }
 
 /// An attempt that was opened and not closed.
-struct OpenAttempt {
-    draw: i64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenAttempt {
+    pub(super) id: i64,
+    pub(super) draw: i64,
+    /// The day that it is charged to.
     day: Day,
     price: Option<Money>,
 }
@@ -291,7 +333,7 @@ impl OpenAttempt {
         let Some((draw, day, price)) = row.optional()? else { return Ok(None) };
         let price =
             price.map(|p| p.parse().map_err(|_| RowError::damaged(format!("attempt {id} costs `{p}`"))));
-        Ok(Some(Self { draw, day: Day(day), price: price.transpose()? }))
+        Ok(Some(Self { id, draw, day: Day(day), price: price.transpose()? }))
     }
 
     /// Moves its price from the reserve to where it ended, in the accounts of `owner` for the day it was opened.

@@ -1,7 +1,7 @@
 //! Budgets: reserve before a call, settle after it, count what nobody knows as spent.
 //!
-//! An account holds the calls and the money of one scope: a run, a provider instance on one UTC day, or in one UTC
-//! month. A call is admitted when every account it belongs to stays within its cap with the call's price added to what
+//! An account holds the calls and the money of one scope: a run, a provider instance on one UTC day or in one UTC
+//! month, or one of several callers. A call is admitted when every account it belongs to stays within its cap with the call's price added to what
 //! was billed, what may have been billed and what is in flight. Accounts are read and written in the immediate
 //! transaction that records the call, so no two calls, of whatever process, can pass on the same money.
 
@@ -22,6 +22,15 @@ pub struct Cap {
     /// Most that may be billed. A call whose billing is unknown counts as billed.
     #[serde(default)]
     pub cost: Option<Money>,
+}
+
+/// One of several for whom calls are made, with a budget of its own over all runs of the ledger and for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name that its account is kept under.
+    pub name: String,
+    /// What may be spent for it.
+    pub cap: Cap,
 }
 
 /// The caps a call must respect, all at once.

@@ -74,7 +74,11 @@ impl LogLine {
         let mut names = Names::default();
         let settled = stored.draws.iter().zip(0_u64..).take_while(|((draw, _), i)| *draw == i);
         let votes: Vec<_> = settled.map(|((_, settled), _)| names.logged(&settled.outcome)).collect();
-        let clean = stored.clean.as_ref().and_then(|settled| names.logged(&settled.outcome));
+        // It is no vote: one from a cache fixes labels as well as any other.
+        let clean = stored.clean.as_ref().and_then(|settled| match &settled.outcome {
+            Outcome::Answered(answer) => Some(names.answer(answer)),
+            _ => None,
+        });
         Ok(Self {
             api: head.api.clone(),
             denoiser: head.denoiser.clone(),

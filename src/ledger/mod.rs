@@ -71,7 +71,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use budget::{Budgets, Cap, Spend};
+pub use budget::{Budgets, Caller, Cap, Spend};
 pub use clock::Clock;
 pub use error::LedgerError;
 pub use export::{LogHead, LogLine, LoggedAnswer, Overwritten};
@@ -137,6 +137,23 @@ impl Ledger {
         let writer = Arc::clone(&self.writer);
         let lease = Arc::new(Lease { id, instance, _lock: lock });
         Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
+    }
+
+    /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.
+    ///
+    /// # Errors
+    /// Failures of the storage; [`LedgerError::Full`] where space is short.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        self.writer.submit(Kind::Spends, writer::touch).await
+    }
+
+    /// What was spent for a caller so far, over all runs.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
+        let caller = caller.to_owned();
+        self.writer.submit(Kind::Records, move |batch| runs::spent_for(batch, &caller)).await
     }
 
     /// Takes the day of the system's clock for today, although a later one is on record: for a ledger that once saw a

@@ -11,7 +11,7 @@ pub struct Options {
     /// forces every group before it is acknowledged. See the module's documentation for what each survives.
     pub sync_within: Duration,
     /// Least time between two commits. A record that comes alone is committed at once; under load, records that
-    /// come within this time share a commit.
+    /// come within this time share a commit, and within up to four times this while more of them come.
     pub commit_every: Duration,
     /// What is kept of raw answers.
     pub answers: Retention,

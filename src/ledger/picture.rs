@@ -1,13 +1,13 @@
 //! A picture of a run: the journal of its calls, and what is settled about it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome};
 use tokio::sync::oneshot;
 
-use super::attempts::{self, End, Place};
+use super::attempts::{self, End, OpenAttempt, Place};
 use super::run::RunInner;
 use super::runs;
 use super::stored::StoredPicture;
@@ -30,6 +30,8 @@ pub struct Picture {
     /// Draws with an answer on record, -1 for the clean answer: lets [`settle`](Self::settle) of an answer return at
     /// once.
     answered: Mutex<HashSet<i64>>,
+    /// Attempts that this handle opened: their end is recorded without looking them up.
+    open: Mutex<HashMap<i64, OpenAttempt>>,
 }
 
 impl Picture {
@@ -42,7 +44,14 @@ impl Picture {
             .filter_map(|(draw, _)| i64::try_from(*draw).ok())
             .collect();
         answered.extend(stored.clean.as_ref().filter(|settled| is_answer(settled)).map(|_| -1));
-        Self { run, place: Arc::new(place), seed, stored, answered: Mutex::new(answered) }
+        Self {
+            run,
+            place: Arc::new(place),
+            seed,
+            stored,
+            answered: Mutex::new(answered),
+            open: Mutex::default(),
+        }
     }
 
     /// The run it belongs to.
@@ -108,22 +117,33 @@ impl Picture {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn opened(&self) -> MutexGuard<'_, HashMap<i64, OpenAttempt>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn open_attempt(&self, attempt: &Attempt) -> Result<AttemptId, LedgerError> {
         let draw = attempts::number(attempt.draw)?;
         let (place, attempt) = (Arc::clone(&self.place), attempt.clone());
         let opened = move |batch: &mut Batch<'_>| {
-            let id = attempts::open(batch, &place, &attempt, draw)?;
-            Ok(Intent { place: Arc::clone(&place), id })
+            let open = attempts::open(batch, &place, &attempt, draw)?;
+            Ok(Intent { place: Arc::clone(&place), open })
         };
         let writer = &self.run.writer;
         let answer = writer.enqueue(Kind::Spends, Some(Intent::taken_back), opened).await?;
-        Unheard { answer: Some(answer), writer }.wait().await
+        let open = Unheard { answer: Some(answer), writer }.wait().await?;
+        self.opened().insert(open.id, open);
+        Ok(AttemptId(open.id))
     }
 
     async fn close_attempt(&self, id: i64, end: End) -> Result<(), LedgerError> {
         let answered = end.is_answer();
-        let place = Arc::clone(&self.place);
-        let closed = move |batch: &mut Batch<'_>| attempts::close(batch, &place, id, &end);
+        let (place, known) = (Arc::clone(&self.place), self.opened().remove(&id));
+        let closed = move |batch: &mut Batch<'_>| {
+            // One that another handle opened, or whose end failed to be recorded before.
+            let open = known.map_or_else(|| attempts::find(batch, &place, id), Ok)?;
+            attempts::close(batch, &place, &open, &end)?;
+            Ok(open.draw)
+        };
         let draw = self.run.writer.submit(Kind::Records, closed).await?;
         if answered {
             self.answered().insert(draw);
@@ -179,13 +199,13 @@ impl std::fmt::Debug for Picture {
 /// An intent on record whose caller has not heard of it yet.
 struct Intent {
     place: Arc<Place>,
-    id: i64,
+    open: OpenAttempt,
 }
 
 impl Intent {
     /// The record that takes it back.
     fn taken_back(self) -> Box<dyn Job> {
-        unattended(move |batch| attempts::withdraw(batch, &self.place, self.id))
+        unattended(move |batch| attempts::withdraw(batch, &self.place, self.open.id))
     }
 }
 
@@ -197,11 +217,11 @@ struct Unheard<'w> {
 }
 
 impl Unheard<'_> {
-    async fn wait(mut self) -> Result<AttemptId, LedgerError> {
+    async fn wait(mut self) -> Result<OpenAttempt, LedgerError> {
         let Some(answer) = self.answer.as_mut() else { return Err(LedgerError::Closed) };
         let intent = answer.await;
         self.answer = None;
-        Ok(AttemptId(intent.map_err(|_| LedgerError::Closed)??.id))
+        Ok(intent.map_err(|_| LedgerError::Closed)??.open)
     }
 }
 

@@ -16,7 +16,7 @@ use super::lock::RunLock;
 use super::place::beside;
 use super::row::RowError;
 use super::stored::{self, StoredPicture};
-use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, schema};
+use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, schema};
 
 /// A ledger opened for reading: also one that cannot be written, and one that other processes write at the moment.
 ///
@@ -84,6 +84,8 @@ pub struct PictureSummary {
     pub given_up: u64,
     /// Attempts made, retries included.
     pub attempts: u64,
+    /// Is the clean answer settled, where one was asked for?
+    pub clean: bool,
     /// Has it a certificate?
     pub certified: bool,
 }
@@ -132,6 +134,17 @@ impl Reader {
                 .query_map([], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             ids.into_iter().filter_map(|id| self.summary(db, RunId(id)).transpose()).collect()
+        })
+    }
+
+    /// One run in one line, and its pictures in the order in which they were begun.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoSuchRun`], failures of the storage.
+    pub fn progress(&self, run: RunId) -> Result<(RunSummary, Vec<PictureSummary>), LedgerError> {
+        self.at(|db| {
+            let summary = self.summary(db, run)?.ok_or(LedgerError::NoSuchRun { run })?;
+            Ok((summary, pictures(db, run)?))
         })
     }
 
@@ -185,6 +198,15 @@ impl Reader {
         })
     }
 
+    /// The run that [`Begin::ContinueOrNew`](super::Begin::ContinueOrNew) with these parameters would continue, if there
+    /// is one.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub fn latest_with(&self, parameters: &Spec) -> Result<Option<RunId>, LedgerError> {
+        self.at(|db| Ok(runs::latest_with(db, parameters)?))
+    }
+
     /// The latest run that is not finished: what `resume` without a number continues.
     ///
     /// # Errors
@@ -221,9 +243,18 @@ impl Reader {
         self.at(|db| {
             let latest: i64 = db.query_row("SELECT latest_day FROM clock", [], |row| row.get(0))?;
             let today = Day::of_ms(super::Clock::system().now_ms());
-            let [_, day, month] = Charge { run: 0, instance, day: today.max(Day(latest)) }.scopes();
+            let charge = Charge { run: 0, instance, day: today.max(Day(latest)), caller: None };
+            let [_, day, month] = charge.scopes();
             Ok((day.load(db)?, month.load(db)?))
         })
+    }
+
+    /// What was spent for a caller so far, over all runs.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
+        self.at(|db| Scope::caller(caller).load(db))
     }
 
     /// Everything settled about the pictures of a run, in the order in which they were begun: name, parameters, seed and
@@ -310,6 +341,8 @@ fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError
                 AND (attempt IS NOT NULL OR class IS NOT NULL)),
              (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL),
              (SELECT count(*) FROM attempt WHERE picture = p.id),
+             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0
+                AND (attempt IS NOT NULL OR class IS NOT NULL)),
              EXISTS (SELECT 1 FROM certificate WHERE picture = p.id)
          FROM picture p WHERE run = ?1 ORDER BY id",
     )?;
@@ -319,7 +352,8 @@ fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError
             settled: unsigned(row, 1)?,
             given_up: unsigned(row, 2)?,
             attempts: unsigned(row, 3)?,
-            certified: row.get(4)?,
+            clean: row.get(4)?,
+            certified: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -8,11 +8,11 @@ use serde_json::Value;
 use smoothgate_providers::Price;
 
 use super::accounts::Charge;
-use super::attempts::Place;
+use super::attempts::{Place, price_is_enough};
 use super::clock::Day;
 use super::lock::RunLock;
 use super::writer::{Batch, Kind, Writer};
-use super::{Budgets, LedgerError, Picture, Retention, Spec, Spend, runs};
+use super::{Budgets, Caller, LedgerError, Picture, Retention, Spec, Spend, runs};
 
 /// The number of a run in its ledger. Never used again, also after the run was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -127,7 +127,7 @@ pub(super) struct Lease {
 impl Lease {
     /// What a call of this run on `day` is charged to.
     pub(super) fn charge(&self, day: Day) -> Charge<'_> {
-        Charge { run: self.id.0, instance: &self.instance, day }
+        Charge { run: self.id.0, instance: &self.instance, day, caller: None }
     }
 }
 
@@ -135,6 +135,34 @@ impl Run {
     /// The run's number.
     pub fn id(&self) -> RunId {
         self.inner.lease.id
+    }
+
+    /// The provider instance that is charged.
+    pub fn instance(&self) -> &str {
+        &self.inner.lease.instance
+    }
+
+    /// The same run under the budgets and arguments of `spec`, without an end in between: handles from before keep theirs.
+    /// The instance that is charged stays.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownPrice`] where a cost is limited and the price is not known. Failures of the storage.
+    pub async fn renew(&self, spec: RunSpec) -> Result<Self, LedgerError> {
+        price_is_enough(self.instance(), spec.price, &spec.budgets)?;
+        let (lease, budgets) = (Arc::clone(&self.inner.lease), spec.budgets);
+        let spec = RunSpec { instance: lease.instance.clone(), ..spec };
+        let restate = move |batch: &mut Batch<'_>| runs::restate(batch, lease.id, &spec);
+        self.inner.writer.submit(Kind::Records, restate).await?;
+        Ok(Self {
+            inner: Arc::new(RunInner {
+                lease: Arc::clone(&self.inner.lease),
+                resumed: true,
+                in_flight: 0,
+                budgets,
+                answers: self.inner.answers,
+                writer: Arc::clone(&self.inner.writer),
+            }),
+        })
     }
 
     /// Was it on record before?
@@ -153,13 +181,28 @@ impl Run {
     /// [`LedgerError::Changed`] where the run has a picture of that name with other parameters: the file changed.
     /// Failures of the storage.
     pub async fn picture(&self, spec: PictureSpec) -> Result<Picture, LedgerError> {
-        let name = spec.name.clone();
+        self.picture_for(None, spec).await
+    }
+
+    /// The same on behalf of `caller`, whose account is charged too. A picture has one caller for ever; its cap is that
+    /// of this time.
+    ///
+    /// # Errors
+    /// As [`picture`](Self::picture); [`LedgerError::Changed`] also for the picture of another caller.
+    pub async fn picture_for(
+        &self,
+        caller: Option<Caller>,
+        spec: PictureSpec,
+    ) -> Result<Picture, LedgerError> {
+        let (name, named) = (spec.name.clone(), caller.as_ref().map(|caller| caller.name.clone()));
         let lease = Arc::clone(&self.inner.lease);
-        let found =
-            self.inner.writer.submit(Kind::Records, move |batch| runs::picture(batch, lease.id, &spec));
+        let found = self
+            .inner
+            .writer
+            .submit(Kind::Records, move |batch| runs::picture(batch, lease.id, named.as_deref(), &spec));
         let (id, seed, stored) = found.await?;
-        let place =
-            Place { lease: Arc::clone(&self.inner.lease), budgets: self.inner.budgets, picture: id, name };
+        let lease = Arc::clone(&self.inner.lease);
+        let place = Place { lease, budgets: self.inner.budgets, picture: id, name, caller };
         Ok(Picture::new(Arc::clone(&self.inner), place, seed, stored))
     }
 

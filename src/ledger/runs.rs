@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::accounts::{Scope, text};
 use super::attempts::{Place, abandon_all};
@@ -10,21 +10,15 @@ use super::row::RowError;
 use super::run::{Begin, Known, PictureId, PictureSpec, RunSpec};
 use super::stored::{self, StoredPicture};
 use super::writer::Batch;
-use super::{LedgerError, Retention, RunId, Spec, Spend};
+use super::{Change, LedgerError, Retention, RunId, Spec, Spend};
 
 /// Finds the run that `spec` continues, or creates one. Returns its number and whether it is new.
 pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Result<(RunId, bool), RowError> {
     match begin {
         Begin::New => {}
         Begin::ContinueOrNew => {
-            let latest = batch
-                .db
-                .prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?
-                .query_row(params![spec.parameters.key(), spec.parameters.canonical()], |row| {
-                    row.get::<_, Option<i64>>(0)
-                })?;
-            if let Some(id) = latest {
-                return Ok((RunId(id), false));
+            if let Some(run) = latest_with(batch.db, &spec.parameters)? {
+                return Ok((run, false));
             }
         }
         Begin::Continue(run) => {
@@ -56,6 +50,13 @@ pub(super) fn begin(batch: &mut Batch<'_>, spec: &RunSpec, begin: Begin) -> Resu
     Ok((RunId(id), true))
 }
 
+/// The latest run with these parameters.
+pub(super) fn latest_with(db: &Connection, parameters: &Spec) -> rusqlite::Result<Option<RunId>> {
+    let mut select = db.prepare_cached("SELECT max(id) FROM run WHERE key = ?1 AND spec = ?2")?;
+    let latest = select.query_row(params![parameters.key(), parameters.canonical()], |row| row.get(0));
+    latest.map(|id: Option<i64>| id.map(RunId))
+}
+
 /// Takes a run over, with its lock held: what was in flight when its last process ended is unknown now, and the
 /// arguments that do not change a certificate are those of this time. Returns how many attempts were in flight.
 pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Result<u64, RowError> {
@@ -66,6 +67,12 @@ pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Re
         .optional()?;
     let instance = before.ok_or(LedgerError::NoSuchRun { run })?;
     let in_flight = abandon_all(batch, run.0, &instance)?;
+    restate(batch, run, spec)?;
+    Ok(in_flight)
+}
+
+/// Writes what does not change a certificate as it is this time.
+pub(super) fn restate(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Result<(), RowError> {
     batch
         .db
         .prepare_cached(
@@ -80,22 +87,30 @@ pub(super) fn take_over(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Re
             spec.budgets.run.cost.map(text),
             spec.pictures.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
         ])?;
-    Ok(in_flight)
+    Ok(())
 }
 
 /// Finds the picture in the run, or adds it. Returns its number, its seed and what is stored of it.
 pub(super) fn picture(
     batch: &mut Batch<'_>,
     run: RunId,
+    caller: Option<&str>,
     spec: &PictureSpec,
 ) -> Result<(i64, [u8; 32], StoredPicture), RowError> {
     let before = batch
         .db
-        .prepare_cached("SELECT id, spec, seed FROM picture WHERE run = ?1 AND name = ?2")?
-        .query_row(params![run.0, spec.name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached("SELECT id, spec, seed, caller FROM picture WHERE run = ?1 AND name = ?2")?
+        .query_row(params![run.0, spec.name], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
+        })
         .optional()?;
-    if let Some((id, parameters, seed)) = before {
-        let changes = Spec::stored(parameters).difference(&spec.parameters);
+    if let Some((id, parameters, seed, before)) = before {
+        let mut changes = Spec::stored(parameters).difference(&spec.parameters);
+        // What is open is settled in the account that it was reserved in.
+        if before.as_deref() != caller {
+            let after = caller.map(str::to_owned);
+            changes.push(Change { field: "caller".to_owned(), before, after });
+        }
         if !changes.is_empty() {
             let what = format!("{} in run {run}", spec.name);
             return Err(LedgerError::Changed { what, changes }.into());
@@ -104,8 +119,8 @@ pub(super) fn picture(
     }
     let id = batch
         .db
-        .prepare_cached("INSERT INTO picture (run, name, spec, seed) VALUES (?1, ?2, ?3, ?4)")?
-        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed])?;
+        .prepare_cached("INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed, caller])?;
     Ok((id, spec.seed, StoredPicture::default()))
 }
 
@@ -185,6 +200,11 @@ pub(super) fn remove(batch: &mut Batch<'_>, run: RunId) -> Result<(), RowError> 
     abandon_all(batch, run.0, &instance)?;
     batch.db.prepare_cached("DELETE FROM run WHERE id = ?1")?.execute([run.0])?;
     Ok(batch.accounts.delete(batch.db, &Scope::run(run.0))?)
+}
+
+/// What was spent for a caller so far, over all runs.
+pub(super) fn spent_for(batch: &mut Batch<'_>, caller: &str) -> Result<Spend, RowError> {
+    batch.accounts.spend(batch.db, &Scope::caller(caller))
 }
 
 /// What the run has spent so far.

@@ -18,7 +18,12 @@ pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 /// `MIGRATIONS[n]` leads from format n to format n + 1, inside a transaction. Never changed once released, only added
 /// to.
 const MIGRATIONS: &[fn(&Connection) -> rusqlite::Result<()>] =
-    &[|db| db.execute_batch(include_str!("schema.sql")), digests];
+    &[|db| db.execute_batch(include_str!("schema.sql")), digests, callers];
+
+/// Format 3: a picture may have been asked for by one of several callers, who has an account.
+fn callers(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("ALTER TABLE picture ADD COLUMN caller TEXT")
+}
 
 /// Format 2: certificates carry the BLAKE3 of their text, as answers always did.
 fn digests(db: &Connection) -> rusqlite::Result<()> {

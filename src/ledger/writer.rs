@@ -19,6 +19,9 @@ use super::{LedgerError, Options};
 /// Most records of one commit: bounds how long the first of them waits.
 const LARGEST_GROUP: usize = 512;
 
+/// The longest distance of two commits under load, in least distances.
+const LONGEST_DISTANCE: u32 = 4;
+
 /// What the writer must know of a record before it looks into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -209,16 +212,9 @@ impl Loop {
         }
     }
 
-    /// Collects what waits and commits it. Commits keep their distance, so under load the distance fills the group and
-    /// the price of a commit is shared; a record that comes alone goes at once.
+    /// Collects what waits and commits it.
     fn group(&mut self, first: Box<dyn Job>) {
-        if let Some(since) = self.committed.map(|at| at.elapsed())
-            && since < self.options.commit_every
-        {
-            std::thread::sleep(self.options.commit_every.saturating_sub(since));
-        }
-        let mut group = vec![first];
-        group.extend(self.inbox.try_iter().take(LARGEST_GROUP - 1));
+        let mut group = self.gather(first);
         if self.starved && group.iter().any(|job| job.kind() == Kind::Spends) {
             self.starved = self.ballast.ensure().is_err();
         }
@@ -233,6 +229,30 @@ impl Loop {
         }
         self.commit(group);
         self.committed = Some(Instant::now());
+    }
+
+    /// Commits keep their distance, so that records share the price of one: under load the least distance, and as long
+    /// as more records come, several times that. A record that comes alone, and one that all others wait for, goes at
+    /// once.
+    fn gather(&mut self, first: Box<dyn Job>) -> Vec<Box<dyn Job>> {
+        let (least, longest) = (self.options.commit_every, self.options.commit_every * LONGEST_DISTANCE);
+        let mut group = vec![first];
+        loop {
+            let before = group.len();
+            group.extend(self.inbox.try_iter().take(LARGEST_GROUP - before));
+            let since = self.committed.map_or(longest, |at| at.elapsed());
+            let waits = if since < least {
+                least.saturating_sub(since)
+            } else if since < longest && group.len() > before {
+                since.min(longest.saturating_sub(since))
+            } else {
+                return group;
+            };
+            if group.len() == LARGEST_GROUP {
+                return group;
+            }
+            std::thread::sleep(waits);
+        }
     }
 
     /// Commits the group; where that fails, each record on its own, so that one bad page or the last free block
@@ -365,5 +385,11 @@ pub(super) fn trust_clock(batch: &mut Batch<'_>) -> Result<(), RowError> {
     batch.day = Day::of_ms(batch.now);
     batch.behind = false;
     batch.db.prepare_cached("UPDATE clock SET latest_day = ?1")?.execute([batch.day.0])?;
+    Ok(())
+}
+
+/// Writes what is there already.
+pub(super) fn touch(batch: &mut Batch<'_>) -> Result<(), RowError> {
+    batch.db.prepare_cached("UPDATE clock SET latest_day = latest_day")?.execute([])?;
     Ok(())
 }

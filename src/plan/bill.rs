@@ -3,12 +3,12 @@
 use serde::Serialize;
 use smoothgate_providers::{Money, Price, Quota};
 
-use super::{Expected, Extremes};
+use super::{Expected, Extremes, Lengths, OnRecord};
 
-/// What a run will take, all pictures together.
+/// What a run will take, all pictures together, without what is on record already.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bill {
-    /// Pictures.
+    /// Pictures, those that are finished included.
     pub pictures: u64,
     /// If every picture ends as early as it can.
     pub least: Total,
@@ -48,14 +48,26 @@ impl Bill {
     /// The bill for this many pictures. Counts that no number can hold are cut at the largest, amounts of money that none
     /// can hold are `None`.
     pub fn new(pictures: u64, extremes: &Extremes, expected: &Expected, rate: &Rate) -> Self {
-        let besides = rate.besides.saturating_mul(pictures);
-        let total = |votes: u64| rate.total(votes.saturating_add(besides));
-        let average = (expected.votes * pictures as f64).ceil() as u64;
+        Self::after(&OnRecord::default(), pictures, extremes, expected, &Lengths::default(), rate)
+    }
+
+    /// The bill for what is left of this many pictures after what is on record of them. `lengths` are of the same
+    /// pictures as `expected`; they are read for pictures that are begun.
+    pub fn after(
+        record: &OnRecord,
+        pictures: u64,
+        extremes: &Extremes,
+        expected: &Expected,
+        lengths: &Lengths,
+        rate: &Rate,
+    ) -> Self {
+        let total = |votes: u64| rate.total(record.calls(pictures, votes, rate.besides));
+        let average = record.expected_calls(pictures, expected.votes, rate.besides, extremes, lengths);
         Self {
             pictures,
-            least: total(extremes.least_votes.saturating_mul(pictures)),
-            expected: total(average),
-            most: total(extremes.most_votes.saturating_mul(pictures)),
+            least: total(extremes.least_votes),
+            expected: rate.total(average.ceil() as u64),
+            most: total(extremes.most_votes),
         }
     }
 }

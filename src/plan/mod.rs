@@ -5,16 +5,22 @@
 //! where the test's own law gives it and else by running the test on simulated votes, with the standard error of that.
 //! Answers of an earlier run are a better guide where there are any: [`Expected::of_rows`].
 //!
+//! A run that goes on has answers on record already, which are not paid again: [`OnRecord`] is taken off the bill.
+//!
 //! Retries are not foreseen: an attempt that fails and was billed all the same costs on top.
 
 mod bill;
 mod choice;
 mod expect;
+mod lengths;
 mod prior;
+mod record;
 #[cfg(test)]
 mod tests;
 
 pub use bill::{Bill, Rate, Total};
 pub use choice::{About, ChoiceError, TestChoice, TestName};
-pub use expect::{Basis, Expected, Extremes, expect};
+pub use expect::{Asked, Basis, Expected, Extremes, expect};
+pub use lengths::Lengths;
 pub use prior::{Prior, PriorError};
+pub use record::{OnRecord, Started};

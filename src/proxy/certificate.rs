@@ -16,7 +16,7 @@ use super::promise::Promise;
 use super::refusals;
 use super::route::Route;
 use super::watched::{Tally, Watched};
-use crate::certificate::{Document, Outcome};
+use crate::certificate::{Certificate, Document, Outcome};
 use crate::certifier::{Certified, CertifyError};
 use crate::config::OnAbstain;
 use crate::engine::{EngineError, Progress, Stop};
@@ -51,7 +51,7 @@ impl Evidence {
 /// What a picture is answered from.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
-    /// Its certificate. `None` where the upstream gives the picture itself no label, so that there was nothing to certify.
+    /// Its certificate. `None` where no ledger knows it by a number.
     pub(super) certificate: Option<(CertificateId, Arc<Document>)>,
     pub(super) evidence: Evidence,
     /// Calls behind it, those of earlier requests included.
@@ -113,7 +113,7 @@ impl Wanted {
         let before = known.filter(|known| known.certificate.is_none()).map(|known| known.attempts);
         let made = self.make(means, stop, &stem, generation, before, begun).await;
         if let Ok(Made { certificate: Some((_, document)), .. }) = &made {
-            turn.took(document.certificate.votes.len() as u64);
+            turn.took(document.certificate.draws());
         }
         made
     }
@@ -145,7 +145,8 @@ impl Wanted {
         };
         if self.wants_plain(&made) {
             let image = self.decode(means).await?;
-            let plain = self.route.certifier.plain(&known.name, image).await;
+            let certifier = self.route.certifier.clone().charging(self.caller.account.clone());
+            let plain = certifier.plain(&known.name, image).await;
             made.plain = plain.map_err(|error| refusals::certify(&error))?;
         }
         self.tell(means, &made, &Spent { cost: Some(Money::ZERO), ..Spent::default() }, begun);
@@ -188,10 +189,10 @@ impl Wanted {
         };
         let spent = tally.spent(price);
         tab.settle(&spent);
+        means.observer.observe(&Event::Spent { route: self.route.name(), spent });
         let (certified, plain) = match made {
             Ok(made) => made,
             Err(Failed::Refused(refusal)) => return Err(refusal),
-            Err(Failed::Certify(CertifyError::Engine(EngineError::NoCleanLabel { .. }))) => (None, None),
             Err(Failed::Certify(error)) => {
                 if error.fault() != Fault::User {
                     tracing::warn!(%error, route = self.route.name(), "no certificate");
@@ -199,16 +200,16 @@ impl Wanted {
                 return Err(refusals::certify(&error));
             }
         };
-        let before = certified.as_ref().map_or(0, |certified| certified.billable_before);
-        let earlier = certified.as_ref().map_or(0, |certified| certified.calls.saturating_sub(spent.calls));
+        let before = certified.billable_before;
+        let earlier = certified.calls.saturating_sub(spent.calls);
         let made = Made {
             evidence: if earlier > 0 { Evidence::Continued } else { Evidence::New },
             calls: earlier + spent.calls,
             cost: self.price(before + spent.billable),
             plain,
-            certificate: certified.and_then(|certified| {
-                let id = CertificateId::of(certified.record?, &certified.document.certificate);
-                Some((id, Arc::new(certified.document)))
+            certificate: certified.record.map(|record| {
+                let id = CertificateId::of(record, &certified.document.certificate);
+                (id, Arc::new(certified.document))
             }),
         };
         self.tell(means, &made, &spent, begun);
@@ -222,7 +223,7 @@ impl Wanted {
         stop: &Stop,
         name: &str,
         sitting: Sitting,
-    ) -> Result<(Option<Certified>, Option<Answer>), Failed> {
+    ) -> Result<(Certified, Option<Answer>), Failed> {
         let image = self.decode(means).await?;
         let memory = self.working_bytes(&image);
         let held = tokio::select! {
@@ -237,15 +238,16 @@ impl Wanted {
             observer: Arc::clone(&means.observer),
         };
         let engine = self.route.certifier.engine().clone().with_stop(stop.clone()).asking(Arc::new(watched));
-        let certifier = self.route.certifier.clone().with_engine(engine);
+        let account = self.caller.account.clone();
+        let certifier = self.route.certifier.clone().with_engine(engine).charging(account);
         let watch = |_: Progress| means.observer.observe(&Event::Vote { route: self.route.name() });
         let certified = certifier.certify(name, Arc::clone(&image), None, &watch).await?;
-        let abstained = certified.document.certificate.outcome == Outcome::Abstained;
+        let abstained = certified.document.certificate.outcome() == Outcome::Abstained;
         let plain = match self.route.settings.on_abstain {
             OnAbstain::Plain if abstained => certifier.plain(name, image).await?,
             _ => None,
         };
-        Ok((Some(certified), plain))
+        Ok((certified, plain))
     }
 
     async fn decode(&self, means: &Means) -> Result<Arc<WorkingImage>, Refusal> {
@@ -274,7 +276,7 @@ impl Wanted {
         let abstained = made
             .certificate
             .as_ref()
-            .is_none_or(|(_, document)| document.certificate.outcome == Outcome::Abstained);
+            .is_none_or(|(_, document)| document.certificate.outcome() == Outcome::Abstained);
         abstained && self.route.settings.on_abstain == OnAbstain::Plain
     }
 
@@ -286,9 +288,9 @@ impl Wanted {
         let certificate = made.certificate.as_ref().map(|(_, document)| &document.certificate);
         means.observer.observe(&Event::Certified {
             route: self.route.name(),
-            outcome: certificate.map_or(Outcome::Abstained, |certificate| certificate.outcome),
+            outcome: certificate.map_or(Outcome::Abstained, Certificate::outcome),
             evidence: made.evidence,
-            votes: certificate.map_or(0, |certificate| certificate.votes.len() as u64),
+            votes: certificate.map_or(0, Certificate::draws),
             calls: spent.calls,
             cost: spent.cost,
             elapsed: begun.elapsed(),

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming as Body;
-use serde_json::json;
 use smoothgate_providers::served::{
     Asked, Call, Incoming, Inquiry, Mark, Presented, Refusal, RefusalClass, ServedApi, Source,
 };
+use tracing::Instrument as _;
 
 use super::access::{Asking, Caller};
 use super::certificate::{Made, Means, Wanted};
@@ -24,14 +24,17 @@ use super::flights::Flights;
 use super::gate::Place;
 use super::memory::Held;
 use super::observer::Event;
+use super::own::{Door, Own, State, only_get, problem};
 use super::reply::{self, Answered, Of};
 use super::route::{At, Route, Routes};
 use super::{certificates, refusals};
-use crate::front::{self, Connection, Formats, ReadError};
+use crate::front::{self, BodyLimits, Connection, Formats, ReadError};
 use crate::ledger::RunId;
 
 /// Where certificates are.
 const CERTIFICATES: &str = "/certificates/";
+/// The header that names a request as the log does.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-smoothgate-request-id");
 /// What this server's own paths are to [`Access`].
 const OWN: &str = "smoothgate";
 
@@ -52,6 +55,8 @@ pub(super) struct Desk {
     pub(super) flights: Arc<Flights<Key, Result<Made, Refusal>>>,
     pub(super) ledger: PathBuf,
     pub(super) max_pixels: u64,
+    pub(super) state: State,
+    pub(super) body: BodyLimits,
 }
 
 /// The client has gone, so nothing is said.
@@ -90,11 +95,26 @@ impl Desk {
         self: Arc<Self>,
         request: Request<Body>,
         connection: Connection,
+        door: Door,
     ) -> Result<Response<Full<Bytes>>, Gone> {
+        let mark = mark();
+        let span = tracing::error_span!("request", request_id = %mark.request_id);
+        self.answer(request, connection, door, mark).instrument(span).await
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Body>,
+        connection: Connection,
+        door: Door,
+        mark: Mark,
+    ) -> Result<Response<Full<Bytes>>, Gone> {
+        let _open = self.state.open();
+        let id = HeaderValue::from_str(&mark.request_id);
         let mut trace = Trace {
             desk: &self,
             begun: Instant::now(),
-            mark: mark(),
+            mark,
             api: "",
             route: None,
             caller: None,
@@ -102,12 +122,18 @@ impl Desk {
             status: None,
         };
         let (parts, body) = request.into_parts();
-        let reply = match parts.uri.path().strip_prefix(CERTIFICATES) {
-            Some(id) => {
+        let path = parts.uri.path();
+        let mut reply = match (Own::at(path), path.strip_prefix(CERTIFICATES)) {
+            (Some(own), _) => {
+                trace.api = OWN;
+                self.own(own, &parts, door).await.unwrap_or_else(|| self.unknown())
+            }
+            (None, _) if !door.serves => self.unknown(),
+            (None, Some(id)) => {
                 trace.api = OWN;
                 self.certificate(&parts, id, connection.peer(), &mut trace).await
             }
-            None => match self.formats.find(&parts.method, &parts.uri, &parts.headers) {
+            (None, None) => match self.formats.find(&parts.method, &parts.uri, &parts.headers) {
                 Some(api) => {
                     trace.api = api.name();
                     self.labels(api, &parts, body, connection.peer(), &mut trace).await?
@@ -116,13 +142,16 @@ impl Desk {
             },
         };
         trace.status = Some(reply.status().as_u16());
+        if let Ok(id) = id {
+            reply.headers_mut().insert(REQUEST_ID, id);
+        }
         Ok(reply.map(Full::new))
     }
 
     fn unknown(&self) -> Response<Bytes> {
         let names: Vec<&str> = self.formats.names().collect();
         let words = format!("no format of this server ({}) has this path", names.join(", "));
-        say(StatusCode::NOT_FOUND, &json!({ "error": words }))
+        problem(StatusCode::NOT_FOUND, words)
     }
 
     /// `GET /certificates/{id}`.
@@ -133,9 +162,7 @@ impl Desk {
         peer: SocketAddr,
         trace: &mut Trace<'_>,
     ) -> Response<Bytes> {
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            let mut reply = say(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "use GET" }));
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Err(reply) = only_get(parts) {
             return reply;
         }
         let body = Bytes::new();
@@ -227,7 +254,7 @@ impl Desk {
         body: Body,
     ) -> Result<Result<(Bytes, Arc<Held>), Refusal>, Gone> {
         let (body, held) = self.means.memory.body(body);
-        match Formats::read(api, &parts.headers, body).await {
+        match Formats::read_within(api, &parts.headers, body, self.body).await {
             Ok(bytes) => Ok(Ok((bytes, held))),
             Err(ReadError::Refused(refusal)) => Ok(Err(refusal)),
             Err(ReadError::Gone) if held.is_full() => {
@@ -344,18 +371,11 @@ fn own_refusal(refusal: &Refusal) -> Response<Bytes> {
         RefusalClass::Internal | RefusalClass::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
-    let mut reply = say(status, &json!({ "error": refusal.message }));
+    let mut reply = problem(status, refusal.message.clone());
     if status == StatusCode::TOO_MANY_REQUESTS {
         let pause = refusal.retry_after.unwrap_or_default().as_secs().max(1);
         reply.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(pause));
     }
-    reply
-}
-
-fn say(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
-    let mut reply = Response::new(Bytes::from(body.to_string()));
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 

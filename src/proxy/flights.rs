@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::engine::Stop;
 
@@ -20,6 +22,7 @@ pub(super) struct Flights<K: Eq + Hash, T> {
 struct Open<K, T> {
     by_key: HashMap<K, Flight<T>>,
     serial: u64,
+    tasks: JoinSet<()>,
 }
 
 struct Flight<T> {
@@ -43,7 +46,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { open: Mutex::new(Open { by_key: HashMap::new(), serial: 0 }) })
+        Arc::new(Self { open: Mutex::new(Open { by_key: HashMap::new(), serial: 0, tasks: JoinSet::new() }) })
     }
 
     /// How many are open.
@@ -56,6 +59,12 @@ where
         for flight in self.lock().by_key.values() {
             flight.stop.stop();
         }
+    }
+
+    /// Waits until all of them have ended. Those that begin meanwhile are not waited for.
+    pub(super) async fn ended(&self) {
+        let mut tasks = std::mem::take(&mut self.lock().tasks);
+        while tasks.join_next().await.is_some() {}
     }
 
     /// Joins the work under `key`, or begins it with `work`. Dropping the future gives the seat up. `None` only if the task
@@ -101,15 +110,18 @@ where
         let serial = open.serial;
         let flight = Flight { serial, seats: 1, stop: stop.clone(), left: false, done: done.clone() };
         open.by_key.insert(key.clone(), flight);
-        let entry = Entry { flights: Arc::clone(self), key: key.clone(), serial };
+        let entry = Entry { flights: Arc::downgrade(self), key: key.clone(), serial };
+        while open.tasks.try_join_next().is_some() {}
         if let Some(work) = work.take() {
             let work = work(stop);
-            tokio::spawn(async move {
+            let fly = async move {
                 let result = work.await;
                 // First out of the way, then told: whoever comes now begins anew.
                 drop(entry);
                 tell.send_replace(Some(result));
-            });
+            };
+            // What it logs is filed under the request that began it.
+            open.tasks.spawn(fly.in_current_span());
         }
         let seat = Seat { flights: Arc::clone(self), key: key.clone(), serial };
         Boarded::Seat(seat, done, false)
@@ -150,14 +162,15 @@ impl<K: Eq + Hash, T> Drop for Seat<K, T> {
 
 /// The place of a task among those that are open. Also given up when the task dies.
 struct Entry<K: Eq + Hash, T> {
-    flights: Arc<Flights<K, T>>,
+    flights: Weak<Flights<K, T>>,
     key: K,
     serial: u64,
 }
 
 impl<K: Eq + Hash, T> Drop for Entry<K, T> {
     fn drop(&mut self) {
-        let mut open = self.flights.lock();
+        let Some(flights) = self.flights.upgrade() else { return };
+        let mut open = flights.lock();
         if open.by_key.get(&self.key).is_some_and(|flight| flight.serial == self.serial) {
             open.by_key.remove(&self.key);
         }

@@ -170,12 +170,11 @@ impl Drop for Wait<'_> {
             return;
         }
         let mut state = self.gate.0.lock();
-        match state.queue.remove(&self.key) {
-            Some(waiting) => state.queued_votes -= waiting.votes,
-            None => {
-                state.active -= 1;
-                state.dispatch(self.gate.0.active);
-            }
+        if let Some(waiting) = state.queue.remove(&self.key) {
+            state.queued_votes -= waiting.votes;
+        } else {
+            state.active -= 1;
+            state.dispatch(self.gate.0.active);
         }
     }
 }
@@ -206,6 +205,7 @@ impl Drop for Turn {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "each call is a task of its own, which may be cancelled")]
 mod tests {
     use super::*;
 
@@ -236,8 +236,7 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(gate.queue().active, 0);
-        let done = done.lock().unwrap().clone();
-        done
+        done.lock().unwrap().clone()
     }
 
     #[tokio::test]

@@ -81,20 +81,16 @@ impl Held {
         let units = |bytes: usize| (bytes.saturating_mul(TWICE)).div_ceil(UNIT);
         let more = units(state.bytes + bytes) - units(state.bytes);
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        match Arc::clone(&self.pool).try_acquire_many_owned(more) {
-            Ok(permits) => {
-                state.bytes += bytes;
-                match &mut state.permits {
-                    Some(held) => held.merge(permits),
-                    none => *none = Some(permits),
-                }
-                true
-            }
-            Err(_) => {
-                state.full = true;
-                false
-            }
+        let Ok(permits) = Arc::clone(&self.pool).try_acquire_many_owned(more) else {
+            state.full = true;
+            return false;
+        };
+        state.bytes += bytes;
+        match &mut state.permits {
+            Some(held) => held.merge(permits),
+            none => *none = Some(permits),
         }
+        true
     }
 }
 

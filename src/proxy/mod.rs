@@ -7,9 +7,9 @@
 //!
 //! | seam | decides | by default |
 //! |---|---|---|
-//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): everybody, as one caller |
+//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): programs on this machine, as one caller |
 //! | [`Fetch`](fetch::Fetch) | how pictures are got that a request only names | [`Refused`](fetch::Refused): not at all |
-//! | [`Observer`](observer::Observer) | what becomes of what is seen | [`Unobserved`](observer::Unobserved): nothing |
+//! | [`Observer`](observer::Observer) | what becomes of what is seen | [`Unobserved`](observer::Unobserved): nothing but counts |
 
 pub mod access;
 mod certificate;
@@ -18,9 +18,14 @@ mod desk;
 pub mod fetch;
 mod flights;
 mod gate;
+mod health;
+mod log;
 mod memory;
+mod metrics;
 pub mod observer;
 mod open;
+mod openapi;
+mod own;
 mod promise;
 mod refusals;
 mod reply;
@@ -29,6 +34,8 @@ mod watched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -38,18 +45,24 @@ use tokio::task::JoinSet;
 pub use certificate::Evidence;
 pub use certificates::{CertificateId, CertificateIdError};
 pub use gate::Queue;
+pub use log::Log;
 pub use open::{OpenError, Opened, Opener};
+pub use openapi::openapi;
 pub use route::{Route, Upstream};
 
 use crate::config::ServeSettings;
 use crate::front::{self, Formats};
+use crate::ledger::LedgerError;
 use access::Access;
 use certificate::Means;
 use desk::Desk;
 use fetch::Fetch;
 use flights::Flights;
+use health::Doctor;
 use memory::Memory;
-use observer::Observer;
+use metrics::Metrics;
+use observer::{Both, Observer};
+use own::{Door, State};
 use route::Routes;
 
 /// How a proxy is set up.
@@ -88,9 +101,27 @@ pub struct ListenError {
     pub source: std::io::Error,
 }
 
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|source| ListenError { address, source })
+}
+
+/// Most time for replies that are written already to reach their clients, once nothing else is waited for.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How often it is looked whether work has ended.
+const TICK: Duration = Duration::from_millis(10);
+/// Most connections of the operator's at once.
+const ADMIN_CONNECTIONS: usize = 64;
+
 /// A running proxy. Dropping it closes its port and its connections at once.
 pub struct Proxy {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
+    serve: ServeSettings,
     tls: bool,
     desk: Arc<Desk>,
     stop: watch::Sender<bool>,
@@ -110,13 +141,13 @@ impl Proxy {
     /// [`ListenError`].
     pub async fn start(settings: Settings) -> Result<Self, ListenError> {
         let Settings { serve, opened, access, fetch, observer, tls } = settings;
-        let bound = async {
-            let listener = TcpListener::bind(serve.listen).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
+        let (listener, address) = listen(serve.listen).await?;
+        let admin = match serve.admin {
+            Some(address) => Some(listen(address).await?),
+            None => None,
         };
-        let (listener, address) =
-            bound.await.map_err(|source| ListenError { address: serve.listen, source })?;
+        let metrics = Arc::new(Metrics::new());
+        let observer: Arc<dyn Observer> = Arc::new(Both(Arc::clone(&metrics), observer));
         let means = Means { access, observer, memory: Memory::new(serve.max_memory) };
         let desk = Arc::new(Desk {
             formats: Formats::all(),
@@ -126,15 +157,39 @@ impl Proxy {
             means: Arc::new(means),
             flights: Flights::new(),
             max_pixels: serve.max_pixels,
+            state: State {
+                metrics,
+                doctor: Doctor::new(opened.ledger),
+                stopping: AtomicBool::new(false),
+                open: AtomicUsize::new(0),
+            },
+            body: serve.guard.body,
         });
         let (stop, stopped) = watch::channel(false);
-        let options = front::Options { tls, max_connections: serve.max_connections };
-        let (tls, shared) = (options.tls.is_some(), Arc::clone(&desk));
+        let limits = serve.guard.connection;
         let mut server = JoinSet::new();
-        server.spawn(front::serve(listener, options, stopped, move |request, connection| {
-            Arc::clone(&shared).handle(request, connection)
-        }));
-        Ok(Self { address, tls, desk, stop, server })
+        let mut open = |listener, options, door| {
+            let desk = Arc::clone(&desk);
+            server.spawn(front::serve(listener, options, stopped.clone(), move |request, connection| {
+                Arc::clone(&desk).handle(request, connection, door)
+            }));
+        };
+        let grace = serve.finish + serve.settle + FLUSH;
+        let encrypted = tls.is_some();
+        let trusted = admin.is_none() && address.ip().is_loopback();
+        let options = front::Options { tls, max_connections: serve.max_connections, grace, limits };
+        open(listener, options, Door { serves: true, trusted });
+        let admin = admin.map(|(listener, address)| {
+            let options = front::Options { tls: None, max_connections: ADMIN_CONNECTIONS, grace, limits };
+            open(listener, options, Door { serves: false, trusted: true });
+            address
+        });
+        Ok(Self { address, admin, serve, tls: encrypted, desk, stop, server })
+    }
+
+    /// Where the operator asks for counts and reasons, where that is a port of its own.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Where it listens.
@@ -157,14 +212,68 @@ impl Proxy {
         self.desk.flights.len()
     }
 
-    /// Takes no more connections and sends nothing more. What is out comes back and is recorded; requests that wait are told
-    /// to come again.
-    pub async fn stop(mut self) {
-        self.desk.flights.stop_all();
-        self.stop.send_replace(true);
-        while self.server.join_next().await.is_some() {}
-        while self.in_flight() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+    /// Answers requests that come from now on by these routes. Requests in flight end as they began.
+    pub fn replace(&self, routes: Vec<Route>) {
+        self.desk.routes.replace(routes);
     }
+
+    /// Says in the counts whether the last attempt to load the configuration anew succeeded.
+    pub fn reloaded(&self, well: bool) {
+        self.desk.state.metrics.reloaded(well);
+    }
+
+    /// Ends in phases: says that it is not ready for [`drain`](ServeSettings::drain), takes no more connections and lets
+    /// requests end for [`finish`](ServeSettings::finish), then sends nothing more and waits for what is out for
+    /// [`settle`](ServeSettings::settle), telling requests that wait to come again. What is out after that is on record as
+    /// perhaps billed. When it returns all records are on the disk.
+    ///
+    /// # Errors
+    /// The first failure of the ledger.
+    pub async fn stop(mut self) -> Result<Stopped, LedgerError> {
+        let state = &self.desk.state;
+        state.stopping.store(true, SeqCst);
+        tokio::time::sleep(self.serve.drain).await;
+        self.stop.send_replace(true);
+        until(self.serve.finish, || state.open.load(SeqCst) == 0).await;
+        let desk = &self.desk;
+        let settled = || {
+            // Also what has begun a moment ago.
+            desk.flights.stop_all();
+            state.open.load(SeqCst) == 0 && desk.flights.len() == 0
+        };
+        until(self.serve.settle, settled).await;
+        let left = self.in_flight();
+        if left == 0 {
+            // Their last words to the ledger included.
+            desk.flights.ended().await;
+        }
+        let server = &mut self.server;
+        let flushed = async { while server.join_next().await.is_some() {} };
+        // Whoever does not read his reply is not waited for.
+        let _ = tokio::time::timeout(FLUSH, flushed).await;
+        let mut ended = Ok(Stopped { left });
+        for route in self.desk.routes.all().iter() {
+            if let Err(error) = route.run.clone().finish(false).await {
+                ended = ended.and(Err(error));
+            }
+        }
+        ended
+    }
+}
+
+/// How a proxy has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Certificates whose calls had not come back.
+    pub left: usize,
+}
+
+/// Waits until `done`, or for `longest`.
+async fn until(longest: Duration, done: impl Fn() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    let _ = tokio::time::timeout(longest, waited).await;
 }

@@ -6,6 +6,7 @@ use smoothgate_providers::served::RefusalClass;
 use smoothgate_providers::{Billed, Money, OutcomeClass};
 
 use super::Evidence;
+use super::access::Spent;
 use crate::certificate::Outcome;
 
 /// Something that has happened.
@@ -46,6 +47,13 @@ pub enum Event<'a> {
         /// Time since the picture was first asked about.
         elapsed: Duration,
     },
+    /// Work on a picture has ended, with a certificate or without.
+    Spent {
+        /// The route.
+        route: &'a str,
+        /// What the calls of this sitting took.
+        spent: Spent,
+    },
     /// A picture got no certificate.
     Refused {
         /// The route.
@@ -83,4 +91,21 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn observe(&self, _: &Event<'_>) {}
+}
+
+/// Tells both, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Both<A, B>(pub A, pub B);
+
+impl<A: Observer, B: Observer> Observer for Both<A, B> {
+    fn observe(&self, event: &Event<'_>) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for std::sync::Arc<O> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
 }

@@ -94,6 +94,8 @@ pub struct Opener<'c> {
     key: Option<Arc<SigningKey>>,
     upstreams: HashMap<String, Shared>,
     denoisers: HashMap<String, DenoiserHandle>,
+    /// Runs that this process holds already, by their parameters.
+    runs: HashMap<String, Run>,
 }
 
 impl std::fmt::Debug for Opener<'_> {
@@ -120,6 +122,7 @@ impl<'c> Opener<'c> {
             key: None,
             upstreams: HashMap::new(),
             denoisers: HashMap::new(),
+            runs: HashMap::new(),
         }
     }
 
@@ -146,6 +149,42 @@ impl<'c> Opener<'c> {
     pub fn with_upstream(mut self, upstream: Upstream) -> Self {
         self.put(upstream);
         self
+    }
+
+    /// Takes over from routes that were opened with `before` what is the same now: upstreams with their limits and queues
+    /// (unless nothing is sent to them any more), models and runs. Requests in flight keep what they have.
+    #[must_use]
+    pub fn taking_over(mut self, routes: &[Arc<Route>], before: &Config) -> Self {
+        for route in routes {
+            let name = route.upstream.name();
+            let shared = || Shared {
+                upstream: Arc::new(Upstream {
+                    endpoint: Arc::clone(&route.upstream.endpoint),
+                    budgets: self.config.instance(name).map(|i| i.budgets).unwrap_or_default(),
+                    rate: route.upstream.rate.clone(),
+                }),
+                gate: route.gate.clone(),
+                promises: route.promises.clone(),
+            };
+            if self.config.same_instance(before, name)
+                && !self.upstreams.contains_key(name)
+                && route.upstream.endpoint.stopped().is_none()
+            {
+                let shared = shared();
+                self.upstreams.insert(name.to_owned(), shared);
+            }
+            let denoiser = route.certifier.engine().denoiser();
+            if denoiser.is_alive() {
+                self.denoisers.insert(route.settings.denoiser.clone(), denoiser.clone());
+            }
+            self.runs.insert(route.parameters.canonical().to_owned(), route.run.clone());
+        }
+        self
+    }
+
+    /// Is an upstream of this name there already?
+    pub fn has(&self, upstream: &str) -> bool {
+        self.upstreams.contains_key(upstream)
     }
 
     /// Opens the routes: loads models, makes tests, begins or continues a run for each.
@@ -178,6 +217,7 @@ impl<'c> Opener<'c> {
                 alpha: settings.alpha,
                 question: settings.question.clone(),
                 method: settings.method.clone(),
+                also: Vec::new(),
                 encoder: settings.encoder,
                 batch: settings.batch,
                 concurrency: settings.concurrency,
@@ -193,7 +233,8 @@ impl<'c> Opener<'c> {
         let plan = planned.map_err(|e| failed(EngineError::Worker(e.to_string())))?.map_err(failed)?;
         let votes = plan.max_votes() as u64;
         let run = self.run(settings, &upstream, &engine, &picture).await;
-        let run = run.map_err(|source| OpenError::Ledger { route: settings.name.clone(), source })?;
+        let (run, parameters) =
+            run.map_err(|source| OpenError::Ledger { route: settings.name.clone(), source })?;
         Ok(Route {
             certifier: Certifier::with_ledger(engine, run.clone()).signing(self.key.clone()),
             settings: settings.clone(),
@@ -201,6 +242,7 @@ impl<'c> Opener<'c> {
             votes,
             upstream,
             run,
+            parameters,
             picture,
             gate,
             promises,
@@ -214,7 +256,7 @@ impl<'c> Opener<'c> {
         upstream: &Upstream,
         engine: &Engine,
         picture: &PictureOptions,
-    ) -> Result<Run, LedgerError> {
+    ) -> Result<(Run, Spec), LedgerError> {
         let mut parameters = certifier::parameters(engine, picture, None)?.value();
         if let Value::Object(fields) = &mut parameters {
             fields.insert("route".to_owned(), json!(settings.name));
@@ -232,7 +274,13 @@ impl<'c> Opener<'c> {
             },
             pictures: None,
         };
-        self.ledger.begin_run(spec, Begin::ContinueOrNew).await
+        let parameters = spec.parameters.clone();
+        let held = self.runs.get(parameters.canonical());
+        let run = match held.filter(|run| run.instance() == spec.instance) {
+            Some(run) => run.renew(spec).await?,
+            None => self.ledger.begin_run(spec, Begin::ContinueOrNew).await?,
+        };
+        Ok((run, parameters))
     }
 
     fn upstream(&mut self, settings: &RouteSettings) -> Result<Shared, OpenError> {

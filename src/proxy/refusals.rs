@@ -85,7 +85,7 @@ fn engine(error: &EngineError) -> Refusal {
     }
 }
 
-/// A budget of the server's, not of the caller's.
+/// A budget of the server's, or the caller's.
 fn spent() -> Refusal {
-    Refusal::new(RefusalClass::QuotaSpent, "the budget of this route is used up")
+    Refusal::new(RefusalClass::QuotaSpent, "the budget of this route or of the caller is used up")
 }

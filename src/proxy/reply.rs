@@ -7,7 +7,7 @@ use smoothgate_providers::{Answer, Label};
 
 use super::certificate::{Evidence, Made};
 use super::route::Route;
-use crate::certificate::{Certificate, Outcome};
+use crate::certificate::{Certificate, CertifiedLabel};
 use crate::config::OnAbstain;
 use crate::question::{Question, normalise};
 
@@ -27,7 +27,7 @@ pub(super) struct Line {
     outcome: &'static str,
     radius: Option<f64>,
     radius_original: Option<f64>,
-    votes: Option<usize>,
+    votes: Option<u64>,
     calls: Option<u64>,
     cost: Option<String>,
     certificate: Option<String>,
@@ -61,18 +61,19 @@ impl Answered {
             radius_original: Some(0.0),
             votes: Some(0),
         };
+        let labels = certificate.map(Certificate::certified).unwrap_or_default();
         let mut answer = None;
         if let Some(certificate) = certificate {
-            line.radius = Some(certificate.radius);
-            line.radius_original = Some(certificate.radius_original);
-            line.votes = Some(certificate.votes.len());
-            if certificate.outcome == Outcome::Certified {
+            line.votes = Some(certificate.draws());
+            if !labels.is_empty() {
                 line.outcome = "certified";
-                answer = Some(certified(certificate));
+                line.radius = labels.iter().map(|label| label.radius).reduce(f64::min);
+                line.radius_original = labels.iter().map(|label| label.radius_original).reduce(f64::min);
+                answer = Some(certified(certificate, &labels));
             }
         }
         // A closed set of labels holds nothing else: a certified label outside of it is no answer to this client.
-        let answer = answer.filter(|answer| can_say(inquiry, answer));
+        let answer = answer.and_then(|answer| said(inquiry, answer));
         if line.outcome == "certified" && answer.is_none() {
             line.outcome = "certified-other";
         }
@@ -85,30 +86,32 @@ impl Answered {
     }
 }
 
-/// The answer that holds what is certified and nothing else. A label's score is the lower confidence bound of the smoothed
-/// pipeline's probability to give it, where the test has one.
-fn certified(certificate: &Certificate) -> Answer {
+/// The answer that holds what is certified and nothing else, in the order of the certificate. A label's score is the lower
+/// confidence bound of the smoothed pipeline's probability to give it, where the test has one.
+fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
     let mut answer =
         Answer { model_version: certificate.model_versions.first().cloned(), ..Answer::default() };
-    let Some(label) = &certificate.label else { return answer };
-    if let Question::Level(level) = &certificate.question {
-        answer.levels.insert(level.category().to_owned(), level.at_least());
-        answer.labels.push(Label {
-            name: level.category().to_owned(),
-            score: certificate.p_lower,
-            id: Some(level.category().to_owned()),
-        });
-    } else {
-        answer.labels.push(Label { name: label.clone(), score: certificate.p_lower, id: None });
+    for CertifiedLabel { label, question, p_lower, .. } in labels {
+        let label = match question {
+            Question::Level(level) => {
+                answer.levels.insert(level.category().to_owned(), level.at_least());
+                // For the formats that say it by a label.
+                let category = level.category().to_owned();
+                Label { id: Some(category.clone()), name: category, score: *p_lower }
+            }
+            _ => Label { name: label.clone(), score: *p_lower, id: None },
+        };
+        answer.labels.push(label);
     }
     answer
 }
 
-/// Is one of the labels among those that the client lets choose from?
-fn can_say(inquiry: &Inquiry, answer: &Answer) -> bool {
+/// The answer with those of its labels that the client lets choose from; `None` without any.
+fn said(inquiry: &Inquiry, mut answer: Answer) -> Option<Answer> {
     let choices = &inquiry.choices;
     let named = |label: &Label| choices.iter().any(|choice| normalise(choice) == normalise(&label.name));
-    choices.is_empty() || answer.labels.iter().any(named)
+    answer.labels.retain(|label| choices.is_empty() || named(label));
+    (!answer.labels.is_empty()).then_some(answer)
 }
 
 fn abstained(

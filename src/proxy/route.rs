@@ -12,7 +12,7 @@ use super::gate::{Gate, Queue};
 use super::promise::Promises;
 use crate::certifier::Certifier;
 use crate::config::{Answers, BudgetsOverTime, RouteSettings};
-use crate::ledger::Run;
+use crate::ledger::{Run, Spec};
 use crate::picture::PictureOptions;
 
 /// Whom routes ask.
@@ -52,6 +52,8 @@ pub struct Route {
     pub(super) picture: PictureOptions,
     pub(super) gate: Gate,
     pub(super) promises: Promises,
+    /// What makes its run the same one again.
+    pub(super) parameters: Spec,
     /// Most votes of a certificate.
     pub(super) votes: u64,
     /// Most calls of a certificate, without retries.
@@ -139,6 +141,11 @@ impl Routes {
     /// All of them, the narrowest first.
     pub(super) fn all(&self) -> Arc<[Arc<Route>]> {
         Arc::clone(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Requests that come from now on take these.
+    pub(super) fn replace(&self, routes: Vec<Route>) {
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = sorted(routes);
     }
 
     /// The route of a request: the narrowest whose scope it is in, whose caller may use it, and that answers what it asks.

@@ -10,7 +10,7 @@ pub enum QuestionError {
     #[error(
         "`{0}` is not a question: write `top1` (which label has the highest score?), `present:LABEL`, \
          `present:LABEL>=SCORE`, `absent:LABEL`, `level:CATEGORY>=LIKELIHOOD`, `clean-top` (is the label still there that \
-         the clean picture gets?), `topk:K` or `map:FILE`"
+         the clean picture gets?), `clean-labels` or `clean-labels>=SCORE` (which of its labels are?), `topk:K` or `map:FILE`"
     )]
     Unknown(String),
     /// A question about no label, or about one that cannot be written back.
@@ -28,6 +28,12 @@ pub enum QuestionError {
         "`{0}` is not how many labels may come first: write for instance `topk:3`, with a number from 1 to 100"
     )]
     K(String),
+    /// Options of `clean-labels` that are none.
+    #[error(
+        "`{0}` says nothing that `clean-labels` knows: write `clean-labels[/even|/sequence][/M][>=SCORE]`, for instance \
+         `clean-labels/10>=0.5`, with M, the most labels that are asked about, from 1 to 100"
+    )]
+    CleanLabels(String),
     /// A threshold that is no score.
     #[error("`{0}` is not a score: scores are numbers from 0 to 1 (an API's 80 % is 0.8)")]
     Score(String),

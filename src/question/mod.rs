@@ -10,12 +10,17 @@
 //! | `absent:LABEL`, `absent:LABEL>=s` | for `absent:LABEL` if not | fixed |
 //! | `level:CATEGORY>=LIKELIHOOD` | for that, if the category is rated so or higher | fixed |
 //! | `clean-top` | for the top label of the picture's own clean answer, if the answer holds it | fixed |
+//! | `clean-labels`, `clean-labels>=s` | for each label of the clean answer that the answer holds (with score s or more) | fixed |
 //! | `topk:K` | as `top1`; asked is whether the label is among the K most likely ones | chosen from the votes |
 //! | `map:FILE` | for the user's class of the highest-scored label that has one | chosen from the votes |
+//!
+//! `clean-labels` is many questions at once: [`Question::about_clean`] makes one of each label, and each is a claim of its own on
+//! the same draws; [`Sharing`] says how they share the level.
 //!
 //! Names are compared by [`normalise`], never by spelling. A label that is fixed before the votes costs nothing; one
 //! that is chosen from them is paid for in the test (contract 5): [`Question::label_rule`] says which it is.
 
+mod clean;
 mod error;
 mod label;
 mod map;
@@ -32,13 +37,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use smoothgate_providers::{Answer, Likelihood};
 
+pub use clean::CleanLabels;
 pub use error::{MapError, QuestionError};
 pub use label::{Level, Presence, Score};
 pub use map::ClassMap;
 pub use names::{Classes, normalise};
 pub(crate) use rank::Named;
 
-use crate::stats::{LabelRule, Method};
+use crate::stats::{LabelRule, Method, Sharing};
 
 /// The largest K of `topk:K`.
 const MOST_K: usize = 100;
@@ -70,15 +76,12 @@ pub enum Question {
     /// and [`Self::about_clean`] makes the question that the votes answer: [`Self::Present`] for that label. `None` before.
     /// As text `clean-top`, and `clean-top:LABEL` in documents.
     CleanTop(Option<Presence>),
+    /// Are the labels of the clean picture still in the answer? [`Self::about_clean`] makes a question of each label, which
+    /// is the claim of that label.
+    CleanLabels(CleanLabels),
     /// Which of the user's classes? Labels are gone through as for [`Self::Top1`], best first, and the first that
     /// belongs to a class gives the vote to it; an answer without any such label votes for none.
     Map(ClassMap),
-}
-
-/// The top label of a clean answer: the one with the highest score, among equal ones the one that the API named first.
-/// It is fixed before any noisy vote, so the API's own order may decide.
-pub(crate) fn clean_top<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
-    rank::named_first(labels)
 }
 
 /// What a question chooses from an answer.
@@ -99,10 +102,14 @@ impl Question {
     /// [`QuestionError`].
     pub fn load(text: &str) -> Result<Self, QuestionError> {
         // Which label the clean answer has is for the API to say.
-        if text.trim().starts_with("clean-top:") {
-            return Err(QuestionError::Unknown(text.to_owned()));
-        }
-        let Some(named) = text.trim().strip_prefix("map:") else { return text.parse() };
+        let Some(named) = text.trim().strip_prefix("map:") else {
+            let question: Self = text.parse()?;
+            return if question == question.asked() {
+                Ok(question)
+            } else {
+                Err(QuestionError::Unknown(text.to_owned()))
+            };
+        };
         let (file, hash) = ClassMap::split_hash(named);
         let map = ClassMap::load(Path::new(file))?;
         Ok(Self::Map(match hash {
@@ -130,6 +137,10 @@ impl Question {
             Self::Present(what) | Self::CleanTop(Some(what)) => {
                 what.holds(labels.by_ref()).then(|| Choice::Class(what.label()))
             }
+            Self::CleanLabels(asked) => {
+                let what = asked.about()?;
+                what.holds(labels.by_ref()).then(|| Choice::Class(what.label()))
+            }
             Self::CleanTop(None) => None,
             Self::Absent(what) => (!what.holds(labels.by_ref())).then(|| Choice::Class(what.absence())),
             Self::Level(what) => what.holds(levels).then(|| Choice::Class(what.claim())),
@@ -145,6 +156,7 @@ impl Question {
         match self {
             Self::Top1 | Self::TopK(_) | Self::Map(_) | Self::CleanTop(None) => None,
             Self::Present(what) | Self::CleanTop(Some(what)) => Some(what.label()),
+            Self::CleanLabels(asked) => asked.about().map(Presence::label),
             Self::Absent(what) => Some(what.absence()),
             Self::Level(what) => Some(what.claim()),
         }
@@ -154,7 +166,11 @@ impl Question {
     pub fn label_rule(&self) -> LabelRule {
         match self {
             Self::Top1 | Self::TopK(_) | Self::Map(_) => LabelRule::Leader,
-            Self::Present(_) | Self::CleanTop(_) | Self::Absent(_) | Self::Level(_) => LabelRule::Fixed,
+            Self::Present(_)
+            | Self::CleanTop(_)
+            | Self::CleanLabels(_)
+            | Self::Absent(_)
+            | Self::Level(_) => LabelRule::Fixed,
         }
     }
 
@@ -181,21 +197,52 @@ impl Question {
         }
     }
 
-    /// Must the API be asked about the clean picture before this question can be asked of a noisy one?
+    /// Is it about labels of the clean picture, which the API is asked about before any noisy one?
     pub fn asks_clean(&self) -> bool {
-        matches!(self, Self::CleanTop(None))
+        matches!(self, Self::CleanTop(_) | Self::CleanLabels(_))
     }
 
-    /// The question that the votes answer, once the clean answer is known: about its top label, the one with the highest
-    /// score, among equal ones the one that the API named first. `None` if it holds no label that a question can name.
-    /// A question that asks nothing of the clean picture is returned as it is.
+    /// The question as it was asked: without the label that a clean answer gave it.
     #[must_use]
-    pub fn about_clean(&self, clean: &Answer) -> Option<Self> {
-        if !self.asks_clean() {
-            return Some(self.clone());
+    pub fn asked(&self) -> Self {
+        match self {
+            Self::CleanTop(_) => Self::CleanTop(None),
+            Self::CleanLabels(asked) => Self::CleanLabels(asked.asked()),
+            other => other.clone(),
         }
-        let label = clean_top(clean.labels.iter())?;
-        Some(Self::CleanTop(Some(Presence::new(&label.name, None).ok()?)))
+    }
+
+    /// The questions that the votes answer, once the clean answer is known, each a claim of its own. `clean-top` is about
+    /// the label with the highest score, among equal ones the one that the API named first: the order of this one answer is
+    /// fixed before any vote, so it may decide. `clean-labels` is about each of the labels that it asks for. None, where the
+    /// answer holds no label to ask about; a question that asks nothing of the clean picture is returned as it is.
+    pub fn about_clean(&self, clean: &Answer) -> Vec<Self> {
+        self.about_labels(clean.labels.iter())
+    }
+
+    /// [`Self::about_clean`] on labels that are held in another way.
+    pub(crate) fn about_labels<L: Named>(&self, labels: impl Iterator<Item = L>) -> Vec<Self> {
+        match self {
+            Self::CleanTop(_) => {
+                let top = rank::named_first(labels);
+                let named = top.and_then(|label| Presence::new(label.spelling(), None).ok());
+                named.into_iter().map(|label| Self::CleanTop(Some(label))).collect()
+            }
+            Self::CleanLabels(asked) => {
+                asked.about_labels(labels).into_iter().map(Self::CleanLabels).collect()
+            }
+            other => vec![other.clone()],
+        }
+    }
+
+    /// How many claims it can make at most.
+    pub fn most_claims(&self) -> usize {
+        if let Self::CleanLabels(asked) = self { asked.most() } else { 1 }
+    }
+
+    /// How its claims share its level, where it can make several.
+    pub fn sharing(&self) -> Sharing {
+        if let Self::CleanLabels(asked) = self { asked.sharing() } else { Sharing::Even }
     }
 
     /// The classes before the first vote, and the fixed label's number among them.
@@ -219,6 +266,9 @@ impl Question {
             Self::CleanTop(_) => {
                 "highest score of the clean answer; ties to the label that the API named first"
             }
+            Self::CleanLabels(_) => {
+                "highest score of the clean answer first; ties to the normalised name that is first in code-point order"
+            }
         }
     }
 }
@@ -231,6 +281,7 @@ impl fmt::Display for Question {
             Self::Present(what) => write!(f, "present:{what}"),
             Self::CleanTop(None) => f.write_str("clean-top"),
             Self::CleanTop(Some(what)) => write!(f, "clean-top:{what}"),
+            Self::CleanLabels(asked) => asked.fmt(f),
             Self::Absent(what) => f.write_str(what.absence()),
             Self::Level(what) => write!(f, "level:{}", what.claim()),
             Self::Map(map) => write!(f, "map:{map}"),
@@ -246,6 +297,7 @@ impl FromStr for Question {
         match text.split_once(':') {
             None if text == "top1" => Ok(Self::Top1),
             None if text == "clean-top" => Ok(Self::CleanTop(None)),
+            _ if text.starts_with(clean::NAME) => Ok(Self::CleanLabels(text.parse()?)),
             Some(("topk", k)) => match k.trim().parse() {
                 Ok(k @ 1..=MOST_K) => Ok(Self::TopK(k)),
                 _ => Err(QuestionError::K(k.trim().to_owned())),

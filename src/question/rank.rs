@@ -9,6 +9,8 @@ use super::names::normalise;
 
 /// What a question sees of one label of an answer.
 pub(crate) trait Named {
+    /// The name as the API spells it.
+    fn spelling(&self) -> &str;
     /// The normalised name.
     fn key(&self) -> Cow<'_, str>;
     /// The score on the scale of 0 to 1, where there is one.
@@ -16,6 +18,10 @@ pub(crate) trait Named {
 }
 
 impl Named for &Label {
+    fn spelling(&self) -> &str {
+        &self.name
+    }
+
     fn key(&self) -> Cow<'_, str> {
         normalise(&self.name)
     }
@@ -34,14 +40,17 @@ pub(super) fn first<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
 /// The label with the highest score, among equal ones the first that the API named: the top label of one answer, which
 /// no other answer's order has to agree with. NaN is no score.
 pub(super) fn named_first<L: Named>(labels: impl Iterator<Item = L>) -> Option<L> {
-    let score = |label: &L| label.score().filter(|score| !score.is_nan());
     // No score is less than any.
     labels.reduce(|best, next| if score(&next) > score(&best) { next } else { best })
 }
 
+/// The score, which NaN is not.
+pub(super) fn score(label: &impl Named) -> Option<f64> {
+    label.score().filter(|score| !score.is_nan())
+}
+
 /// Does `later`, which stands after `earlier` in the answer, come before it?
 fn beats<L: Named>(later: &L, earlier: &L) -> bool {
-    let score = |label: &L| label.score().filter(|score| !score.is_nan());
     match (score(later), score(earlier)) {
         (Some(a), Some(b)) => match a.partial_cmp(&b) {
             Some(Ordering::Equal) => later.key() < earlier.key(),

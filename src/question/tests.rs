@@ -54,19 +54,73 @@ fn clean_top_becomes_a_question_about_the_top_label_of_the_clean_answer() {
     assert_eq!((asked.label_rule(), asked.to_string().as_str()), (LabelRule::Fixed, "clean-top"));
     // Of equal scores the first that the API named; a name that no question can write is no label to ask about.
     let clean = Answer::of([("Cat", 0.2), ("Dog", 0.9), ("Animal", 0.9)]);
-    let about = asked.about_clean(&clean).unwrap();
+    let about = asked.about_clean(&clean).remove(0);
     assert_eq!((about.to_string().as_str(), about.fixed_label()), ("clean-top:Dog", Some("Dog")));
-    assert_eq!((about.label_rule(), about.asks_clean()), (LabelRule::Fixed, false));
+    assert_eq!((about.label_rule(), about.asked()), (LabelRule::Fixed, asked.clone()));
     assert_eq!(about.vote(&Answer::of([("ANIMAL", 0.9), ("DOG", 0.1)])), Some("Dog"));
     assert_eq!(about.vote(&Answer::of([("animal", 0.9)])), None);
-    assert_eq!(asked.about_clean(&Answer::default()), None);
-    assert_eq!(asked.about_clean(&Answer::of([("a>=b", 0.9)])), None);
-    assert_eq!(Question::Top1.about_clean(&clean), Some(Question::Top1));
+    assert_eq!(asked.about_clean(&Answer::default()), []);
+    assert_eq!(asked.about_clean(&Answer::of([("a>=b", 0.9)])), []);
+    assert_eq!(Question::Top1.about_clean(&clean), [Question::Top1]);
     // Documents hold the label, and a command line cannot choose it.
     let written = serde_json::to_string(&about).unwrap();
     assert_eq!(serde_json::from_str::<Question>(&written).unwrap(), about);
     assert!(matches!(Question::load("clean-top:Dog"), Err(QuestionError::Unknown(_))));
     assert_eq!(Question::load("clean-top").unwrap(), asked);
+}
+
+#[test]
+fn clean_labels_becomes_a_question_about_each_label_of_the_clean_answer() {
+    let asked: Question = "clean-labels".parse().unwrap();
+    assert!(asked.asks_clean() && asked.fixed_label().is_none());
+    assert_eq!((asked.most_claims(), asked.sharing()), (20, Sharing::Even));
+    let bare = |name: &str| Label { name: name.into(), score: None, id: None };
+    let mut clean =
+        Answer::of([("low", 0.1), ("Cat", 0.9), ("animal", 0.9), ("CAT", 0.2), ("nan", f64::NAN)]);
+    clean.labels.extend([bare("z"), bare("y"), bare("a>=b")]);
+    let texts = |asked: &Question| -> Vec<String> {
+        asked.about_clean(&clean).iter().map(Question::to_string).collect()
+    };
+    // Highest score first, ties by name, those without a score last as the API named them; each once.
+    let all = ["animal", "Cat", "low", "nan", "z", "y"].map(|label| format!("clean-labels/even/20:{label}"));
+    assert_eq!(texts(&asked), all);
+    let two: Question = "clean-labels/2/sequence>=0.1".parse().unwrap();
+    assert_eq!(two.to_string(), "clean-labels/sequence/2>=0.1");
+    let of_two = ["clean-labels/sequence/2:animal>=0.1", "clean-labels/sequence/2:Cat>=0.1"];
+    assert_eq!(texts(&two), of_two);
+    assert_eq!(asked.about_clean(&Answer::default()), []);
+    // Documents hold the label, and read back as themselves; a command line cannot choose it.
+    for about in asked.about_clean(&clean).into_iter().chain(two.about_clean(&clean)) {
+        assert_eq!(about.to_string().parse::<Question>().unwrap(), about);
+        assert!(matches!(Question::load(&about.to_string()), Err(QuestionError::Unknown(_))));
+        assert_eq!((about.label_rule(), about.fixed_label().is_some()), (LabelRule::Fixed, true));
+    }
+    let dog = &two.about_clean(&Answer::of([("dog: a>b", 0.9)]))[0];
+    assert_eq!(dog.vote(&Answer::of([("DOG: a>b", 0.1)])), Some("dog: a>b"));
+    assert_eq!(dog.vote(&Answer::of([("dog: a>b", 0.05)])), None);
+    assert_eq!(dog.to_string().parse::<Question>().unwrap(), *dog);
+    for good in ["clean-labels", "clean-labels/sequence", "clean-labels/5", "clean-labels>=0.5"] {
+        assert_eq!(Question::load(good).unwrap().to_string(), good);
+    }
+    assert_eq!(Question::load("clean-labels/even/20").unwrap(), asked);
+}
+
+#[test]
+fn options_of_clean_labels_that_are_none_are_refused_by_name() {
+    for bad in [
+        "clean-labels/0",
+        "clean-labels/101",
+        "clean-labels/holm",
+        "clean-labelsX",
+        "clean-labels/2/3",
+        "clean-labels/",
+    ] {
+        let error = bad.parse::<Question>().unwrap_err();
+        assert!(matches!(error, QuestionError::CleanLabels(_)), "{bad}: {error}");
+        assert!(error.to_string().contains(bad), "{error}");
+    }
+    assert!(matches!("clean-labels>=2".parse::<Question>(), Err(QuestionError::Score(_))));
+    assert!(matches!("clean-labels:".parse::<Question>(), Err(QuestionError::Name { .. })));
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub enum Problem {
         /// The test's name.
         test: &'static str,
     },
+    /// Nothing to ask, or one thing twice.
+    #[error("give at least one question, and each once: questions share alpha")]
+    Questions,
     /// The paper's rules for another question than `top1`.
     #[error("the paper's rules say how `top1` votes, not `{0}`: leave out one of them")]
     PaperRules(String),

@@ -4,6 +4,8 @@
 //! lines of a log ─ parse ─▶ record ─ question ─▶ votes ─ test ─▶ row          (many lines at once, rows in order)
 //! ```
 //!
+//! Several questions share alpha and the votes as in a run, and so do the labels of `clean-labels`: one row a claim.
+//!
 //! A replayed row is what a run would have said that got these answers. It is as good as the noise and the record behind
 //! it; and a question or a radius that is chosen after looking at the rows is an analysis, not a certificate.
 
@@ -25,59 +27,25 @@ pub use error::{Problem, ReplayError};
 pub use record::{Logged, Record};
 pub use row::{Disagreement, Outcome, Row, Summary};
 
-use crate::question::{Presence, Question};
+use crate::engine::level_of_claim;
+use crate::question::Question;
 use crate::stats::{LabelRule, Method, Plan, StatsError, Test};
 use crate::tables::TableCache;
 use crate::units::Alpha;
-
-/// What is asked of the answers of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// The same question for every record.
-    Question(Question),
-    /// Is the top label of the recorded clean answer still present? It is fixed before the votes of the record. A record whose clean answer is missing or empty asks nothing, and abstains without a vote.
-    CleanTop,
-}
-
-impl Asked {
-    /// The question about this record, if it has one.
-    fn about(&self, record: &Record<'_>) -> Option<Question> {
-        match self {
-            Self::Question(question) if !question.asks_clean() => Some(question.clone()),
-            Self::Question(_) | Self::CleanTop => {
-                let label = record.clean_top()?;
-                // A name that no question can write is no label to ask about.
-                Presence::new(label, None).ok().map(Question::Present)
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Question(question) => question.fmt(f),
-            Self::CleanTop => f.write_str("clean-top"),
-        }
-    }
-}
-
-impl std::str::FromStr for Asked {
-    type Err = crate::question::QuestionError;
-
-    /// `clean-top`, or a question as [`Question::load`] reads it.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.trim() == "clean-top" { Ok(Self::CleanTop) } else { Question::load(text).map(Self::Question) }
-    }
-}
 
 /// What the test of a record may depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Design {
     /// Standard deviation of the noise.
     pub sigma: f64,
+    /// Which of the questions, from 0.
+    pub question: usize,
     /// Whether the question fixes its label before the votes.
     pub label: LabelRule,
+    /// K of `topk:K`.
+    pub topk: Option<usize>,
+    /// What each claim of the question has of alpha, where the question makes as many claims as it can.
+    pub alpha: f64,
     /// Selection votes that the record names.
     pub n0: usize,
     /// Estimation votes that the record names.
@@ -87,9 +55,9 @@ pub struct Design {
 /// Chooses the test of a record.
 type MethodFor = dyn Fn(Design) -> Result<Method, StatsError> + Send + Sync;
 
-/// A question and a test, ready for any number of records.
+/// Questions and their tests, ready for any number of records.
 pub struct Replay {
-    asked: Asked,
+    questions: Vec<Question>,
     alpha: Alpha,
     method: Box<MethodFor>,
     paper_rules: bool,
@@ -107,26 +75,37 @@ struct Key {
     sigma: u64,
     n0: usize,
     n: usize,
-    fixed: bool,
+    question: usize,
+    claims: usize,
 }
 
 impl Replay {
-    /// `method` chooses the test of a record from what the record is, never from its answers. It is called once for all
-    /// records alike. Alpha is spent on each record anew.
+    /// `method` chooses the test of a question from what the record is, never from its answers. It is called once for all
+    /// records alike. Alpha is spent on each record anew, in equal parts on each of the questions.
+    ///
+    /// A question about the clean picture takes its labels from the recorded clean answer; where that is missing or holds
+    /// none it abstains without a vote.
+    ///
+    /// # Errors
+    /// [`Problem::Questions`] for no question, and for one that is asked twice.
     pub fn new(
-        asked: Asked,
+        questions: Vec<Question>,
         alpha: Alpha,
         method: impl Fn(Design) -> Result<Method, StatsError> + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            asked,
+    ) -> Result<Self, Problem> {
+        let twice = |at: usize| questions[..at].contains(&questions[at]);
+        if questions.is_empty() || (0..questions.len()).any(twice) {
+            return Err(Problem::Questions);
+        }
+        Ok(Self {
+            questions,
             alpha,
             method: Box::new(method),
             paper_rules: false,
             only_sigma: None,
             tables: TableCache::none(),
             tests: Mutex::default(),
-        }
+        })
     }
 
     /// Passes over the records of another sigma, without a row.
@@ -150,23 +129,24 @@ impl Replay {
     /// # Errors
     /// [`Problem::PaperRules`] for another question.
     pub fn with_paper_rules(mut self) -> Result<Self, Problem> {
-        if self.asked != Asked::Question(Question::Top1) {
-            return Err(Problem::PaperRules(self.asked.to_string()));
+        if let Some(other) = self.questions.iter().find(|&question| *question != Question::Top1) {
+            return Err(Problem::PaperRules(other.to_string()));
         }
         self.paper_rules = true;
         Ok(self)
     }
 
-    /// The question.
-    pub fn asked(&self) -> &Asked {
-        &self.asked
+    /// The questions.
+    pub fn questions(&self) -> &[Question] {
+        &self.questions
     }
 
-    /// The row of one record.
+    /// The rows of one record, one a claim: question by question, the labels of `clean-labels` in the order of the clean
+    /// answer.
     ///
     /// # Errors
     /// [`Problem`] if the record contradicts itself or the test cannot work with its numbers.
-    pub fn row(&self, record: &Record<'_>) -> Result<Row, Problem> {
+    pub fn rows(&self, record: &Record<'_>) -> Result<Vec<Row>, Problem> {
         row::of(self, record)
     }
 
@@ -190,40 +170,40 @@ impl Replay {
             for batch in batches {
                 let lines = batch.map_err(|(line, source)| ReplayError::read(name, line, source))?;
                 let rows: Vec<_> = lines.par_iter().map(|(line, text)| (*line, self.line(text))).collect();
-                for (line, row) in rows {
-                    let row = row.map_err(|problem| ReplayError::line(name, line, problem))?;
-                    let Some(mut row) = row else { continue };
-                    row.line = line;
-                    summary.count(&row);
-                    each(row).map_err(ReplayError::Write)?;
+                for (line, rows) in rows {
+                    for mut row in rows.map_err(|problem| ReplayError::line(name, line, problem))? {
+                        row.line = line;
+                        summary.count(&row);
+                        each(row).map_err(ReplayError::Write)?;
+                    }
                 }
             }
             Ok(summary)
         })
     }
 
-    /// The row of a line; `None` if it is passed over.
-    fn line(&self, text: &[u8]) -> Result<Option<Row>, Problem> {
+    /// The rows of a line; none if it is passed over.
+    fn line(&self, text: &[u8]) -> Result<Vec<Row>, Problem> {
         let record = Record::parse(text)?;
         if self.only_sigma.is_some_and(|sigma| sigma.total_cmp(&record.sigma).is_ne()) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        self.row(&record).map(Some)
+        self.rows(&record)
     }
 
-    /// The test for a record, made once for all records alike.
-    fn test(&self, record: &Record<'_>, label: LabelRule) -> Result<Test, StatsError> {
-        let key = Key {
-            sigma: record.sigma.to_bits(),
-            n0: record.n0,
-            n: record.n,
-            fixed: label == LabelRule::Fixed,
-        };
+    /// The test for each of `claims` claims that a question makes of a record, made once for all records alike.
+    fn test(&self, record: &Record<'_>, number: usize, claims: usize) -> Result<Test, StatsError> {
+        let question = &self.questions[number];
+        let key = Key { sigma: record.sigma.to_bits(), n0: record.n0, n: record.n, question: number, claims };
         let slot =
             Arc::clone(self.tests.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let make = || {
-            let method = (self.method)(Design { sigma: record.sigma, label, n0: record.n0, n: record.n })?;
-            self.tables.test(Plan { sigma: record.sigma, alpha: self.alpha.get(), label, method })
+            let (label, topk) = (question.label_rule(), question.topk());
+            let level = |claims| level_of_claim(self.alpha.get(), self.questions.len(), question, claims);
+            let &Record { sigma, n0, n, .. } = record;
+            let most = level(question.most_claims());
+            let method = (self.method)(Design { sigma, question: number, label, topk, alpha: most, n0, n })?;
+            self.tables.test(Plan { sigma, alpha: level(claims), label, method })
         };
         slot.get_or_init(make).clone()
     }
@@ -232,7 +212,7 @@ impl Replay {
 impl std::fmt::Debug for Replay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replay")
-            .field("asked", &self.asked)
+            .field("questions", &self.questions)
             .field("alpha", &self.alpha)
             .field("paper_rules", &self.paper_rules)
             .finish_non_exhaustive()

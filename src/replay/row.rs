@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::record::{Logged, Record, RecordedAnswer};
 use super::{Problem, Replay};
-use crate::question::{Choice, Named, Question, clean_top, normalise};
-use crate::stats::{Decision, LabelRule, Vote};
+use crate::question::{Choice, Named, Question, normalise};
+use crate::stats::{Joint, Reason, Sharing, Test, Vote};
 
 /// The paper's class for an answer without a label.
 const PAPER_NONE: &str = "None";
@@ -29,7 +29,7 @@ pub enum Outcome {
     Abstained,
 }
 
-/// The result for one record. Serialised it has the documented fields in their order, those without value as `null`.
+/// The result for one claim of one record. Serialised it has the documented fields in their order, those without value as `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// The API.
@@ -48,7 +48,7 @@ pub struct Row {
     pub radius: f64,
     /// Votes that the test used.
     pub votes: usize,
-    /// The question.
+    /// The question as it was asked; for `clean-labels` about one label.
     pub question: String,
     /// The test's name.
     pub test: &'static str,
@@ -61,6 +61,10 @@ pub struct Row {
     /// The labels of the record that a class map does not know.
     #[serde(skip)]
     pub unmapped: Vec<String>,
+    /// In the first row of a record: the draws that its claims used together, as many as the one that used most. They share
+    /// them, so the sum of `votes` is no number of calls.
+    #[serde(skip)]
+    pub draws: Option<usize>,
     /// The line of the log, from 1; 0 for a record that came from elsewhere.
     #[serde(skip)]
     pub line: u64,
@@ -86,13 +90,17 @@ impl std::fmt::Display for Disagreement {
 /// Sums over rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// Rows.
+    /// Records.
+    pub records: u64,
+    /// Of these, records of which some claim is certified.
+    pub records_certified: u64,
+    /// Rows: one a claim.
     pub rows: u64,
     /// Of these, certified.
     pub certified: u64,
     /// Of these, abstained because the record ended before the test.
     pub cut_short: u64,
-    /// Votes used, over all rows.
+    /// Draws used, over all records.
     pub votes: u64,
     /// Sum of the radii.
     pub radius: f64,
@@ -102,15 +110,24 @@ pub struct Summary {
     pub different: u64,
     /// Labels that a class map does not know, with the number of records that hold them.
     pub unmapped: BTreeMap<String, u64>,
+    /// Is some claim of the last record certified?
+    certified_last: bool,
 }
 
 impl Summary {
-    /// Adds a row.
+    /// Adds a row; those of one record one after another.
     pub fn count(&mut self, row: &Row) {
+        let certified = row.outcome == Outcome::Certified;
+        if let Some(draws) = row.draws {
+            self.records += 1;
+            self.votes += draws as u64;
+            self.certified_last = false;
+        }
+        self.records_certified += u64::from(certified && !self.certified_last);
+        self.certified_last |= certified;
         self.rows += 1;
-        self.certified += u64::from(row.outcome == Outcome::Certified);
+        self.certified += u64::from(certified);
         self.cut_short += u64::from(row.cut_short);
-        self.votes += row.votes as u64;
         self.radius += row.radius;
         self.compared += u64::from(row.against_logged.is_some());
         self.different += u64::from(row.against_logged.as_ref().is_some_and(|d| !d.is_empty()));
@@ -121,6 +138,8 @@ impl Summary {
 
     /// Adds the rows of another log.
     pub fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.records_certified += other.records_certified;
         self.rows += other.rows;
         self.certified += other.certified;
         self.cut_short += other.cut_short;
@@ -135,73 +154,125 @@ impl Summary {
 
     /// Certified rows, as a share of all; 0 without rows.
     pub fn certified_share(&self) -> f64 {
-        self.mean(self.certified as f64)
+        mean(self.certified as f64, self.rows)
     }
 
-    /// Votes a row; 0 without rows.
+    /// Records of which some claim is certified, as a share of all; 0 without records.
+    pub fn certified_records_share(&self) -> f64 {
+        mean(self.records_certified as f64, self.records)
+    }
+
+    /// Certified claims a record; 0 without records.
+    pub fn certified_a_record(&self) -> f64 {
+        mean(self.certified as f64, self.records)
+    }
+
+    /// Draws a record; 0 without records.
     pub fn mean_votes(&self) -> f64 {
-        self.mean(self.votes as f64)
+        mean(self.votes as f64, self.records)
     }
 
     /// Radius a row, abstentions as 0; 0 without rows.
     pub fn mean_radius(&self) -> f64 {
-        self.mean(self.radius)
-    }
-
-    fn mean(&self, sum: f64) -> f64 {
-        if self.rows == 0 { 0.0 } else { sum / self.rows as f64 }
+        mean(self.radius, self.rows)
     }
 }
 
-pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Row, Problem> {
-    let question = replay.asked.about(record);
-    let label_rule = question.as_ref().map_or(LabelRule::Fixed, Question::label_rule);
-    let test = replay.test(record, label_rule)?;
-    if let Some(question) = question.as_ref().filter(|question| !question.suits(&test.plan().method)) {
-        return Err(Problem::Unsuited { question: question.to_string(), test: test.plan().method.name() });
+fn mean(sum: f64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { sum / of as f64 }
+}
+
+/// One claim on a record: the question, about one label where the clean answer fixed it, and its test.
+struct Claim {
+    /// As it was asked, or about one of several labels.
+    shown: String,
+    /// What is asked of each answer; `None` where the clean answer holds no label to ask about.
+    question: Option<Question>,
+    test: Test,
+    follows: bool,
+}
+
+pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Vec<Row>, Problem> {
+    let claims = claims(replay, record)?;
+    let mut joint = Joint::new();
+    let mut voters = Vec::with_capacity(claims.len());
+    for claim in &claims {
+        let voter = claim.question.as_ref();
+        let voter = voter.map(|question| Voter::new(question, replay.paper_rules, &record.names));
+        match &voter {
+            Some(voter) => joint.add(&claim.test, voter.fixed, claim.follows)?,
+            None => joint.add_abstained(Reason::NoCleanLabel),
+        }
+        voters.push(voter);
     }
-    let mut row = Row {
-        api: record.api.to_string(),
-        denoiser: record.denoiser.to_string(),
-        sigma: record.sigma,
-        idx: record.idx,
-        outcome: Outcome::Abstained,
-        label: None,
-        radius: 0.0,
-        votes: 0,
-        question: replay.asked.to_string(),
-        test: test.plan().method.name(),
-        cut_short: false,
-        against_logged: None,
-        unmapped: Vec::new(),
-        line: 0,
-    };
-    if let Some(question) = &question {
-        let mut voter = Voter::new(question, replay.paper_rules, &record.names);
-        let mut run = test.start(voter.fixed)?;
-        for answer in &record.votes {
-            if run.decision().is_final() {
-                break;
-            }
-            run.push(voter.vote(answer.as_ref()));
-            row.votes += 1;
+    let mut votes = vec![0; claims.len()];
+    let mut draws = 0;
+    for answer in &record.votes {
+        if joint.is_final() {
+            break;
         }
-        match run.decision() {
-            Decision::Certified(claim) => {
-                row.outcome = Outcome::Certified;
-                row.label = voter.labels.get(claim.class).map(|&label| label.to_owned());
-                row.radius = claim.radius;
-            }
-            Decision::Continue => row.cut_short = true,
-            Decision::Abstained(_) => {}
-        }
-        if let Question::Map(map) = question {
-            let names = record.names.iter().map(|name| &**name);
-            row.unmapped = map.unmapped(names).into_iter().map(str::to_owned).collect();
-        }
+        joint.push(|claim| {
+            votes[claim] += 1;
+            voters[claim].as_mut().map_or(Vote::Failed, |voter| voter.vote(answer.as_ref()))
+        });
+        draws += 1;
     }
-    row.against_logged = record.logged.as_ref().map(|logged| compare(&row, logged));
-    Ok(row)
+    let mut rows = Vec::with_capacity(claims.len());
+    for (at, (claim, voter)) in claims.iter().zip(&voters).enumerate() {
+        let decision = joint.decision(at);
+        let certified = decision.certified();
+        let label = certified.and_then(|certified| voter.as_ref()?.labels.get(certified.class).copied());
+        let unmapped = match &claim.question {
+            Some(Question::Map(map)) => map.unmapped(record.names.iter().map(|name| &**name)),
+            _ => Vec::new(),
+        };
+        let mut row = Row {
+            api: record.api.to_string(),
+            denoiser: record.denoiser.to_string(),
+            sigma: record.sigma,
+            idx: record.idx,
+            outcome: if certified.is_some() { Outcome::Certified } else { Outcome::Abstained },
+            label: label.map(str::to_owned),
+            radius: certified.map_or(0.0, |certified| certified.radius),
+            votes: votes[at],
+            question: claim.shown.clone(),
+            test: claim.test.plan().method.name(),
+            cut_short: !decision.is_final(),
+            against_logged: None,
+            unmapped: unmapped.into_iter().map(str::to_owned).collect(),
+            draws: (at == 0).then_some(draws),
+            line: 0,
+        };
+        row.against_logged = record.logged.as_ref().map(|logged| compare(&row, logged));
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// The claims that the questions make of a record.
+fn claims(replay: &Replay, record: &Record<'_>) -> Result<Vec<Claim>, Problem> {
+    let mut claims = Vec::new();
+    for (number, asked) in replay.questions.iter().enumerate() {
+        let made = if asked.asks_clean() { record.about_clean(asked) } else { vec![asked.clone()] };
+        let test = replay.test(record, number, made.len().max(1))?;
+        let method = &test.plan().method;
+        if !asked.suits(method) {
+            return Err(Problem::Unsuited { question: asked.to_string(), test: method.name() });
+        }
+        let one = |question: Option<Question>, follows| {
+            let several = question.as_ref().filter(|question| question.most_claims() > 1);
+            let shown = several.unwrap_or(asked).to_string();
+            Claim { shown, question, test: test.clone(), follows }
+        };
+        if made.is_empty() {
+            claims.push(one(None, false));
+        }
+        let in_sequence = asked.sharing() == Sharing::Sequence;
+        claims.extend(
+            made.into_iter().enumerate().map(|(at, question)| one(Some(question), at > 0 && in_sequence)),
+        );
+    }
+    Ok(claims)
 }
 
 /// Makes votes of the answers of one record. Names are normalised once a record, not once a vote.
@@ -247,7 +318,12 @@ impl<'r> Voter<'r> {
                 None => self.class(PAPER_NONE, PAPER_NONE),
             });
         }
-        let labels = answer.iter().map(|&(name, score)| Listed { name, key: &self.keys[name], score });
+        let labels = answer.iter().map(|&(name, score)| Listed {
+            name,
+            spelling: &self.names[name],
+            key: &self.keys[name],
+            score,
+        });
         let choice = self.question.choose(labels, &BTreeMap::new()).map(|choice| match choice {
             Choice::Label(label) => Ok(label.name),
             Choice::Class(class) => Err(class),
@@ -283,11 +359,16 @@ impl<'r> Voter<'r> {
 /// A label of a recorded answer.
 struct Listed<'v> {
     name: usize,
+    spelling: &'v str,
     key: &'v str,
     score: Option<f64>,
 }
 
 impl Named for Listed<'_> {
+    fn spelling(&self) -> &str {
+        self.spelling
+    }
+
     fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(self.key)
     }
@@ -298,12 +379,17 @@ impl Named for Listed<'_> {
 }
 
 impl Record<'_> {
-    /// The top label of the clean answer: highest score, ties to the one that the API named first.
-    pub fn clean_top(&self) -> Option<&str> {
+    /// The questions that the recorded clean answer makes of one that asks for it; none where it is missing, or holds no
+    /// label to ask about.
+    fn about_clean(&self, asked: &Question) -> Vec<Question> {
         let keys: Vec<_> = self.names.iter().map(|name| normalise(name)).collect();
         let labels = self.clean.iter().flatten();
-        let labels = labels.map(|&(name, score)| Listed { name, key: &keys[name], score });
-        clean_top(labels).map(|label| &*self.names[label.name])
+        asked.about_labels(labels.map(|&(name, score)| Listed {
+            name,
+            spelling: &self.names[name],
+            key: &keys[name],
+            score,
+        }))
     }
 }
 

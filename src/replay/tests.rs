@@ -7,15 +7,19 @@ use std::path::PathBuf;
 use flate2::{Compression, write::GzEncoder};
 
 use super::*;
+use crate::stats::Ladder;
 
 /// One record a line, each with one thing to see: unanimous; two labels in turn; ties; empty answers; two draws without an
 /// answer; empty answers as some logs write them; too few draws; labels without scores. All with 3 + 12 votes.
 const SMALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/replay/small.jsonl");
 
 fn cohen(asked: &str) -> Replay {
-    Replay::new(asked.parse().unwrap(), Alpha::new(0.05).unwrap(), |Design { n0, n, .. }| {
-        Ok(Method::Cohen { n0, n })
-    })
+    one(asked, |Design { n0, n, .. }| Ok(Method::Cohen { n0, n }))
+}
+
+/// One question at alpha 0.05.
+fn one(asked: &str, method: impl Fn(Design) -> Result<Method, StatsError> + Send + Sync + 'static) -> Replay {
+    Replay::new(vec![asked.parse().unwrap()], Alpha::new(0.05).unwrap(), method).unwrap()
 }
 
 fn rows(replay: &Replay, source: impl Read + Send) -> (Vec<Row>, Result<Summary, ReplayError>) {
@@ -105,7 +109,7 @@ fn absence_is_certified_on_empty_answers_and_never_by_failures() {
     let failed = br#"{"api":"a","denoiser":"none","sigma":0.25,"idx":0,"n0":3,"n":12,"names":[],
         "votes":[null,null,null,null,null,null,null,null,null,null,null,null,null,null,null]}"#;
     for asked in ["absent:dog", "present:dog", "top1"] {
-        let row = cohen(asked).row(&Record::parse(failed).unwrap()).unwrap();
+        let row = &cohen(asked).rows(&Record::parse(failed).unwrap()).unwrap()[0];
         assert_eq!((row.outcome, row.cut_short), (Outcome::Abstained, false), "{asked}");
     }
 }
@@ -123,11 +127,8 @@ fn clean_top_asks_about_the_label_of_the_clean_answer() {
 
 #[test]
 fn contract_05_a_label_chosen_from_the_votes_is_paid_for_and_a_fixed_one_is_not() {
-    let fixed = |asked: &str| {
-        Replay::new(asked.parse().unwrap(), Alpha::new(0.05).unwrap(), |Design { n0, n, .. }| {
-            Ok(Method::Fixed { n: n0 + n, rival_share: None })
-        })
-    };
+    let fixed =
+        |asked: &str| one(asked, |Design { n0, n, .. }| Ok(Method::Fixed { n: n0 + n, rival_share: None }));
     let (chosen, given) = (&small(&fixed("top1"))[4], &small(&fixed("present:dog"))[4]);
     assert_eq!((chosen.label.as_deref(), given.label.as_deref()), (Some("dog"), Some("dog")));
     let bound = crate::stats::cp_lower(13, 15, 0.05).unwrap();
@@ -138,11 +139,7 @@ fn contract_05_a_label_chosen_from_the_votes_is_paid_for_and_a_fixed_one_is_not(
 
 #[test]
 fn a_topk_question_is_put_to_its_own_test_only() {
-    let topk = |asked: &str| {
-        Replay::new(asked.parse().unwrap(), Alpha::new(0.05).unwrap(), |Design { n0, n, .. }| {
-            Ok(Method::Topk { k: 2, n0, n })
-        })
-    };
+    let topk = |asked: &str| one(asked, |Design { n0, n, .. }| Ok(Method::Topk { k: 2, n0, n }));
     let (two, one) = (small(&topk("topk:2")), small(&cohen("top1")));
     assert_eq!((two[0].label.as_deref(), two[0].test), (Some("dog"), "topk"));
     assert!(two[0].radius > 0.0 && one[0].radius > 0.0);
@@ -150,7 +147,7 @@ fn a_topk_question_is_put_to_its_own_test_only() {
     let first = record.split(|&byte| byte == b'\n').next().unwrap();
     let record = Record::parse(first).unwrap();
     for replay in [topk("top1"), topk("topk:3"), cohen("topk:2")] {
-        assert!(matches!(replay.row(&record), Err(Problem::Unsuited { .. })), "{replay:?}");
+        assert!(matches!(replay.rows(&record), Err(Problem::Unsuited { .. })), "{replay:?}");
     }
 }
 
@@ -165,7 +162,8 @@ fn a_record_that_ends_before_the_test_abstains_and_says_so() {
 fn rows_are_compared_with_the_log() {
     let at = |alpha: f64| {
         let method = |Design { n0, n, .. }| Ok(Method::Cohen { n0, n });
-        let row = &small(&Replay::new(Asked::CleanTop, Alpha::new(alpha).unwrap(), method))[0];
+        let asked = vec![Question::CleanTop(None)];
+        let row = &small(&Replay::new(asked, Alpha::new(alpha).unwrap(), method).unwrap())[0];
         row.against_logged.clone().unwrap()
     };
     assert_eq!(at(0.001), []);
@@ -179,9 +177,8 @@ fn rows_are_compared_with_the_log() {
 #[test]
 fn a_class_map_reports_labels_it_does_not_know() {
     let map = crate::question::ClassMap::from_toml("m", "dog = [\"Dog\"]\n\"\" = [\"cat\"]").unwrap();
-    let asked = Asked::Question(Question::Map(map));
-    let replay =
-        Replay::new(asked, Alpha::new(0.05).unwrap(), |Design { n0, n, .. }| Ok(Method::Cohen { n0, n }));
+    let method = |Design { n0, n, .. }| Ok(Method::Cohen { n0, n });
+    let replay = Replay::new(vec![Question::Map(map)], Alpha::new(0.05).unwrap(), method).unwrap();
     let (rows, summary) = rows(&replay, File::open(SMALL).unwrap());
     assert_eq!(rows[1].label.as_deref(), Some("dog"));
     assert_eq!(rows[3].label, None);
@@ -256,6 +253,113 @@ fn a_writer_that_fails_ends_the_replay() {
     assert!(matches!(error, ReplayError::Write(_)));
 }
 
+/// Several labels of a clean answer, and what is certified of them by a table computed elsewhere: labels.py, beside it.
+const LABELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/replay/labels.jsonl");
+
+#[expect(clippy::unnecessary_wraps, reason = "what a design is asked for")]
+fn table(design: Design) -> Result<Method, StatsError> {
+    let n_max = design.n0 + design.n;
+    Ok(Method::Table1(Ladder { radii: vec![0.1], n_max, futility: 0.0 }))
+}
+
+/// By record: the labels that are certified, with the votes that took.
+fn certified(asked: &str) -> Vec<Vec<(String, usize)>> {
+    let (rows, summary) = rows(&one(asked, table), File::open(LABELS).unwrap());
+    let mut records: Vec<Vec<(String, usize)>> = Vec::new();
+    for row in &rows {
+        if row.draws.is_some() {
+            records.push(Vec::new());
+        }
+        records.last_mut().unwrap().extend(row.label.clone().map(|label| (label, row.votes)));
+    }
+    let summary = summary.unwrap();
+    assert_eq!((summary.records, summary.rows), (5, rows.len() as u64));
+    let some = records.iter().filter(|labels| !labels.is_empty()).count();
+    assert_eq!(summary.records_certified as usize, some);
+    assert_eq!(summary.certified as usize, records.iter().flatten().count());
+    records
+}
+
+fn labels(of: &[(&str, usize)]) -> Vec<(String, usize)> {
+    of.iter().map(|&(label, votes)| (label.to_owned(), votes)).collect()
+}
+
+#[test]
+fn contract_06_labels_of_the_clean_answer_share_alpha_evenly() {
+    let expected = [
+        labels(&[("Dog", 14), ("Animal", 14), ("Grass", 14)]),
+        labels(&[("Animal", 14), ("Whiskers", 14)]),
+        labels(&[("plant", 29), ("Tree", 29), ("Green", 29)]),
+        labels(&[]),
+        labels(&[("Car", 13)]),
+    ];
+    assert_eq!(certified("clean-labels"), expected);
+    assert_eq!(certified("clean-labels/even/20"), expected);
+}
+
+#[test]
+fn contract_06_labels_of_the_clean_answer_in_sequence_end_with_the_first_that_fails() {
+    let expected = [
+        labels(&[("Dog", 12), ("Animal", 12)]),
+        labels(&[]),
+        labels(&[("plant", 25), ("Tree", 25), ("Green", 25)]),
+        labels(&[]),
+        labels(&[("Car", 12)]),
+    ];
+    assert_eq!(certified("clean-labels/sequence"), expected);
+}
+
+#[test]
+fn clean_labels_asks_about_so_many_and_from_a_score_on() {
+    let asked = |question: &str| -> Vec<String> {
+        let (rows, _) = rows(&one(question, table), File::open(LABELS).unwrap());
+        rows.into_iter().filter(|row| row.idx < 2).map(|row| row.question).collect()
+    };
+    let best = ["clean-labels/even/1:Dog", "clean-labels/even/1:Cat"];
+    assert_eq!(asked("clean-labels/1"), best);
+    let scored = [
+        "clean-labels/sequence/20:Dog>=0.8",
+        "clean-labels/sequence/20:Animal>=0.8",
+        "clean-labels/sequence/20:Cat>=0.8",
+        "clean-labels/sequence/20:Animal>=0.8",
+        "clean-labels/sequence/20:Whiskers>=0.8",
+    ];
+    assert_eq!(asked("clean-labels/sequence>=0.8"), scored);
+    // One label alone has the whole level.
+    assert_eq!(certified("clean-labels/1")[0], labels(&[("Dog", 12)]));
+}
+
+#[test]
+fn several_questions_share_alpha_and_the_votes() {
+    let asked = ["present:dog", "clean-labels/2", "top1"];
+    let together = Replay::new(
+        asked.iter().map(|asked| asked.parse().unwrap()).collect(),
+        Alpha::new(0.15).unwrap(),
+        table,
+    )
+    .unwrap();
+    let (all, summary) = rows(&together, File::open(LABELS).unwrap());
+    let mut alone: Vec<Row> = Vec::new();
+    for asked in asked {
+        alone.extend(rows(&one(asked, table), File::open(LABELS).unwrap()).0);
+    }
+    alone.sort_by_key(|row| row.idx);
+    let strip = |row: &Row| Row { draws: None, ..row.clone() };
+    assert_eq!(all.iter().map(strip).collect::<Vec<_>>(), alone.iter().map(strip).collect::<Vec<_>>());
+    // A record takes as many draws as the question that takes most.
+    let most = |rows: &[Row], idx: u64| rows.iter().filter(|row| row.idx == idx).map(|row| row.votes).max();
+    let draws: usize = all.iter().filter_map(|row| row.draws).sum();
+    assert_eq!(draws, (0..5).map(|idx| most(&alone, idx).unwrap()).sum::<usize>());
+    assert_eq!(summary.unwrap().votes as usize, draws);
+}
+
+#[test]
+fn no_question_and_one_asked_twice_are_refused() {
+    for asked in [vec![], vec![Question::Top1, "present:a".parse().unwrap(), Question::Top1]] {
+        assert!(matches!(Replay::new(asked, Alpha::FIELD, table), Err(Problem::Questions)));
+    }
+}
+
 /// Every logged result of the published experiment on two APIs (Salman et al. 2020), for whoever has the answers.
 #[test]
 fn every_logged_row_of_the_published_experiment_is_reproduced() {
@@ -268,7 +372,7 @@ fn every_logged_row_of_the_published_experiment_is_reproduced() {
             continue;
         };
         let method = |Design { n0, n, .. }| Ok(Method::Cohen { n0, n });
-        let replay = Replay::new(Asked::Question(Question::Top1), Alpha::FIELD, method);
+        let replay = Replay::new(vec![Question::Top1], Alpha::FIELD, method).unwrap();
         let (rows, summary) = rows(&replay.with_paper_rules().unwrap(), log);
         let summary = summary.unwrap();
         let different: Vec<_> =

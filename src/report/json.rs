@@ -8,7 +8,7 @@ use super::read::{Row, line_at};
 use super::series::{Cast, Picture, Setting, Verdict, Votes};
 use crate::certificate::FORMAT;
 use crate::engine::CastVote;
-use crate::question::normalise;
+use crate::question::{Question, normalise};
 use crate::stats::Vote;
 
 /// What a report needs of a row. Other fields are not looked at, so that rows may grow.
@@ -29,21 +29,27 @@ struct Line {
     #[serde(alias = "api")]
     provider: Option<String>,
     denoiser: Option<String>,
+    claim: Option<usize>,
 }
 
 /// What a report needs of a certificate document.
 #[derive(Deserialize)]
 struct Document {
-    format: String,
-    outcome: Word,
-    label: Option<String>,
-    radius: f64,
     noise: Noise,
     denoiser: Named,
     provider: String,
+    alpha: f64,
+    claims: Vec<Claim>,
+}
+
+/// What a report needs of a claim.
+#[derive(Deserialize)]
+struct Claim {
+    outcome: Word,
+    label: Option<String>,
+    radius: f64,
     question: Value,
     test: Test,
-    alpha: f64,
     labels: Vec<String>,
     votes: Vec<CastVote>,
 }
@@ -90,11 +96,12 @@ impl From<Word> for Verdict {
     }
 }
 
-/// Reads JSON values one after another, each a row or a document, on one line or on many.
+/// Reads JSON values one after another, each a row or a document, on one line or on many. The claims of one question on one
+/// picture are one row ([`Picture::of_claims`]).
 pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
     let bad = |line: usize, what: String| ReportError::Row { file: file.to_owned(), line, what };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     // Lines are counted on from the last value: a log may have very many.
     let (mut counted, mut line) = (0, 1);
     loop {
@@ -103,27 +110,75 @@ pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
         line += line_at(&text.as_bytes()[counted..], start - counted) - 1;
         counted = start;
         let value = match values.next() {
-            None => return Ok(rows),
+            None => return Ok(rows.list),
             Some(Ok(value)) => value,
             Some(Err(error)) if error.is_eof() => {
                 return Err(bad(line, "the JSON object that starts here is cut off".to_owned()));
             }
             Some(Err(error)) => return Err(bad(error.line(), format!("not JSON: {error}"))),
         };
-        rows.push(row(value).map_err(|what| bad(line, what))?);
+        rows.add(value).map_err(|what| bad(line, what))?;
     }
 }
 
-fn row(value: Value) -> Result<Row, String> {
-    let is_document = value.get("format").is_some();
-    let unfit = |error: serde_json::Error| {
-        let kind = if is_document { "a certificate document" } else { "a row of `certify --format jsonl`" };
-        format!("not {kind}: {error}")
-    };
-    if is_document {
-        serde_json::from_value::<Document>(value).map_err(unfit)?.row()
-    } else {
-        serde_json::from_value::<Line>(value).map_err(unfit)?.row()
+/// Rows so far.
+#[derive(Default)]
+struct Rows {
+    list: Vec<Row>,
+    /// Calls of the picture of the last line: they stand in the line of its first claim.
+    calls: Option<u64>,
+}
+
+impl Rows {
+    fn add(&mut self, value: Value) -> Result<(), String> {
+        let Some(format) = value.get("format") else {
+            let line: Line = serde_json::from_value(value)
+                .map_err(|error| format!("not a row of `certify --format jsonl`: {error}"))?;
+            let first = line.claim.is_none_or(|claim| claim == 0);
+            let several = line.question.as_deref().is_some_and(|question| asked(question).1);
+            let (setting, mut picture) = line.row()?;
+            if first {
+                self.calls = picture.calls;
+            } else {
+                picture.calls = self.calls;
+            }
+            self.push(setting, picture, several);
+            return Ok(());
+        };
+        if format != FORMAT {
+            return Err(format!("the document's format is {format}; this version reads `{FORMAT}`"));
+        }
+        let document: Document =
+            serde_json::from_value(value).map_err(|error| format!("not a certificate document: {error}"))?;
+        let mut last: Option<String> = None;
+        for claim in &document.claims {
+            let (setting, picture) = document.row(claim)?;
+            // Claims of one question, and not those of another document before it.
+            let again = last.is_some() && last == setting.question;
+            last.clone_from(&setting.question);
+            self.push(setting, picture, again);
+        }
+        Ok(())
+    }
+
+    /// Adds a row; to the last one, if they can be claims of one question on one picture.
+    fn push(&mut self, setting: Setting, picture: Picture, several: bool) {
+        match self.list.last_mut() {
+            Some(last) if several && last.0 == setting && last.1.name == picture.name => {
+                let both = [last.1.clone(), picture];
+                last.1 = Picture::of_claims(both).unwrap_or_else(|| last.1.clone());
+            }
+            _ => self.list.push((setting, picture)),
+        }
+    }
+}
+
+/// The question as it was asked, without the label that a clean answer gave it; and whether it can make several claims.
+fn asked(question: &str) -> (String, bool) {
+    match question.parse::<Question>() {
+        Ok(question) => (question.asked().to_string(), question.most_claims() > 1),
+        // A class map, or a question of another version.
+        Err(_) => (question.to_owned(), false),
     }
 }
 
@@ -151,7 +206,7 @@ impl Line {
             denoiser: self.denoiser,
             sigma: text(self.sigma),
             alpha: text(self.alpha),
-            question: self.question,
+            question: self.question.as_deref().map(|question| asked(question).0),
             test: self.test,
         };
         Ok((setting, picture))
@@ -159,25 +214,26 @@ impl Line {
 }
 
 impl Document {
-    fn row(self) -> Result<Row, String> {
-        if self.format != FORMAT {
-            return Err(format!("the document's format is `{}`; this version reads `{FORMAT}`", self.format));
-        }
-        let verdict = self.outcome.into();
-        let radius = checked(verdict, self.label.as_deref(), Some(self.radius))?;
-        let cast = self.cast()?;
+    fn row(&self, claim: &Claim) -> Result<Row, String> {
+        let verdict = claim.outcome.into();
+        let radius = checked(verdict, claim.label.as_deref(), Some(claim.radius))?;
+        let cast = claim.cast()?;
+        let question = match claim.question.as_str() {
+            Some(question) => asked(question).0,
+            None => claim.question.to_string(),
+        };
         let setting = Setting {
-            provider: Some(self.provider),
-            denoiser: Some(self.denoiser.name),
+            provider: Some(self.provider.clone()),
+            denoiser: Some(self.denoiser.name.clone()),
             sigma: Some(self.noise.sigma.to_string()),
             alpha: Some(self.alpha.to_string()),
-            question: Some(self.question.as_str().map_or_else(|| self.question.to_string(), str::to_owned)),
-            test: Some(self.test.method.test),
+            question: Some(question),
+            test: Some(claim.test.method.test.clone()),
         };
         let picture = Picture {
             name: String::new(),
             verdict,
-            label: self.label,
+            label: claim.label.clone(),
             radius,
             correct: None,
             calls: None,
@@ -186,7 +242,9 @@ impl Document {
         };
         Ok((setting, picture))
     }
+}
 
+impl Claim {
     /// The votes as seen from the claimed or else the leading label.
     fn cast(&self) -> Result<Votes, String> {
         let mut counts = vec![0usize; self.labels.len()];

@@ -77,6 +77,22 @@ pub struct Picture {
     pub cast: Option<Votes>,
 }
 
+impl Picture {
+    /// One picture of the claims of one question on it: certified if any of them is. The claim that stands for all is the one
+    /// with the largest radius, of those with the right label where the truth is known and any has it; the first of equal ones.
+    /// `None` without claims.
+    pub fn of_claims(claims: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let right = |picture: &Self| picture.verdict.is_claim() && picture.correct != Some(false);
+        let rank = |picture: &Self| (right(picture), picture.verdict.is_claim(), picture.radius);
+        claims.into_iter().reduce(|best, next| {
+            let votes = best.votes.max(next.votes);
+            let calls = best.calls.max(next.calls);
+            let one = if rank(&next) > rank(&best) { next } else { best };
+            Self { calls, votes, ..one }
+        })
+    }
+}
+
 /// What the pictures of a series have in common, as far as the log says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setting {

@@ -174,7 +174,7 @@ fn bad_logs_are_refused_with_their_line() {
     assert!(error(r#"{"outcome":"certified","label":"x","radius":-1}"#).contains("radius -1"));
     let document = std::fs::read_to_string(data("certificates/0000-hostile.json")).unwrap();
     assert!(error(&document.replace("[1, 1,", "[9, 1,")).contains("vote 0 is for label 9"));
-    assert!(error(&document.replace("certificate 1", "certificate 99")).contains("certificate 99"));
+    assert!(error(&document.replace("certificate 2", "certificate 99")).contains("certificate 99"));
     let bytes = [HEAD.as_bytes(), b"\xff"].concat();
     assert!(parse("log", &bytes).unwrap_err().to_string().contains("line 2: not UTF-8"));
     let folder = tempfile::tempdir().unwrap();

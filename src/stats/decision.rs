@@ -70,6 +70,12 @@ pub enum Reason {
     NoLabel,
     /// The caller stopped before the test had decided.
     Stopped,
+    /// A claim before it in the sequence, whose level it shares, was not certified.
+    Preceded,
+    /// The question asks about labels of the answer about the clean picture, and that holds none to ask about.
+    NoCleanLabel,
+    /// The same, and the clean picture was never answered.
+    NoCleanAnswer,
 }
 
 /// The votes a decision rests on: 0..`votes` in index order, of which 0..`selection` only chose the label.

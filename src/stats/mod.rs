@@ -18,7 +18,7 @@
 //! - That probability is computed, not simulated, and what a label read off the same votes adds to it is paid for
 //!   ([`LabelRule`]).
 //!
-//! A [`Plan`] says which test; a [`Test`] is made from it once; each picture has a [`Run`]:
+//! A [`Plan`] says which test; a [`Test`] is made from it once; each picture has a [`Run`], or a [`Joint`] of several claims:
 //!
 //! ```
 //! use smoothgate::stats::{LabelRule, Ladder, Method, Plan, Test, Vote};
@@ -41,6 +41,7 @@ mod criterion;
 mod decision;
 mod error;
 mod fixed;
+mod joint;
 mod label;
 mod normal;
 mod norms;
@@ -67,6 +68,7 @@ pub use bounds::{cp_lower, cp_upper, fewest_votes, largest_radius, tau_for_radiu
 pub use counts::{certify, certify_fixed_n, certify_fixed_n_two_class, predict};
 pub use decision::{Abstained, Certified, Decision, Evidence, Reason};
 pub use error::StatsError;
+pub use joint::{Joint, Sharing};
 pub use label::{LabelRule, alpha_free};
 pub use normal::{normal_cdf, normal_quantile};
 pub use norms::{

@@ -34,26 +34,27 @@ fn absurd_parameters_build_nothing() {
     let huge = [1_000_001_u64, 1_000_000_000_000, (1 << 53) - 1, u64::MAX];
     for n in huge {
         for (case, pointer) in [
-            (0, "/test/method/n"),
-            (0, "/test/method/n0"),
-            (3, "/test/method/n"),
-            (4, "/test/method/n_max"),
-            (5, "/test/method/n_max"),
-            (8, "/test/method/n_max"),
-            (8, "/test/method/every"),
-            (8, "/test/method/n_min"),
+            (0, "/claims/0/test/method/n"),
+            (0, "/claims/0/test/method/n0"),
+            (3, "/claims/0/test/method/n"),
+            (4, "/claims/0/test/method/n_max"),
+            (5, "/claims/0/test/method/n_max"),
+            (8, "/claims/0/test/method/n_max"),
+            (8, "/claims/0/test/method/every"),
+            (8, "/claims/0/test/method/n_min"),
         ] {
             refused(&with(case, pointer, json!(n)));
         }
-        refused(&with(0, "/test/method", json!({"test": "topk", "k": n, "n0": 3, "n": 10})));
-        refused(&with(0, "/test/method", json!({"test": "topk", "k": 2, "n0": n, "n": n})));
+        refused(&with(0, "/claims/0/test/method", json!({"test": "topk", "k": n, "n0": 3, "n": 10})));
+        refused(&with(0, "/claims/0/test/method", json!({"test": "topk", "k": 2, "n0": n, "n": n})));
         refused(&with(1, "/picture/preprocessing/original", json!([n, n])));
         refused(&with(1, "/picture/width", json!(n)));
     }
     let radii: Vec<f64> = (1..100_000).map(|i| f64::from(i) * 1e-6).collect();
     for case in [4, 5] {
         assert!(
-            refused(&with(case, "/test/method/radii", json!(radii))).contains("is the most that is checked")
+            refused(&with(case, "/claims/0/test/method/radii", json!(radii)))
+                .contains("is the most that is checked")
         );
     }
     for (pointer, value) in [
@@ -65,16 +66,18 @@ fn absurd_parameters_build_nothing() {
         ("/picture/preprocessing/op_norm", json!(-1)),
         ("/picture/preprocessing/rounding_l2", json!(-1e300)),
         ("/noise/sigma", json!(1e300)),
-        ("/test/sigma", json!(0)),
-        ("/test/alpha", json!(-0.1)),
-        ("/test/alpha", json!(5e-324)),
+        ("/claims/0/test/sigma", json!(0)),
+        ("/claims/0/test/alpha", json!(-0.1)),
+        ("/claims/0/test/alpha", json!(5e-324)),
         ("/alpha", json!(5e-324)),
-        ("/test/label", json!({"open": {"max_labels": 0}})),
-        ("/question", json!("map:/etc/passwd")),
-        ("/question", json!({"map": {"name": "x", "classes": {}}})),
-        ("/labels", json!(vec!["a"; 10_000])),
-        ("/votes", json!([u64::MAX])),
-        ("/votes", json!(vec![7; 120])),
+        ("/claims/0/test/label", json!({"open": {"max_labels": 0}})),
+        ("/claims/0/question", json!("map:/etc/passwd")),
+        ("/claims/0/question", json!({"map": {"name": "x", "classes": {}}})),
+        ("/claims/0/labels", json!(vec!["a"; 10_000])),
+        ("/claims", json!([])),
+        ("/claims", json!(vec![cases()[1].value()["claims"][0].clone(); 1001])),
+        ("/claims/0/votes", json!([u64::MAX])),
+        ("/claims/0/votes", json!(vec![7; 120])),
     ] {
         refused(&with(1, pointer, value));
     }
@@ -83,7 +86,7 @@ fn absurd_parameters_build_nothing() {
 #[test]
 fn json_that_two_readers_read_differently_is_refused() {
     let text = &cases()[0].text;
-    let twice = text.replacen('{', "{\"radius\":9,", 1);
+    let twice = text.replacen('{', "{\"alpha\":9,", 1);
     assert!(refused(twice.as_bytes()).contains("twice"));
     let inner = text.replacen("\"noise\":{", "\"noise\":{\"sigma\":1,", 1);
     assert!(refused(inner.as_bytes()).contains("twice"));
@@ -147,7 +150,7 @@ proptest! {
 
     #[test]
     fn anything_in_any_place_gets_an_answer(
-        case in 0..9_usize,
+        case in 0..12_usize,
         place in any::<prop::sample::Index>(),
         second in any::<prop::sample::Index>(),
         one in any_json(),

@@ -61,7 +61,7 @@ fn votes_are_what_the_answers_on_record_say() {
     let certificate = case.certificate();
     let copy = |draw: u64| *blake3::hash(&draw.to_le_bytes()).as_bytes();
     let mut hasher = blake3::Hasher::new();
-    (0..certificate.votes.len() as u64).for_each(|draw| _ = hasher.update(&copy(draw)));
+    (0..certificate.draws()).for_each(|draw| _ = hasher.update(&copy(draw)));
     let mut same = certificate.clone();
     same.copies = hasher.finalize().to_hex().to_string();
     let text = smoothgate::certificate::Document::seal(same, None).unwrap().to_text().unwrap();
@@ -87,15 +87,15 @@ fn votes_are_what_the_answers_on_record_say() {
     let other = Answer { model_version: Some("v7".to_owned()), ..Answer::of([("c", 0.9)]) };
     assert_eq!(
         wrong(&|s| s.draws.get_mut(&4).unwrap().outcome = Outcome::Answered(other.clone())),
-        fields(&["votes[4]"])
+        fields(&["claims[0].votes[4]"])
     );
-    assert_eq!(wrong(&|s| drop(s.draws.remove(&33))), fields(&["votes[33]"]));
+    assert_eq!(wrong(&|s| drop(s.draws.remove(&33))), fields(&["claims[0].votes[33]"]));
     assert_eq!(wrong(&|s| s.draws.get_mut(&8).unwrap().copy = [0; 32]), fields(&["copies"]));
     // An answer from a cache is a failed vote, and another model's answer is no evidence.
     let cached = Answer { from_cache: true, ..Answer::of([("a", 0.9)]) };
     assert_eq!(
         wrong(&|s| s.draws.get_mut(&2).unwrap().outcome = Outcome::Answered(cached.clone())),
-        fields(&["votes[2]"])
+        fields(&["claims[0].votes[2]"])
     );
     let newer = Answer { model_version: Some("v8".to_owned()), ..Answer::of([("a", 0.9)]) };
     assert_eq!(
@@ -119,7 +119,10 @@ fn the_label_of_the_clean_answer_is_the_one_on_record() {
         let stored = StoredPicture { clean, ..stored(|_| [0; 32]) };
         let mut verification = Verification::of(case.text.as_bytes());
         verification.answers(Some((seed().as_bytes(), &stored)));
-        failed(&verification).into_iter().flat_map(|(_, fields)| fields).any(|field| field == "question")
+        failed(&verification)
+            .into_iter()
+            .flat_map(|(_, fields)| fields)
+            .any(|field| field == "claims[0].question")
     };
     let about = |label: &str| {
         Outcome::Answered(Answer { model_version: Some("v7".to_owned()), ..Answer::of([(label, 0.9)]) })

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use smoothgate::certificate::{Certificate, Document, Outcome as End, SigningKey, Verification, canonical};
-use smoothgate::engine::{Engine, Forgetful, Settings};
+use smoothgate::engine::{Asked, Engine, Forgetful, Settings};
 use smoothgate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
 use smoothgate::providers::{Answer, Outcome};
 use smoothgate::question::{ClassMap, Question};
@@ -53,6 +53,26 @@ pub(crate) fn answers(draw: u64) -> Outcome {
     }
 }
 
+/// Answers with several labels: "a" nearly always, "b" mostly, "c" in every third.
+pub(crate) fn several(draw: u64) -> Outcome {
+    let with = |name: &'static str, here: bool, score: f64| here.then_some((name, score));
+    let (a, b, c) = (draw % 23 != 5, draw % 7 != 3, draw.is_multiple_of(3));
+    let clean = draw == CLEAN;
+    let labels = [
+        with("A", a || clean, 0.9),
+        with("b", b || clean, 0.6),
+        with("c", c || clean, 0.5),
+        with("low", clean, 0.3),
+    ];
+    match draw % 29 {
+        17 if !clean => Outcome::Transient { reason: "as scripted".to_owned() },
+        _ => Outcome::Answered(Answer {
+            model_version: Some("v7".to_owned()),
+            ..Answer::of(labels.into_iter().flatten())
+        }),
+    }
+}
+
 fn make(
     name: &'static str,
     script: impl Fn(u64) -> Outcome + Send + Sync + 'static,
@@ -73,6 +93,7 @@ fn make(
 }
 
 /// One of each kind.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub(crate) fn cases() -> &'static [Case] {
     static CASES: OnceLock<Vec<Case>> = OnceLock::new();
     CASES.get_or_init(|| {
@@ -143,6 +164,47 @@ pub(crate) fn cases() -> &'static [Case] {
                 WorkingSize::Native,
                 None,
             ),
+            make(
+                "certified, labels of the clean answer, evenly",
+                several,
+                |s| {
+                    s.question = "clean-labels/3>=0.4".parse().unwrap();
+                    s.method = Method::Table1(ladder(&[0.05]));
+                },
+                WorkingSize::Native,
+                None,
+            ),
+            make(
+                "certified, labels of the clean answer in sequence, beside two questions",
+                several,
+                |s| {
+                    s.question = "clean-labels/sequence".parse().unwrap();
+                    s.method = Method::Table1(ladder(&[0.05, 0.1]));
+                    s.also = vec![
+                        Asked {
+                            question: "top1".parse().unwrap(),
+                            method: Method::Fixed { n: 40, rival_share: None },
+                        },
+                        Asked { question: "absent:z".parse().unwrap(), method: Method::Predict { n: 40 } },
+                    ];
+                },
+                small,
+                Some(&key),
+            ),
+            make(
+                "abstained, no label of the clean answer",
+                |draw| if draw == CLEAN { Outcome::Answered(Answer::default()) } else { several(draw) },
+                |s| {
+                    s.question = "clean-labels".parse().unwrap();
+                    s.method = Method::Table1(ladder(&[0.05]));
+                    s.also = vec![Asked {
+                        question: "present:a".parse().unwrap(),
+                        method: Method::Table1(ladder(&[0.05])),
+                    }];
+                },
+                WorkingSize::Native,
+                None,
+            ),
         ]
     })
 }
@@ -171,8 +233,27 @@ fn contract_10_a_document_re_derives_itself() {
             ]
         );
         let expected = case.name.split([',', ' ']).next().unwrap();
-        assert_eq!(case.certificate().outcome.to_string(), expected, "{}", case.name);
-        assert_eq!(case.certificate().radius > 0.0, case.certificate().outcome == End::Certified);
+        for claim in case.certificate().claims {
+            // Of several claims the name says how the first ends.
+            assert_eq!(claim.radius > 0.0, claim.outcome == End::Certified, "{}", case.name);
+        }
+        assert_eq!(case.certificate().claims[0].outcome.to_string(), expected, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_certified_labels_are_those_of_the_claims() {
+    for case in cases() {
+        let certificate = case.certificate();
+        let claims = certificate.claims.iter().filter(|claim| claim.outcome == End::Certified);
+        let (claims, certified): (Vec<_>, Vec<_>) = (claims.collect(), certificate.certified());
+        assert_eq!(certified.len(), claims.len(), "{}", case.name);
+        for (label, claim) in certified.into_iter().zip(claims) {
+            assert_eq!(Some(label.label), claim.label, "{}", case.name);
+            assert_eq!((label.radius, label.p_lower), (claim.radius, claim.p_lower));
+            assert!(label.radius > 0.0 && label.radius_original > 0.0, "{}", case.name);
+            assert_eq!(label.question, claim.question);
+        }
     }
 }
 

@@ -68,9 +68,9 @@ fn matches(pattern: &str, text: &str) -> bool {
         "^(png|jpeg:[1-9][0-9]{0,2})$" => {
             text == "png" || text.strip_prefix("jpeg:").is_some_and(|q| q.parse::<u16>().is_ok())
         }
-        "^(top1$|present:|absent:|level:|clean-top:)" => {
-            text == "top1"
-                || ["present:", "absent:", "level:", "clean-top:"].iter().any(|start| text.starts_with(start))
+        "^(top1$|topk:|present:|absent:|level:|clean-top|clean-labels)" => {
+            let starts = ["topk:", "present:", "absent:", "level:", "clean-top", "clean-labels"];
+            text == "top1" || starts.iter().any(|start| text.starts_with(start))
         }
         other => panic!("pattern {other}"),
     }
@@ -96,13 +96,14 @@ fn real_documents_fit_the_schema_and_changed_ones_do_not() {
             ("/copies", json!("AB")),
             ("/noise/sigma", json!(0)),
             ("/noise/seed", json!("g")),
-            ("/votes", json!(["x"])),
-            ("/votes", json!([-1])),
-            ("/test/method", json!({"test": "cohen", "n": 3})),
-            ("/test/method", json!({"test": "magic"})),
+            ("/claims", json!([])),
+            ("/claims/0/votes", json!(["x"])),
+            ("/claims/0/votes", json!([-1])),
+            ("/claims/0/test/method", json!({"test": "cohen", "n": 3})),
+            ("/claims/0/test/method", json!({"test": "magic"})),
             ("/digest/fields/alpha", json!("0")),
             ("/picture/preprocessing/scaled", json!([1])),
-            ("/question", json!("anything")),
+            ("/claims/0/question", json!("anything")),
         ] {
             let mut changed = value.clone();
             *changed.pointer_mut(pointer).unwrap() = bad;
@@ -114,21 +115,28 @@ fn real_documents_fit_the_schema_and_changed_ones_do_not() {
 #[test]
 fn what_the_schema_requires_is_what_the_program_requires() {
     let rules: Value = serde_json::from_str(schema()).unwrap();
-    let required: Vec<&str> =
-        rules["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    let case = &cases()[0];
-    let mut names: Vec<String> = case.value().as_object().unwrap().keys().cloned().collect();
-    names.sort();
-    assert_eq!(required, names);
-    for name in required {
-        let mut changed = case.value();
-        changed.as_object_mut().unwrap().remove(name);
-        let text = serde_json::to_vec(&changed).unwrap();
-        let read = Document::parse(&text);
-        // What may be null is read without being there, and verified as missing.
-        assert!(
-            read.is_err() || case.value()[name].is_null() || name == "label" || name == "p_lower",
-            "{name}"
-        );
+    let required = |of: &Value| -> Vec<String> {
+        of["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let names = |of: &Value| {
+        let mut names: Vec<String> = of.as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    };
+    let value = cases()[0].value();
+    for (rules, pointer) in [(&rules, ""), (&rules["properties"]["claims"]["items"], "/claims/0")] {
+        let whole = value.pointer(pointer).unwrap();
+        assert_eq!(required(rules), names(whole));
+        for name in required(rules) {
+            let mut changed = value.clone();
+            changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(&name);
+            let text = serde_json::to_vec(&changed).unwrap();
+            let read = Document::parse(&text);
+            // What may be null is read without being there, and verified as missing.
+            assert!(
+                read.is_err() || whole[&name].is_null() || name == "label" || name == "p_lower",
+                "{name}"
+            );
+        }
     }
 }

@@ -47,25 +47,29 @@ async fn faults_change_no_evidence_as_long_as_every_draw_is_answered() {
     for (seed, api) in (5..).zip(APIS) {
         let (calm, records, _) = gather(api, Plan::default(), patient()).await;
         let calm = calm.unwrap();
-        assert_eq!((calm.failed_votes(), calm.votes.len() as u64), (0, records.opened()), "{api}");
+        assert_eq!(
+            (calm.claims[0].failed_votes(), calm.claims[0].votes.len() as u64),
+            (0, records.opened()),
+            "{api}"
+        );
         // Both labels are voted for, so an answer for the wrong picture would show.
-        assert_eq!(calm.counts().len(), 2, "{api}: {:?}", calm.counts());
+        assert_eq!(calm.claims[0].counts().len(), 2, "{api}: {:?}", calm.claims[0].counts());
         let faulty = Plan { seed, ..Plan::default() }.with_fault_rate(0.2).unwrap();
         let (rough, _, stats) = gather(api, faulty, patient()).await;
         let rough = rough.unwrap();
-        assert_eq!(rough.failed_votes(), 0, "{api}");
+        assert_eq!(rough.claims[0].failed_votes(), 0, "{api}");
         seen.extend(stats.total.faults.keys().copied());
-        retries += rough.calls - rough.votes.len() as u64;
+        retries += rough.calls - rough.claims[0].votes.len() as u64;
         assert_eq!(
-            (&rough.votes, rough.decision, rough.copies, &rough.model_versions),
-            (&calm.votes, calm.decision, calm.copies, &calm.model_versions),
+            (&rough.claims[0].votes, rough.claims[0].decision, rough.copies, &rough.model_versions),
+            (&calm.claims[0].votes, calm.claims[0].decision, calm.copies, &calm.model_versions),
             "{api}"
         );
         // And no format changes what is voted.
         let plain = plain.get_or_insert(calm);
         assert_eq!(
-            (&plain.votes, plain.decision, plain.copies),
-            (&rough.votes, rough.decision, rough.copies),
+            (&plain.claims[0].votes, plain.claims[0].decision, plain.copies),
+            (&rough.claims[0].votes, rough.claims[0].decision, rough.copies),
             "{api}"
         );
     }
@@ -78,7 +82,10 @@ async fn faults_change_no_evidence_as_long_as_every_draw_is_answered() {
         }
         let faulty = Plan { seed, ..Plan::default() }.with_fault_rate(0.2).unwrap();
         let (rough, _, stats) = gather("google", faulty, patient()).await;
-        assert_eq!(Some(rough.unwrap().votes), plain.as_ref().map(|plain| plain.votes.clone()));
+        assert_eq!(
+            Some(rough.unwrap().claims[0].votes.clone()),
+            plain.as_ref().map(|plain| plain.claims[0].votes.clone())
+        );
         seen.extend(stats.total.faults.keys().copied());
     }
     assert_eq!(seen, kinds, "every kind of fault has struck");
@@ -94,18 +101,19 @@ async fn a_draw_that_is_never_answered_is_counted_against() {
             TransportSettings { retry: RetryPolicy { attempts: 1, ..patient().retry }, ..patient() };
         let (rough, records, _) = gather(api, faulty, impatient).await;
         let rough = rough.unwrap();
-        let failed = rough.failed_votes();
+        let failed = rough.claims[0].failed_votes();
         assert!(failed > 0, "{api}: the plan struck no call");
         // Every draw votes as without faults, or is a failure whose end is settled and is no answer.
-        for (index, vote) in rough.votes.iter().enumerate() {
+        for (index, vote) in rough.claims[0].votes.iter().enumerate() {
             let settled = records.settled.lock().unwrap();
             let (_, end) = settled.iter().find(|(draw, _)| *draw == Some(index as u64)).unwrap();
             let answered = end.outcome.class() == OutcomeClass::Answered;
             assert_eq!(answered, *vote != Vote::Failed, "{api} draw {index}");
         }
-        let for_label = |evidence: &Evidence| evidence.counts().iter().map(|(_, votes)| votes).sum::<u64>();
-        assert_eq!(for_label(&rough) + failed, rough.votes.len() as u64, "{api}");
-        assert_ne!(rough.votes, calm.votes, "{api}");
+        let for_label =
+            |evidence: &Evidence| evidence.claims[0].counts().iter().map(|(_, votes)| votes).sum::<u64>();
+        assert_eq!(for_label(&rough) + failed, rough.claims[0].votes.len() as u64, "{api}");
+        assert_ne!(rough.claims[0].votes, calm.claims[0].votes, "{api}");
     }
 }
 

@@ -1,9 +1,19 @@
 //! The proxy on real sockets, in front of the emulator: every format end to end, what is shared, kept and refused.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+#![expect(clippy::disallowed_methods, reason = "clients are tasks of their own, which may hang up")]
 
+mod access;
 mod cli;
 mod formats;
+mod hostile;
+#[cfg(unix)]
+mod load;
+mod operations;
 mod paid_once;
 mod policy;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod reload;
 mod support;

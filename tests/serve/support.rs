@@ -73,14 +73,19 @@ fn environment() -> Environment {
 
 /// A configuration with the emulator as the instance `up`, whose calls cost a tenth of a cent each.
 pub(crate) fn config(emulator: &Emulator, more: &str) -> Config {
-    let text = format!(
+    let text = written(emulator, "finish = \"0s\"", more);
+    Config::parse(Path::new("smoothgate.toml"), &text, &environment()).unwrap()
+}
+
+/// The same as a file says it. `serve` stands under `[serve]`, and `more` begins there.
+pub(crate) fn written(emulator: &Emulator, serve: &str, more: &str) -> String {
+    format!(
         "[providers.up]\nkind = \"google\"\nprice = \"0.0010USD\"\nrate = \"unlimited\"\n\
          options = {{ endpoint = \"{}\" }}\nnetwork = {{ proxy = \"direct\" }}\n\
          retry = {{ attempts = 6, base = \"1ms\", longest = \"4ms\" }}\n\
-         [serve]\nlisten = \"127.0.0.1:0\"\n{more}",
+         [serve]\nlisten = \"127.0.0.1:0\"\n{serve}\n{more}",
         emulator.url()
-    );
-    Config::parse(Path::new("smoothgate.toml"), &text, &environment()).unwrap()
+    )
 }
 
 /// A route to `up` that needs few votes.
@@ -90,13 +95,17 @@ pub(crate) fn route(more: &str) -> String {
 
 /// A proxy with the routes of `config`, and a ledger in `folder`.
 pub(crate) async fn proxy(config: &Config, folder: &Path) -> Proxy {
+    proxy_with(config, folder, &environment()).await
+}
+
+/// The same with credentials from `environment`.
+pub(crate) async fn proxy_with(config: &Config, folder: &Path, environment: &Environment) -> Proxy {
     let ledger = Ledger::open(folder.join("ledger.db"), &Options::default()).unwrap();
-    let environment = environment();
-    let opened = Opener::new(config, &environment, &config.serve, ledger).open(&config.routes).await.unwrap();
+    let opened = Opener::new(config, environment, &config.serve, ledger).open(&config.routes).await.unwrap();
     let settings = proxy::Settings {
         serve: config.serve.clone(),
         opened,
-        access: Arc::new(access::Open),
+        access: Arc::new(access::Open::Local),
         fetch: Arc::new(fetch::Refused),
         observer: Arc::new(observer::Unobserved),
         tls: None,
@@ -131,11 +140,7 @@ pub(crate) async fn ask(api: &str, url: &str, pictures: &[EncodedPicture]) -> (V
 
 /// A header as text.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers
-        .get(format!("x-smoothgate-{name}"))
-        .unwrap_or_else(|| panic!("{name}: {headers:?}"))
-        .to_str()
-        .unwrap()
+    headers[&format!("x-smoothgate-{name}")].to_str().unwrap()
 }
 
 /// The certificate that a reply names, which must hold.

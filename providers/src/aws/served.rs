@@ -120,7 +120,8 @@ impl ServedApi for ServedAws {
     }
 
     fn refuse(&self, refusal: &Refusal, mark: &Mark) -> Response<Bytes> {
-        let (name, status) = code(refusal.class);
+        let (usual, status) = code(refusal.class);
+        let name = refusal.aws_code.unwrap_or(usual);
         // botocore reads `__type` alone, the JavaScript SDK `Code` or the header as well.
         let body =
             json!({ "__type": name, "Code": name, "Message": refusal.message, "message": refusal.message });

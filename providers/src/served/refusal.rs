@@ -14,17 +14,19 @@ pub struct Refusal {
     pub message: String,
     /// How long to wait before asking again. A throttle without it says one second.
     pub retry_after: Option<Duration>,
+    /// The exact name of AWS' exception, where the class has several. Other APIs have one for each class.
+    pub aws_code: Option<&'static str>,
 }
 
 impl Refusal {
     /// A refusal without a pause.
     pub fn new(class: RefusalClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), retry_after: None }
+        Self { class, message: message.into(), retry_after: None, aws_code: None }
     }
 
     /// A throttle that asks for a pause.
     pub fn throttled(pause: Duration, message: impl Into<String>) -> Self {
-        Self { class: RefusalClass::Throttled, message: message.into(), retry_after: Some(pause) }
+        Self { retry_after: Some(pause), ..Self::new(RefusalClass::Throttled, message) }
     }
 
     /// A feature or parameter that is not offered.
@@ -66,12 +68,13 @@ impl Refusal {
             Outcome::Throttled { retry_after, .. } => *retry_after,
             _ => None,
         };
-        Some(Self { class, message: message.to_owned(), retry_after })
+        Some(Self { retry_after, ..Self::new(class, message) })
     }
 }
 
 /// The classes of refusals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RefusalClass {
     /// The request breaks the API's syntax.
     BadRequest,

@@ -276,6 +276,10 @@ impl Endpoint for HttpEndpoint {
     ) -> BoxFuture<'a, Result<Outcome, AskError>> {
         Box::pin(self.ask_until_done(draw, picture, journal))
     }
+
+    fn stopped(&self) -> Option<String> {
+        self.core.breaker.state().map(|trip| format!("{}: {}", trip.class, trip.reason))
+    }
 }
 
 /// One attempt that is about to be made.

@@ -15,7 +15,10 @@ use super::SettingsError;
 ///
 /// Where the system has no store of authorities (a bare container), Mozilla's list as compiled into the program is
 /// used instead.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, SettingsError> {
+///
+/// # Errors
+/// [`SettingsError`] for a CA file that cannot be used.
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, SettingsError> {
     let tls = |error: rustls::Error| SettingsError::Tls(error.to_string());
     let extra = ca_file.map(authorities).transpose()?.unwrap_or_default();
     let crypto = Arc::new(rustls::crypto::ring::default_provider());

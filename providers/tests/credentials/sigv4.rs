@@ -61,7 +61,7 @@ fn verify(recorded: &Recorded, service: &str, now: SystemTime, secret: &str) -> 
         body: recorded.body.as_bytes(),
     };
     let verifier = Verifier { service, skew: Duration::from_secs(300) };
-    verifier.verify(&received, now, |id| (id == "AKIDEXAMPLE").then(|| secret.into()))
+    verifier.verify(&received, now, |id| (id == "AKIDEXAMPLE").then(|| secret.into())).map(drop)
 }
 
 #[test]
@@ -142,6 +142,99 @@ fn the_published_suite_verifies() {
     assert_eq!(verified, 28);
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|d| char::from_digit(d.into(), 16))
+        .collect()
+}
+
+/// A request of boto3's whose headers are changed before it arrives.
+fn boto3_with(change: impl FnOnce(&mut HeaderMap)) -> Result<(), SignatureError> {
+    let mut request = recorded(&fixture("sigv4/boto3_labels.http"));
+    change(&mut request.headers);
+    verify(&request, "rekognition", at(&request), SECRET)
+}
+
+#[test]
+fn every_truncation_of_the_authorization_header_is_refused() {
+    let whole = recorded(&fixture("sigv4/boto3_labels.http")).headers["authorization"].clone();
+    let whole = whole.to_str().unwrap();
+    for end in 0..whole.len() {
+        let cut = boto3_with(|h| drop(h.insert("authorization", whole[..end].parse().unwrap())));
+        assert!(cut.is_err(), "{}", &whole[..end]);
+    }
+    assert_eq!(boto3_with(|_| ()), Ok(()));
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let whole = recorded(&fixture("sigv4/boto3_labels.http")).headers;
+    for name in ["authorization", "x-amz-date"] {
+        let twice = boto3_with(|h| assert!(h.append(name, whole[name].clone())));
+        assert!(matches!(twice, Err(SignatureError::Incomplete(_))), "{name}: {twice:?}");
+    }
+    let line = whole["authorization"].to_str().unwrap();
+    let signature = line.rsplit_once(", ").unwrap().1;
+    for more in [format!("{line}, {signature}"), format!("{line}, Other=x"), format!("{line},")] {
+        let twice = boto3_with(|h| drop(h.insert("authorization", more.parse().unwrap())));
+        assert!(matches!(twice, Err(SignatureError::Incomplete(_))), "{more}: {twice:?}");
+    }
+}
+
+/// Signed by the peer, which puts the hash that it is told into the canonical request.
+#[test]
+fn a_body_that_the_signature_leaves_out_or_takes_in_pieces_is_refused() {
+    let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+    let sign_as = |body: SignableBody<'_>, announced: &str| {
+        let identity =
+            aws_credential_types::Credentials::new("AKIDEXAMPLE", SECRET, None, None, "test").into();
+        let params = aws_sigv4::sign::v4::SigningParams::builder()
+            .identity(&identity)
+            .region("us-east-1")
+            .name("rekognition")
+            .time(now)
+            .settings(SigningSettings::default())
+            .build()
+            .unwrap();
+        let headers = [("host", "rekognition.amazonaws.com"), ("x-amz-content-sha256", announced)];
+        let signable =
+            SignableRequest::new("POST", "https://rekognition.amazonaws.com/", headers.into_iter(), body)
+                .unwrap();
+        let mut request =
+            Request::post("/").header("host", headers[0].1).header(headers[1].0, announced).body("").unwrap();
+        peer(signable, &params.into()).unwrap().into_parts().0.apply_to_request_http1x(&mut request);
+        let received = Received {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            body: b"picture",
+        };
+        let verifier = Verifier { service: "rekognition", skew: Duration::from_secs(1) };
+        verifier.verify(&received, now, |_| Some(SECRET.into())).map(drop)
+    };
+    // Of the empty body, and of none.
+    let (empty, none) = ("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "0".repeat(64));
+    let own = ring::digest::digest(&ring::digest::SHA256, b"picture");
+    let own = hex(own.as_ref());
+    assert_eq!(sign_as(SignableBody::Bytes(b"picture"), &own), Ok(()));
+    for wrong in [empty, &none, ""] {
+        assert_eq!(sign_as(SignableBody::Bytes(b"picture"), wrong), Err(SignatureError::Mismatch), "{wrong}");
+        assert_eq!(
+            sign_as(SignableBody::Precomputed(wrong.to_owned()), wrong),
+            Err(SignatureError::Mismatch),
+            "{wrong}"
+        );
+    }
+    for form in
+        ["UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"]
+    {
+        let refused = sign_as(SignableBody::Precomputed(form.to_owned()), form);
+        assert_eq!(refused, Err(SignatureError::UnsignedBody(form.to_owned())));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// The same signature as the `aws-sigv4` crate's, and the verifier takes it.
@@ -187,7 +280,12 @@ proptest! {
 
         let received = Received { method: request.method(), uri: request.uri(), headers: request.headers(), body: &body };
         let verifier = Verifier { service: "rekognition", skew: Duration::from_secs(1) };
-        prop_assert_eq!(verifier.verify(&received, now, |_| Some(secret.into())), Ok(()));
+        let verified = verifier.verify(&received, now, |_| Some(secret.into())).unwrap();
+        prop_assert_eq!((verified.key_id.as_str(), verified.signed_at), ("AKID", now));
+        let written = hex(&verified.signature);
+        prop_assert_eq!(&ours[ours.len() - 64..], &written);
+        let shown = format!("{verified:?}");
+        prop_assert!(!shown.contains(&written[..8]));
     }
 
     /// Whatever is sent, the verifier says no and does not panic.

@@ -3,7 +3,8 @@
 use smoothgate_providers::Outcome;
 
 use super::check::{Check, Wrong, clip};
-use crate::certificate::Certificate;
+use super::test::field;
+use crate::certificate::{Certificate, Claim};
 use crate::engine;
 use crate::ledger::StoredPicture;
 use crate::question::{Question, normalise};
@@ -40,72 +41,120 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
     if certificate.noise.seed.as_bytes() != seed {
         wrong.push(Wrong::new("noise.seed", "the ledger has another seed for this picture"));
     }
-    let question = &certificate.question;
-    wrong.extend(clean(question, stored));
-    let mut classes = question.classes().0;
-    let mut copies = blake3::Hasher::new();
-    let mut versions = Vec::new();
-    if let Question::CleanTop(_) = question {
-        // What fixed the label before the votes.
-        let clean = match stored.clean.as_ref().map(|settled| &settled.outcome) {
-            Some(Outcome::Answered(answer)) => Some(answer),
-            _ => None,
-        };
-        versions.extend(clean.map(|answer| answer.model_version.clone()));
-        if clean.and_then(|answer| Question::CleanTop(None).about_clean(answer)).as_ref() != Some(question) {
-            let says = "the answer on record about the picture without noise does not give this label";
-            wrong.push(Wrong::new("question", says));
+    wrong.extend(fixed_labels(certificate, stored));
+    wrong.extend(draws(certificate, stored));
+    let mut at = 0;
+    for (_, claims) in certificate.questions() {
+        for claim in claims {
+            wrong.extend(votes(at, claim, stored));
+            at += 1;
         }
     }
-    for (index, &stated) in certificate.votes.iter().enumerate() {
-        let Some(settled) = stored.draws.get(&(index as u64)) else {
-            wrong.push(Wrong::new(
-                format!("votes[{index}]"),
-                format!("the ledger has no outcome for draw {index}"),
-            ));
+    wrong.truncate(MOST);
+    let holds = match certificate.claims.as_slice() {
+        [one] => format!("each of the {} votes is what its answer on record says", one.votes.len()),
+        _ => format!(
+            "the votes of each of the {} draws are what its answer on record says",
+            certificate.draws()
+        ),
+    };
+    Check::unless_wrong(NAME, holds, &wrong)
+}
+
+/// Labels that the clean answer fixed, and their order, are those that the clean answer on record fixes.
+fn fixed_labels(certificate: &Certificate, stored: &StoredPicture) -> Vec<Wrong> {
+    let (mut wrong, mut at) = (Vec::new(), 0);
+    for (asked, claims) in certificate.questions() {
+        let first = at;
+        at += claims.len();
+        if !asked.asks_clean() {
+            continue;
+        }
+        let Some(clean) = &stored.clean else {
+            let says = format!("the ledger has no outcome about the clean picture, which `{asked}` asks for");
+            wrong.push(Wrong::new(field(first, "question"), clip(says)));
             continue;
         };
-        copies.update(&settled.copy);
+        let stated: Vec<&Question> = claims.iter().map(|claim| &claim.question).collect();
+        match engine::about(&asked, &clean.outcome) {
+            Ok(follow) if follow.iter().collect::<Vec<_>>() == stated => {}
+            Ok(follow) => {
+                let differs = (0..stated.len().max(follow.len()))
+                    .find(|&n| stated.get(n).copied() != follow.get(n))
+                    .unwrap_or_default();
+                let says = match (stated.get(differs), follow.get(differs)) {
+                    (Some(stated), Some(follows)) => {
+                        format!("the clean answer on record asks `{follows}`, not `{stated}`")
+                    }
+                    (Some(stated), None) => format!("the clean answer on record does not ask `{stated}`"),
+                    (None, Some(follows)) => {
+                        format!("the clean answer on record asks `{follows}` too, which is left out")
+                    }
+                    (None, None) => continue,
+                };
+                let place = first + differs.min(claims.len() - 1);
+                wrong.push(Wrong::new(field(place, "question"), clip(says)));
+            }
+            Err(reason) if claims.iter().all(|claim| claim.abstained == Some(reason)) => {}
+            Err(_) => {
+                let says = format!("the ledger has no clean answer that asks `{}`", claims[0].question);
+                wrong.push(Wrong::new(field(first, "question"), clip(says)));
+            }
+        }
+    }
+    wrong
+}
+
+/// Model and copies of the draws.
+fn draws(certificate: &Certificate, stored: &StoredPicture) -> Vec<Wrong> {
+    let clean = stored.clean.iter().filter(|_| certificate.asked_clean());
+    let draws = (0..certificate.draws()).filter_map(|draw| stored.draws.get(&draw));
+    let mut copies = blake3::Hasher::new();
+    draws.clone().for_each(|settled| _ = copies.update(&settled.copy));
+    let mut versions = Vec::new();
+    for settled in clean.chain(draws) {
         if let Outcome::Answered(answer) = &settled.outcome
             && !answer.from_cache
             && !versions.contains(&answer.model_version)
         {
             versions.push(answer.model_version.clone());
         }
-        let follows = engine::vote(question, &mut classes, &settled.outcome);
-        // By name: one other label would number all those after it anew.
-        let follows = named(follows, classes.spellings());
-        let stated = named(stated.into(), &certificate.labels);
-        if follows != stated {
-            let says = format!("vote {index} is {stated}, and the answer on record votes {follows}");
-            wrong.push(Wrong::new(format!("votes[{index}]"), clip(says)));
-        }
     }
-    wrong.truncate(MOST);
-    if wrong.is_empty() {
-        let versions: Vec<String> = versions.into_iter().flatten().collect();
-        let copies = copies.finalize().to_hex().to_string();
-        wrong.extend(Wrong::unless_equal("labels", &certificate.labels.as_slice(), &classes.spellings()));
-        wrong.extend(Wrong::unless_equal("model_versions", &certificate.model_versions, &versions));
-        wrong.extend(Wrong::unless_equal("copies", &certificate.copies, &copies));
-    }
-    let holds = format!("each of the {} votes is what its answer on record says", certificate.votes.len());
-    Check::unless_wrong(NAME, holds, &wrong)
+    let versions: Vec<String> = versions.into_iter().flatten().collect();
+    let copies = copies.finalize().to_hex().to_string();
+    // Where a draw is missing, that is said, and its copy cannot be among them.
+    let complete = (0..certificate.draws()).all(|draw| stored.draws.contains_key(&draw));
+    [
+        Wrong::unless_equal("model_versions", &certificate.model_versions, &versions),
+        Wrong::unless_equal("copies", &certificate.copies, &copies).filter(|_| complete),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-/// A label that the clean answer fixed is the one that the clean answer on record fixes.
-fn clean(question: &Question, stored: &StoredPicture) -> Option<Wrong> {
-    if !matches!(question, Question::CleanTop(_)) {
-        return None;
+/// Every vote of a claim is what the question makes of the outcome on record.
+fn votes(at: usize, claim: &Claim, stored: &StoredPicture) -> Vec<Wrong> {
+    let mut wrong = Vec::new();
+    let mut classes = claim.question.classes().0;
+    for (index, &stated) in claim.votes.iter().enumerate() {
+        let place = || field(at, &format!("votes[{index}]"));
+        let Some(settled) = stored.draws.get(&(index as u64)) else {
+            wrong.push(Wrong::new(place(), format!("the ledger has no outcome for draw {index}")));
+            continue;
+        };
+        let follows = engine::vote(&claim.question, &mut classes, &settled.outcome);
+        // By name: one other label would number all those after it anew.
+        let follows = named(follows, classes.spellings());
+        let stated = named(stated.into(), &claim.labels);
+        if follows != stated {
+            let says = format!("vote {index} is {stated}, and the answer on record votes {follows}");
+            wrong.push(Wrong::new(place(), clip(says)));
+        }
     }
-    let answered = stored.clean.as_ref().and_then(|settled| match &settled.outcome {
-        Outcome::Answered(answer) => Question::CleanTop(None).about_clean(answer),
-        _ => None,
-    });
-    let says = match answered {
-        Some(fixed) if fixed == *question => return None,
-        Some(fixed) => format!("the clean answer on record asks `{fixed}`, not `{question}`"),
-        None => format!("the ledger has no clean answer that asks `{question}`"),
-    };
-    Some(Wrong::new("question", clip(says)))
+    if wrong.is_empty() {
+        let labels = claim.labels.as_slice();
+        wrong.extend(Wrong::unless_equal(&field(at, "labels"), &labels, &classes.spellings()));
+    }
+    wrong
 }

@@ -33,7 +33,7 @@ pub(super) async fn check(certificate: &Certificate, file: &[u8], denoiser: &Den
         sigma: certificate.noise.sigma,
         seed: certificate.noise.seed,
         encoder,
-        draws: certificate.votes.len() as u64,
+        draws: certificate.draws(),
     };
     match redraw(&work, denoiser).await {
         Ok(found) if blake3::Hash::from_bytes(found).to_hex().as_str() == certificate.copies => Check::holds(

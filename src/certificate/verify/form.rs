@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::check::{Check, Wrong};
+use super::check::{Check, Wrong, clip};
 use super::differ::differences;
 use crate::certificate::digest::Digest;
 use crate::certificate::document::from_hex;
@@ -74,6 +74,13 @@ fn digest(value: &Value) -> Check {
 
 fn fields(value: &Value) -> (Check, Option<Document>) {
     const NAME: &str = "fields";
+    if let Some(Value::String(format)) = value.get("format")
+        && format != FORMAT
+    {
+        let says =
+            clip(format!("its format is {format:?}, and this version of the program reads {FORMAT:?}"));
+        return (Check::fails(NAME, says, ["format"]), None);
+    }
     let document = match Document::from_value(value) {
         Ok(document) => document,
         Err(DocumentError::Field { field, problem }) => {
@@ -86,7 +93,6 @@ fn fields(value: &Value) -> (Check, Option<Document>) {
         Err(error) => vec![Wrong::new(".", error.to_string())],
     };
     let certificate = &document.certificate;
-    wrong.extend(Wrong::unless_equal("format", &certificate.format.as_str(), &FORMAT));
     let hashes = [
         ("picture.hash", &certificate.picture.hash),
         ("denoiser.blake3", &certificate.denoiser.blake3),

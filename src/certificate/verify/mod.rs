@@ -1,7 +1,8 @@
 //! What holds of a document that came from a stranger.
 //!
-//! Everything is computed anew from the document alone: digest and signature, the test from its plan, the level that the
-//! noise sampler leaves for it, the votes through the test in index order, bounds, radii, the claim in words. With the
+//! Everything is computed anew from the document alone: digest and signature, the tests from their plans, what each claim has
+//! of alpha and that all together have no more than it, the votes through the tests in index order, bounds, radii, the claims
+//! in words. With the
 //! picture also its hash and how it was made ready; with a denoiser the noisy copies; with a ledger the answers.
 //!
 //! The document is not trusted: its size, its test and the work that they make are bounded before anything is computed.
@@ -23,12 +24,14 @@ use super::{Certificate, Document, PublicKey};
 
 /// The fields that no other field implies, with what else than a signature shows a change of them. Whoever can write a new
 /// digest can change these in a document without a signature, each by itself; every other field contradicts the rest of
-/// the document when it alone is changed.
+/// the document when it alone is changed. `claims[].` stands for any one claim.
 pub const UNDERIVED: [(&str, &str); 15] = [
+    ("claims[].labels", "--ledger"),
+    ("claims[].test.method", "--ledger"),
+    ("claims[].votes", "--ledger"),
     ("copies", "--redraw"),
     ("denoiser.blake3", "--redraw"),
     ("encoder", "--redraw"),
-    ("labels", "--ledger"),
     ("model_versions", "--ledger"),
     ("noise.seed", "--redraw"),
     ("picture.hash", "--picture"),
@@ -38,8 +41,6 @@ pub const UNDERIVED: [(&str, &str); 15] = [
     ("picture.preprocessing.orientation", "--picture"),
     ("provider_settings", "nothing"),
     ("software", "nothing"),
-    ("test.method", "--ledger"),
-    ("votes", "--ledger"),
 ];
 
 /// The checks of one document, in the order in which they were made.
@@ -58,11 +59,11 @@ impl Verification {
             checks.push(picture::sizes(certificate));
             match test::build(certificate) {
                 Err(failed) => checks.push(failed),
-                Ok((test, built)) => {
+                Ok((tests, built)) => {
                     checks.extend(built);
-                    let (cast, decision) = votes::replay(certificate, &test);
+                    let (cast, decisions) = votes::replay(certificate, &tests);
                     checks.push(cast);
-                    checks.extend(claim::checks(certificate, &decision));
+                    checks.extend(claim::checks(certificate, &decisions));
                 }
             }
         }

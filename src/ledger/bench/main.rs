@@ -1,45 +1,24 @@
-//! What the ledger costs beside a journal in memory, in one run.
+//! What the ledger costs beside `--no-ledger`, in one run.
 //!
 //! `cargo bench --bench ledger`, with a folder on the disk to measure as its argument (default: the target folder).
 //!
 //! Two questions. How many answers a second can be recorded at most, with calls that take no time? And at 3000 answers
-//! a second with calls of 20 ms: how much longer does the run take than with the journal in memory, and how much of one
-//! core do the ledger's thread and the whole process use? Each figure is the median of rounds that alternate between
-//! the journals, since other work on the machine slows both.
+//! a second with calls of 20 ms: how much longer does the run take than without a ledger, and how much more of one core
+//! does the whole process use? The peer is the memory that `--no-ledger` uses. Rounds alternate between the two, since
+//! other work on the machine slows both, and each round is compared with the one beside it: medians, and the range that
+//! holds the middle half of the rounds.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first error")]
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use smoothgate::engine::{Forgetful, Memory, Settled};
 use smoothgate::ledger::{Begin, Budgets, Ledger, Options, PictureSpec, RunSpec, Spec};
-use smoothgate_providers::{
-    Answer, Attempt, AttemptEnd, AttemptId, Billed, Journal, JournalError, Money, Outcome, Price,
-};
+use smoothgate_providers::{Answer, Attempt, AttemptEnd, Billed, Money, Outcome, Price};
 use tokio::time::MissedTickBehavior;
-
-/// The peer: keeps the same records in memory.
-#[derive(Default)]
-struct InMemory {
-    next: AtomicI64,
-    ends: Mutex<Vec<(AttemptId, Outcome)>>,
-}
-
-impl Journal for InMemory {
-    fn open<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
-        Box::pin(async { Ok(AttemptId(self.next.fetch_add(1, Ordering::Relaxed))) })
-    }
-
-    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
-        Box::pin(async move {
-            self.ends.lock().unwrap().push((id, end.outcome.clone()));
-            Ok(())
-        })
-    }
-}
 
 /// One round: so many answers, so many in flight, each call of this duration, at most so many a second.
 #[derive(Clone, Copy)]
@@ -59,7 +38,8 @@ struct Took {
     process: Duration,
 }
 
-async fn round(journal: Arc<dyn Journal>, load: Load) -> Took {
+/// Records what the engine and the transport record of so many draws: intent, end, and the outcome that counts.
+async fn round(memory: Arc<dyn Memory>, load: Load) -> Took {
     let names =
         ["Bird", "Bird of prey", "Eagle", "Turkey Vulture", "Accipitriformes", "Accipitridae", "Beak"];
     let answer = Answer::of(names.iter().zip(0..).map(|(name, i)| (*name, 0.9883 - 0.0121 * f64::from(i))));
@@ -69,7 +49,7 @@ async fn round(journal: Arc<dyn Journal>, load: Load) -> Took {
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..load.in_flight {
-        let (journal, outcome, next) = (Arc::clone(&journal), Arc::clone(&outcome), Arc::clone(&next));
+        let (memory, outcome, next) = (Arc::clone(&memory), Arc::clone(&outcome), Arc::clone(&next));
         tasks.spawn(async move {
             // Each worker its share of the rate, the workers spread over the interval.
             let period = load.rate.map(|r| Duration::from_secs_f64(load.in_flight as f64 / r));
@@ -89,14 +69,16 @@ async fn round(journal: Arc<dyn Journal>, load: Load) -> Took {
                 }
                 let picture = *blake3::hash(&draw.to_le_bytes()).as_bytes();
                 let price = Price::PerPicture(Money::new(15, 4));
-                let id =
-                    journal.open(&Attempt { draw: Some(draw), number: 1, price, picture }).await.unwrap();
+                let attempt = Attempt { draw: Some(draw), number: 1, price, picture };
+                let id = memory.open(&attempt).await.unwrap();
                 if !load.call.is_zero() {
                     tokio::time::sleep(load.call).await;
                 }
                 let (status, billed) = (Some(200), Billed::Yes);
                 let end = AttemptEnd { outcome: &outcome, status, latency: load.call, billed };
-                journal.close(id, end).await.unwrap();
+                memory.close(id, end).await.unwrap();
+                let settled = Settled { outcome: Outcome::clone(&outcome), copy: picture };
+                memory.settle(Some(draw), &settled).await.unwrap();
             }
         });
     }
@@ -137,15 +119,22 @@ async fn with_ledger(folder: &Path, sync_within: Duration, load: Load) -> Took {
     round(Arc::new(run.picture(picture).await.unwrap()), load).await
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The values' quartiles: a quarter of them is below the first, half below the second.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    [1, 2, 3].map(|q| values.get((values.len() - 1) * q / 4).copied().unwrap_or(f64::NAN))
+}
+
+/// `median (first quartile to third)`.
+fn spread(values: Vec<f64>, decimals: usize) -> String {
+    let [low, median, high] = quartiles(values);
+    format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
 }
 
 async fn compare(folder: &Path, title: &str, load: Load, rounds: usize) {
-    println!("{title}");
+    println!("{title}; {rounds} rounds");
     let kinds = [
-        ("in memory", None),
+        ("no ledger", None),
         ("ledger, synced within 100 ms", Some(Duration::from_millis(100))),
         ("ledger, every group synced", Some(Duration::ZERO)),
     ];
@@ -153,24 +142,31 @@ async fn compare(folder: &Path, title: &str, load: Load, rounds: usize) {
     for _ in 0..rounds {
         for ((_, sync), took) in kinds.iter().zip(&mut took) {
             took.push(match sync {
-                None => round(Arc::new(InMemory::default()), load).await,
+                None => round(Arc::new(Forgetful), load).await,
                 Some(sync) => with_ledger(folder, *sync, load).await,
             });
         }
     }
-    let ratio = |took: &[Took], f: fn(&Took) -> Duration| {
-        median(took.iter().map(|t| f(t).as_secs_f64() / t.wall.as_secs_f64()).collect())
-    };
-    for ((name, _), rounds) in kinds.iter().zip(&took) {
-        let wall = median(
-            rounds.iter().zip(&took[0]).map(|(t, m)| t.wall.as_secs_f64() / m.wall.as_secs_f64()).collect(),
-        );
+    let percent = |time: Duration, took: &Took| 100.0 * time.as_secs_f64() / took.wall.as_secs_f64();
+    for ((name, sync), rounds) in kinds.iter().zip(&took) {
+        let rates = rounds.iter().map(|t| load.answers as f64 / t.wall.as_secs_f64());
+        let process = rounds.iter().map(|t| percent(t.process, t));
+        println!("  {name}");
+        println!("    answers a second               {}", spread(rates.collect(), 0));
+        println!("    process, % of a core           {}", spread(process.collect(), 1));
+        if sync.is_none() {
+            continue;
+        }
+        let pairs = || rounds.iter().zip(&took[0]);
+        let longer = pairs().map(|(with, without)| with.wall.as_secs_f64() / without.wall.as_secs_f64());
+        let more =
+            pairs().map(|(with, without)| percent(with.process, with) - percent(without.process, without));
+        println!("    more than without a ledger     {}", spread(more.collect(), 1));
         println!(
-            "  {name:30} {:9.0} answers/s   {wall:6.3} x the wall time in memory   ledger thread {:5.1} % of a core   process {:5.1} %",
-            median(rounds.iter().map(|t| load.answers as f64 / t.wall.as_secs_f64()).collect()),
-            100.0 * ratio(rounds, |t| t.ledger),
-            100.0 * ratio(rounds, |t| t.process),
+            "    of that, the ledger's thread   {}",
+            spread(rounds.iter().map(|t| percent(t.ledger, t)).collect(), 1)
         );
+        println!("    wall time, without a ledger 1  {}", spread(longer.collect(), 4));
     }
 }
 
@@ -182,8 +178,8 @@ async fn main() {
         PathBuf::from,
     );
     std::fs::create_dir_all(&folder).unwrap();
+    let paced = Load { answers: 9_000, in_flight: 256, call: Duration::from_millis(20), rate: Some(3000.0) };
+    compare(&folder, "3000 answers a second, calls of 20 ms", paced, 9).await;
     let free = Load { answers: 20_000, in_flight: 64, call: Duration::ZERO, rate: None };
     compare(&folder, "calls that take no time, 64 in flight", free, 3).await;
-    let paced = Load { answers: 9_000, in_flight: 256, call: Duration::from_millis(20), rate: Some(3000.0) };
-    compare(&folder, "3000 answers a second, calls of 20 ms", paced, 3).await;
 }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 use smoothgate_providers::{Billed, Journal as _};
 
-use super::super::{Clock, Spend};
+use super::super::{Caller, Clock, Spend};
 use super::*;
 
 /// Runs a future to its end in a property test.
@@ -341,5 +341,67 @@ proptest! {
             let expected = Money::new(1, 3).times(billed_calls + in_flight.len() as u64);
             assert_eq!(spend.at_most(), expected);
         });
+    }
+}
+
+fn caller(name: &str, calls: Option<u64>, cost: Option<&str>) -> Caller {
+    Caller { name: name.to_owned(), cap: Cap { calls, cost: cost.map(money) } }
+}
+
+#[tokio::test]
+async fn a_callers_budget_holds_over_all_runs_and_concerns_no_other() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let (first, second) = (begin(&ledger, run_spec(0.25)).await, begin(&ledger, run_spec(0.5)).await);
+    let ours = || Some(caller("ours", Some(4), Some("0.005")));
+    let a = first.picture_for(ours(), picture_spec("a.png")).await.unwrap();
+    let b = second.picture_for(ours(), picture_spec("b.png")).await.unwrap();
+    let theirs =
+        second.picture_for(Some(caller("theirs", Some(1), None)), picture_spec("c.png")).await.unwrap();
+    let nobodys = second.picture(picture_spec("d.png")).await.unwrap();
+    for (picture, draw) in [(&a, 0), (&a, 1), (&b, 0)] {
+        let id = picture.open(&attempt(draw)).await.unwrap();
+        close(picture, id, &answered("cat"), Some(200), Billed::Yes).await.unwrap();
+    }
+    let open_still = b.open(&attempt(1)).await.unwrap();
+    let refusal = a.open(&attempt(2)).await.unwrap_err().to_string();
+    assert!(refusal.contains("4 of 4 calls of the key ours"), "{refusal}");
+    assert!(theirs.open(&attempt(0)).await.is_ok());
+    assert!(nobodys.open(&attempt(0)).await.is_ok());
+    let spent = ledger.spent_for("ours").await.unwrap();
+    assert_eq!((spent.calls, spent.billed, spent.reserved), (4, money("0.003"), money("0.001")));
+    assert_eq!(ledger.spent_for("nobody").await.unwrap(), Spend::default());
+    // One that never left gives its place back.
+    close(&b, open_still, &transient(), None, Billed::No).await.unwrap();
+    assert!(a.open(&attempt(2)).await.is_ok());
+    // A run may be removed: what it spent stays counted.
+    drop((a, b, theirs, nobodys));
+    let run = first.id();
+    drop(first);
+    ledger.remove_run(run).await.unwrap();
+    let spent = ledger.spent_for("ours").await.unwrap();
+    assert_eq!((spent.calls, spent.billed, spent.unknown), (4, money("0.003"), money("0.001")));
+}
+
+#[tokio::test]
+async fn what_was_in_flight_when_a_process_ended_is_charged_to_its_caller() {
+    let (folder, options) = folder();
+    let ours = || Some(caller("ours", None, Some("0.002")));
+    {
+        let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+        let picture = run.picture_for(ours(), picture_spec("a.png")).await.unwrap();
+        picture.open(&attempt(0)).await.unwrap();
+    }
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let spent = ledger.spent_for("ours").await.unwrap();
+    assert_eq!((spent.calls, spent.unknown, spent.reserved), (1, money("0.001"), Money::ZERO));
+    let picture = run.picture_for(ours(), picture_spec("a.png")).await.unwrap();
+    assert!(picture.open(&attempt(1)).await.is_ok());
+    assert!(picture.open(&attempt(2)).await.is_err());
+    // A picture has one caller: what is open of it is settled in one account.
+    for other in [None, Some(caller("theirs", None, None))] {
+        let error = run.picture_for(other, picture_spec("a.png")).await.unwrap_err();
+        assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
     }
 }

@@ -1,121 +1,55 @@
-//! Who asks, and what they may.
+//! Who may use the proxy.
+//!
+//! Callers show keys of our own, never the upstream's: a token where an API's clients put their key, or a signature
+//! made with a key pair where they sign (AWS). A key has a name, routes, a rate, a budget and an end, and can be taken
+//! back while the server runs. `smoothgate keys` writes the file; [`Keyring`] reads it, and again whenever it changes.
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use smoothgate::proxy::access::{Cap, KeyFile, KeyId, Keyring, Proof, Record, Routes, Time, TokenHash};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("keys.json");
+//! let id = KeyId::fresh()?;
+//! let (token, hash) = TokenHash::fresh(id)?; // To be shown once.
+//! let key = Record {
+//!     id,
+//!     name: "photo desk".to_owned(),
+//!     proof: Proof::Token(hash),
+//!     routes: Routes::of(&["photos-*"])?,
+//!     rate: Some("60/m".parse()?),
+//!     budget: Cap { calls: None, cost: Some("5.00USD".parse()?) },
+//!     created: Time::of(SystemTime::now()),
+//!     expires: None,
+//!     revoked: None,
+//! };
+//! KeyFile::change(&path, |file| file.add(key))?;
+//! assert_eq!(Keyring::open(&path, None)?.active(), 1);
+//! # Ok(()) }
+//! ```
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod denied;
+mod gate;
+mod key;
+mod open;
+mod purse;
+mod rate;
+mod record;
+mod replay;
+mod ring;
+mod seam;
+mod store;
+#[cfg(test)]
+mod tests;
 
-use futures::future::BoxFuture;
-use http::Uri;
-use smoothgate_providers::Money;
-use smoothgate_providers::served::{Incoming, Presented, Refusal};
-
-/// A request whose sender is to be known.
-#[derive(Debug)]
-pub struct Asking<'a> {
-    /// The format, by name; `smoothgate` for the proxy's own paths.
-    pub api: &'static str,
-    /// The request as it came. While the head alone is there its body is empty.
-    pub incoming: Incoming<'a>,
-    /// The whole target, for signatures.
-    pub uri: &'a Uri,
-    /// The credential that came with it, wherever this format's clients put it.
-    pub presented: Option<&'a Presented>,
-    /// Where it came from.
-    pub peer: SocketAddr,
-}
-
-/// Somebody who may ask. Cloning is cheap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The caller's name: what certificates are filed under, queues are fair between and routes can be kept for. Letters,
-    /// digits, `-`, `_` and `.`.
-    pub id: Arc<str>,
-    /// The routes that it may use. `None`: all.
-    pub routes: Option<Arc<[String]>>,
-}
-
-impl Caller {
-    /// One that may use every route.
-    pub fn new(id: &str) -> Self {
-        Self { id: id.into(), routes: None }
-    }
-
-    /// May it use this route?
-    pub fn may_use(&self, route: &str) -> bool {
-        self.routes.as_ref().is_none_or(|routes| routes.iter().any(|name| name == route))
-    }
-}
-
-/// What a certificate takes at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Most {
-    /// Calls, without retries.
-    pub calls: u64,
-    /// Their price. `None` where it is not known.
-    pub cost: Option<Money>,
-}
-
-/// What was spent in one sitting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
-    /// Calls sent, retries included.
-    pub calls: u64,
-    /// Of these, calls that were billed or may have been.
-    pub billable: u64,
-    /// The price of the latter. `None` where it is not known.
-    pub cost: Option<Money>,
-}
-
-/// Decides who may ask, and keeps what each may spend.
-pub trait Access: Send + Sync + 'static {
-    /// Looks at the head of a request before its body is read, so that a stranger's body is not. Whoever needs the whole
-    /// request to tell lets it pass.
-    ///
-    /// # Errors
-    /// A [`Refusal`], mostly `Unauthenticated`, `UnknownKey`, `Forbidden` or `Throttled`.
-    fn greet(&self, head: &Asking<'_>) -> Result<(), Refusal> {
-        let _ = head;
-        Ok(())
-    }
-
-    /// Who sends this whole request.
-    ///
-    /// # Errors
-    /// As [`greet`](Self::greet).
-    fn admit(&self, asking: &Asking<'_>) -> Result<Caller, Refusal>;
-
-    /// Sets aside what one certificate takes at most from what the caller may spend, before anything is sent for it.
-    ///
-    /// # Errors
-    /// A [`Refusal`], `QuotaSpent` where the caller's budget does not last.
-    fn reserve<'a>(
-        &'a self,
-        caller: &'a Caller,
-        most: &'a Most,
-    ) -> BoxFuture<'a, Result<Box<dyn Tab>, Refusal>> {
-        let _ = (caller, most);
-        Box::pin(async { Ok(Box::new(Unlimited) as Box<dyn Tab>) })
-    }
-}
-
-/// What was set aside for one certificate. Dropped unsettled, all of it counts as spent.
-pub trait Tab: Send + Sync {
-    /// Gives back what was not spent.
-    fn settle(self: Box<Self>, spent: &Spent);
-}
-
-/// Nothing is counted.
-struct Unlimited;
-
-impl Tab for Unlimited {
-    fn settle(self: Box<Self>, _: &Spent) {}
-}
-
-/// Lets everybody in as one caller, `anyone`: for an address that only this machine can reach.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Open;
-
-impl Access for Open {
-    fn admit(&self, _: &Asking<'_>) -> Result<Caller, Refusal> {
-        Ok(Caller::new("anyone"))
-    }
-}
+pub use crate::ledger::{Caller as Account, Cap, Spend};
+pub use denied::Denied;
+pub use gate::{Keys, Open};
+pub use key::{KeyId, KeyIdError, Master, TokenHash};
+pub use open::{Exposed, in_the_clear, may_listen};
+pub use purse::{Books, NoBooks};
+pub use rate::{Rate, RateError};
+pub use record::{Proof, Record, RouteError, Routes, State, Time, TimeError};
+pub use ring::Keyring;
+pub use seam::{Access, Asking, Caller, Most, Spent, Tab};
+pub use store::{KeyFile, StoreError};

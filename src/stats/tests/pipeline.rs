@@ -1,17 +1,18 @@
 //! A certificate as it is gathered from a real API: 32 calls in flight, answers that take longer when they dissent, calls
-//! that fail and are retried, a process that is killed and goes on. Time is simulated, event by event.
+//! that fail and are retried, a process that is killed and goes on. Time is simulated, event by event; which draws are
+//! sent and in which order their votes count is the engine's own rule, and the votes go into the test as it is.
 //!
 //! What it must not do is what the soundness contract forbids, so it can be told to break one of its lines: then the
 //! share of false certificates must be seen to rise.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
-use super::simulation::{Law, is_false};
+use super::simulation::Law;
+use crate::engine::Order;
 use crate::stats::*;
 
-/// Calls in flight.
+/// Calls in flight, and as many allowed ahead of what the test needs: the engine's `concurrency` and `ahead`.
 const WINDOW: usize = 32;
 
 /// Attempts for one draw before it counts as failed.
@@ -43,54 +44,76 @@ struct Call {
     attempt: i32,
 }
 
-/// Gathers the votes of one run until the test decides.
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Gathered {
+    /// The decision.
+    pub(super) decision: Decision,
+    /// What the base classifier said about each draw that was counted, before anything was lost.
+    pub(super) said: Vec<Vote>,
+}
+
+/// Gathers the votes of one run until the test decides. What the base classifier says is drawn from `law`; each run has
+/// its own seed.
 pub(super) fn gather(
     test: &Test,
     label: Option<usize>,
     law: &Law,
-    run: (u64, u64),
+    (seed, run): (u64, u64),
     breach: Breach,
-) -> Decision {
-    let (seed, number) = run;
+) -> Gathered {
     let mut rng = ChaCha8Rng::seed_from_u64(!seed);
-    rng.set_stream(number);
+    rng.set_stream(run);
     let exponential = |rng: &mut ChaCha8Rng, mean: f64| -mean * (1.0 - rng.random::<f64>()).ln();
     let attempt_lost = law.lost.powf(1.0 / f64::from(ATTEMPTS));
     // What the base classifier says about draw i: the same however often one asks.
-    let mut truth = law.votes(seed, number);
+    let mut truth = law.votes(seed, run);
     let mut said: Vec<Vote> = Vec::new();
-    // What is on disk: the end of each draw, and the draws in the order in which they ended.
+    // What is on disk: the end of each draw, and the ends in the order in which they came.
     let mut settled: Vec<Option<Vote>> = Vec::new();
     let mut arrived: Vec<Vote> = Vec::new();
 
     let mut state = test.start(label).unwrap();
+    let mut order: Order<Vote> = Order::default();
     let mut flying: Vec<Call> = Vec::with_capacity(WINDOW);
-    let (mut counted, mut dispatched, mut kills) = (0, 0, 0);
+    let mut kills = 0;
     let mut kill_at = exponential(&mut rng, KILL_EVERY);
     let mut now = 0.0;
+    // Whether nothing can be sent until a vote is counted.
+    let mut full = false;
     loop {
-        loop {
-            let next = match breach {
-                Breach::CountsArrivals => arrived.get(counted).copied(),
-                Breach::None | Breach::SkipsFailures => settled.get(counted).copied().flatten(),
-            };
-            let Some(vote) = next else { break };
-            counted += 1;
+        while let Some((_, vote)) = order.next_in_turn() {
+            full = false;
             let skipped = breach == Breach::SkipsFailures && vote == Vote::Failed;
             if !skipped && state.push(vote).is_final() {
-                return state.decision();
+                said.truncate(order.counted() as usize);
+                return Gathered { decision: state.decision(), said };
             }
         }
-        while flying.len() < WINDOW && dispatched < counted + WINDOW {
-            if settled.len() <= dispatched {
-                settled.push(None);
-                said.extend(truth.next());
+        let free = WINDOW - flying.len();
+        let send = if breach == Breach::CountsArrivals {
+            // Like the rule itself a client that breaks it knows no bounds: as many as may be out are out.
+            let unsettled = (0..).filter(|&draw| settled.get(draw as usize).copied().flatten().is_none());
+            let out = |draw: &u64| flying.iter().any(|call| call.draw as u64 == *draw);
+            unsettled.filter(|draw| !out(draw)).take(free).collect()
+        } else if full || free == 0 {
+            Vec::new()
+        } else {
+            let known = |draw: u64| settled.get(draw as usize).copied().flatten();
+            order.dispatch(state.ahead(WINDOW), free, known)
+        };
+        full = send.len() < free;
+        for draw in send {
+            let draw = draw as usize;
+            if settled.len() <= draw {
+                settled.resize(draw + 1, None);
+                said.extend(truth.by_ref().take(draw + 1 - said.len()));
             }
-            if settled[dispatched].is_none() {
-                let mean = LATENCY[usize::from(said[dispatched] != Vote::For(0))];
-                flying.push(Call { ends: now + exponential(&mut rng, mean), draw: dispatched, attempt: 1 });
-            }
-            dispatched += 1;
+            let mean = LATENCY[usize::from(said[draw] != Vote::For(0))];
+            flying.push(Call { ends: now + exponential(&mut rng, mean), draw, attempt: 1 });
+        }
+        if order.is_next_there() {
+            continue;
         }
         let first = (0..flying.len()).min_by(|&a, &b| flying[a].ends.total_cmp(&flying[b].ends)).unwrap();
         if kills < KILLS && kill_at < flying[first].ends {
@@ -99,8 +122,12 @@ pub(super) fn gather(
             now = kill_at;
             kill_at += exponential(&mut rng, KILL_EVERY);
             flying.clear();
-            (counted, dispatched) = (0, 0);
+            full = false;
             state = test.start(label).unwrap();
+            order = Order::default();
+            if breach == Breach::CountsArrivals {
+                (0..).zip(&arrived).for_each(|(turn, &vote)| order.end(turn, vote));
+            }
             continue;
         }
         let call = flying.swap_remove(first);
@@ -113,16 +140,9 @@ pub(super) fn gather(
         } else {
             let end = if lost { Vote::Failed } else { vote };
             settled[call.draw] = Some(end);
+            let turn = if breach == Breach::CountsArrivals { arrived.len() } else { call.draw };
+            order.end(turn as u64, end);
             arrived.push(end);
         }
     }
-}
-
-/// The share of `runs` runs of a test on a law that end in a false certificate.
-pub(super) fn false_share(test: &Test, label: Option<usize>, law: &Law, runs: u64, breach: Breach) -> f64 {
-    let wrong = |&run: &u64| {
-        let decision = gather(test, label, law, (1, run), breach);
-        decision.certified().is_some_and(|certified| is_false(test, certified, law))
-    };
-    (0..runs).into_par_iter().filter(wrong).count() as f64 / runs as f64
 }

@@ -75,17 +75,6 @@ impl Iterator for Votes<'_> {
     }
 }
 
-/// The decision of one run on these votes.
-pub(super) fn decide(test: &Test, label: Option<usize>, votes: impl IntoIterator<Item = Vote>) -> Decision {
-    let mut run = test.start(label).unwrap();
-    for vote in votes {
-        if run.push(vote).is_final() {
-            break;
-        }
-    }
-    run.decision()
-}
-
 /// Whether a certificate claims what is false of a law.
 pub(super) fn is_false(test: &Test, certified: &Certified, law: &Law) -> bool {
     let p = law.probability(certified.class);
@@ -102,9 +91,4 @@ pub(super) fn is_false(test: &Test, certified: &Certified, law: &Law) -> bool {
             _ => certified.radius > 0.5 * test.plan().sigma * (normal_quantile(p) - normal_quantile(rival)),
         },
     }
-}
-
-/// What a share of α may come to in a simulation of so many runs: four standard errors above.
-pub(super) fn at_most(alpha: f64, runs: u64) -> f64 {
-    alpha + 4.0 * (alpha * (1.0 - alpha) / runs as f64).sqrt()
 }

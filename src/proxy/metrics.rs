@@ -1,0 +1,390 @@
+//! Counts of everything that happens, in the text format of `OpenMetrics`, which Prometheus reads.
+//!
+//! Labels take their values from the configuration and from closed lists, never from a request: the number of series is
+//! bounded. Amounts of money are floating point here, as the format has it; the exact ones are in the ledger.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use serde::Serialize;
+use smoothgate_denoisers::DenoiserStats;
+use smoothgate_providers::Money;
+use smoothgate_providers::transport::RateState;
+
+use super::gate::Queue;
+use super::observer::{Event, Observer};
+
+/// The media type of the text.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Decimal = Counter<f64, AtomicU64>;
+type Level = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Requests {
+    api: String,
+    route: String,
+    /// The status, or `gone`.
+    status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Api {
+    api: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Certificates {
+    route: String,
+    outcome: Word,
+    evidence: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusals {
+    route: String,
+    class: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByRoute {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempts {
+    upstream: String,
+    class: Word,
+    billed: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByUpstream {
+    upstream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDenoiser {
+    denoiser: String,
+}
+
+/// The name of a case as it is written elsewhere, too: in exports and logs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Word(String);
+
+impl Word {
+    fn of(case: impl Serialize + std::fmt::Debug) -> Self {
+        match serde_json::to_value(&case) {
+            Ok(serde_json::Value::String(word)) => Self(word),
+            _ => Self(format!("{case:?}").to_lowercase()),
+        }
+    }
+}
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+/// What is looked up when somebody asks, not counted as it happens.
+#[derive(Debug, Default)]
+pub(super) struct Now {
+    pub(super) upstreams: Vec<UpstreamNow>,
+    pub(super) routes: Vec<RouteNow>,
+    pub(super) denoisers: Vec<(String, DenoiserStats)>,
+    /// Certificates that are being made.
+    pub(super) in_flight: usize,
+    /// Requests that are being answered.
+    pub(super) requests: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct UpstreamNow {
+    pub(super) name: String,
+    pub(super) queue: Queue,
+    pub(super) rate: Option<RateState>,
+    pub(super) stopped: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct RouteNow {
+    pub(super) name: String,
+    /// Calls that the budgets admit; `None` where nothing limits them.
+    pub(super) calls_left: Option<u64>,
+    /// Their price.
+    pub(super) money_left: Option<Money>,
+}
+
+/// All counts of one proxy.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    counted: Counted,
+    looked_up: Mutex<LookedUp>,
+    configured: Gauge,
+}
+
+/// What [`Observer`] counts.
+#[derive(Debug)]
+struct Counted {
+    requests: Family<Requests, Counter>,
+    request_time: Family<Api, Histogram, fn() -> Histogram>,
+    certificates: Family<Certificates, Counter>,
+    certificate_time: Family<ByRoute, Histogram, fn() -> Histogram>,
+    refusals: Family<Refusals, Counter>,
+    votes: Family<ByRoute, Counter>,
+    attempts: Family<Attempts, Counter>,
+    upstream_time: Family<ByUpstream, Histogram, fn() -> Histogram>,
+    cost: Family<ByRoute, Decimal>,
+    unpriced: Family<ByRoute, Counter>,
+}
+
+/// What [`Now`] fills.
+#[derive(Debug, Default)]
+struct LookedUp {
+    in_flight: Gauge,
+    requests: Gauge,
+    active: Family<ByUpstream, Gauge>,
+    waiting: Family<ByUpstream, Gauge>,
+    allowed: Family<ByUpstream, Level>,
+    limit: Family<ByUpstream, Level>,
+    cuts: Family<ByUpstream, Counter>,
+    stopped: Family<ByUpstream, Gauge>,
+    calls_left: Family<ByRoute, Gauge>,
+    money_left: Family<ByRoute, Level>,
+    denoiser_turns: Family<ByDenoiser, Counter>,
+    denoiser_pictures: Family<ByDenoiser, Counter>,
+    denoiser_time: Family<ByDenoiser, Decimal>,
+    denoiser_waiting: Family<ByDenoiser, Gauge>,
+}
+
+/// From a millisecond to two minutes.
+fn times() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 18))
+}
+
+fn timed<L: Clone + Eq + std::hash::Hash>() -> Family<L, Histogram, fn() -> Histogram> {
+    Family::new_with_constructor(times as fn() -> Histogram)
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::with_prefix("smoothgate");
+        let counted = Counted {
+            requests: Family::default(),
+            request_time: timed(),
+            certificates: Family::default(),
+            certificate_time: timed(),
+            refusals: Family::default(),
+            votes: Family::default(),
+            attempts: Family::default(),
+            upstream_time: timed(),
+            cost: Family::default(),
+            unpriced: Family::default(),
+        };
+        let now = LookedUp::default();
+        let r = &mut registry;
+        r.register(
+            "build",
+            "The version of this program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        let started: Level = Gauge::default();
+        started.set(unix_seconds());
+        r.register_with_unit("start_time", "When this process began to serve", Unit::Seconds, started);
+
+        r.register("requests", "Requests by format, route and status of the reply", counted.requests.clone());
+        r.register_with_unit(
+            "request",
+            "Time from the head of a request to its reply",
+            Unit::Seconds,
+            counted.request_time.clone(),
+        );
+        r.register("requests_open", "Requests that are being answered", now.requests.clone());
+        r.register(
+            "certificates",
+            "Pictures with a certificate, by its outcome and where it came from",
+            counted.certificates.clone(),
+        );
+        r.register_with_unit(
+            "certificate",
+            "Time for the certificate of a picture, its queue included",
+            Unit::Seconds,
+            counted.certificate_time.clone(),
+        );
+        r.register("certificates_open", "Certificates that are being made", now.in_flight.clone());
+        r.register("refusals", "Pictures without a certificate, by reason", counted.refusals.clone());
+        r.register("votes", "Votes counted", counted.votes.clone());
+        r.register("attempts", "Calls to upstreams by their end and billing", counted.attempts.clone());
+        r.register_with_unit(
+            "upstream",
+            "Time of a call to an upstream",
+            Unit::Seconds,
+            counted.upstream_time.clone(),
+        );
+        r.register(
+            "cost_dollars",
+            "What calls cost at most, those whose billing is not known included",
+            counted.cost.clone(),
+        );
+        r.register("unpriced_calls", "Calls whose price is not known", counted.unpriced.clone());
+
+        r.register("queue_active", "Pictures that are being certified", now.active.clone());
+        r.register("queue_waiting", "Pictures that wait for their turn", now.waiting.clone());
+        r.register("rate_allowed", "Calls a second that the limiter lets through now", now.allowed.clone());
+        r.register("rate_limit", "Calls a second that are configured as the limit", now.limit.clone());
+        r.register("rate_cuts", "Throttle answers that have lowered the rate", now.cuts.clone());
+        r.register(
+            "upstream_stopped",
+            "1 where nothing is sent to it any more, since its credentials or quota were rejected",
+            now.stopped.clone(),
+        );
+        r.register("budget_left_calls", "Calls that the budgets still admit", now.calls_left.clone());
+        r.register("budget_left_dollars", "The price of these calls", now.money_left.clone());
+        r.register("denoiser_turns", "Runs of the model", now.denoiser_turns.clone());
+        r.register("denoiser_pictures", "Pictures in these runs", now.denoiser_pictures.clone());
+        r.register_with_unit(
+            "denoiser_busy",
+            "Time in which the model ran",
+            Unit::Seconds,
+            now.denoiser_time.clone(),
+        );
+        r.register(
+            "denoiser_waiting",
+            "Calls that wait for the model or are in it",
+            now.denoiser_waiting.clone(),
+        );
+        let configured = Gauge::<i64, _>::default();
+        configured.set(1);
+        let help = "0 where the last attempt to load the configuration anew failed, so that the one before it stands";
+        registry.register("configuration_loaded", help, configured.clone());
+        Self { registry, counted, looked_up: Mutex::new(now), configured }
+    }
+
+    /// Did the last attempt to load the configuration succeed?
+    pub(super) fn reloaded(&self, well: bool) {
+        self.configured.set(i64::from(well));
+    }
+
+    /// All of them as text.
+    pub(super) fn text(&self, now: &Now) -> Result<String, std::fmt::Error> {
+        let looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        looked_up.fill(now);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn whole(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
+}
+
+impl LookedUp {
+    fn fill(&self, now: &Now) {
+        self.in_flight.set(whole(now.in_flight));
+        self.requests.set(whole(now.requests));
+        // What a new configuration has no more is not reported.
+        for family in [&self.active, &self.waiting, &self.stopped] {
+            family.clear();
+        }
+        for family in [&self.allowed, &self.limit] {
+            family.clear();
+        }
+        for upstream in &now.upstreams {
+            let label = ByUpstream { upstream: upstream.name.clone() };
+            self.active.get_or_create(&label).set(whole(upstream.queue.active));
+            self.waiting.get_or_create(&label).set(whole(upstream.queue.waiting));
+            self.stopped.get_or_create(&label).set(i64::from(upstream.stopped));
+            let Some(rate) = &upstream.rate else { continue };
+            self.cuts.get_or_create(&label).inner().store(rate.cuts, Ordering::Relaxed);
+            if let Some(allowed) = rate.allowed {
+                self.allowed.get_or_create(&label).set(allowed);
+            }
+            if let Some(limit) = rate.limit {
+                self.limit.get_or_create(&label).set(limit);
+            }
+        }
+        self.calls_left.clear();
+        self.money_left.clear();
+        for route in &now.routes {
+            let label = ByRoute { route: route.name.clone() };
+            if let Some(calls) = route.calls_left {
+                self.calls_left.get_or_create(&label).set(whole(calls));
+            }
+            if let Some(money) = route.money_left {
+                self.money_left.get_or_create(&label).set(dollars(money));
+            }
+        }
+        self.denoiser_waiting.clear();
+        for (name, stats) in &now.denoisers {
+            let label = ByDenoiser { denoiser: name.clone() };
+            self.denoiser_turns.get_or_create(&label).inner().store(stats.turns, Ordering::Relaxed);
+            self.denoiser_pictures.get_or_create(&label).inner().store(stats.pictures, Ordering::Relaxed);
+            let seconds = (stats.busy_us as f64 / 1e6).to_bits();
+            self.denoiser_time.get_or_create(&label).inner().store(seconds, Ordering::Relaxed);
+            self.denoiser_waiting.get_or_create(&label).set(whole(stats.waiting));
+        }
+    }
+}
+
+fn dollars(money: Money) -> f64 {
+    f64::try_from(money.dollars()).unwrap_or(f64::INFINITY)
+}
+
+impl Observer for Metrics {
+    fn observe(&self, event: &Event<'_>) {
+        let counted = &self.counted;
+        match *event {
+            Event::Request { api, route, status, elapsed, .. } => {
+                let status = status.map_or_else(|| "gone".to_owned(), |status| status.to_string());
+                let route = route.unwrap_or_default().to_owned();
+                counted.requests.get_or_create(&Requests { api: api.to_owned(), route, status }).inc();
+                let time = counted.request_time.get_or_create(&Api { api: api.to_owned() });
+                time.observe(elapsed.as_secs_f64());
+            }
+            Event::Certified { route, outcome, evidence, elapsed, .. } => {
+                let route = route.to_owned();
+                let time = counted.certificate_time.get_or_create(&ByRoute { route: route.clone() });
+                time.observe(elapsed.as_secs_f64());
+                let (outcome, evidence) = (Word::of(outcome), evidence.name());
+                counted.certificates.get_or_create(&Certificates { route, outcome, evidence }).inc();
+            }
+            Event::Spent { route, spent } => {
+                let label = ByRoute { route: route.to_owned() };
+                match spent.cost {
+                    Some(cost) => _ = counted.cost.get_or_create(&label).inc_by(dollars(cost)),
+                    None => _ = counted.unpriced.get_or_create(&label).inc_by(spent.billable),
+                }
+            }
+            Event::Refused { route, class } => {
+                let refusals = Refusals { route: route.to_owned(), class: Word::of(class) };
+                counted.refusals.get_or_create(&refusals).inc();
+            }
+            Event::Vote { route } => {
+                counted.votes.get_or_create(&ByRoute { route: route.to_owned() }).inc();
+            }
+            Event::Attempt { upstream, class, billed, latency } => {
+                let upstream = upstream.to_owned();
+                let time = counted.upstream_time.get_or_create(&ByUpstream { upstream: upstream.clone() });
+                time.observe(latency.as_secs_f64());
+                let (class, billed) = (Word::of(class), Word::of(billed));
+                counted.attempts.get_or_create(&Attempts { upstream, class, billed }).inc();
+            }
+        }
+    }
+}
