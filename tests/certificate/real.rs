@@ -193,7 +193,10 @@ pub(crate) fn cases() -> &'static [Case] {
             ),
             make(
                 "abstained, no label of the clean answer",
-                |draw| if draw == CLEAN { Outcome::Answered(Answer::default()) } else { several(draw) },
+                |draw| {
+                    let none = Answer { model_version: Some("v7".to_owned()), ..Answer::default() };
+                    if draw == CLEAN { Outcome::Answered(none) } else { several(draw) }
+                },
                 |s| {
                     s.question = "clean-labels".parse().unwrap();
                     s.method = Method::Table1(ladder(&[0.05]));
