@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How a server listens.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// TLS, where wanted. See [`tls`].
+    /// TLS, where wanted. See [`Tls`](super::Tls).
     pub tls: Option<Arc<ServerConfig>>,
     /// Most connections at once. Others wait to be accepted.
     pub max_connections: usize,

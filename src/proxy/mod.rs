@@ -7,9 +7,9 @@
 //!
 //! | seam | decides | by default |
 //! |---|---|---|
-//! | [`Access`](access::Access) | who may ask, and what each may spend | [`Open`](access::Open): programs on this machine, as one caller |
-//! | [`Fetch`](fetch::Fetch) | how pictures are got that a request only names | [`Refused`](fetch::Refused): not at all |
-//! | [`Observer`](observer::Observer) | what becomes of what is seen | [`Unobserved`](observer::Unobserved): nothing but counts |
+//! | [`access::Access`] | who may ask, and what each may spend | [`access::Open`]: programs on this machine, as one caller |
+//! | [`fetch::Fetch`] | how pictures are got that a request only names | [`fetch::Refused`]: not at all |
+//! | [`observer::Observer`] | what becomes of what is seen | [`observer::Unobserved`]: nothing but counts |
 
 pub mod access;
 mod certificate;
