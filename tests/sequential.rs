@@ -58,7 +58,7 @@ fn certify_by_radius_stops_where_the_votes_show_it_and_keeps_its_tables() {
     // The certificate says what was tested: radii, horizon, level.
     let file = fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
     let certificate: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    let test = &certificate["test"];
+    let test = &certificate["claims"][0]["test"];
     assert_eq!(test["method"]["radii"], serde_json::json!([0.02, 0.05]));
     assert!(test["method"]["n_max"].as_u64().unwrap() >= votes && test["label"] == "leader", "{test}");
 

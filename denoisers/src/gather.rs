@@ -166,8 +166,11 @@ impl Call {
     }
 
     fn answer(self, result: Result<Batch, DenoiseError>) {
+        let Self { reply, _waits: waits, .. } = self;
+        // It waits no longer when it hears of it.
+        drop(waits);
         // A caller that has gone in the meantime does not need it.
-        drop(self.reply.send(result));
+        drop(reply.send(result));
     }
 }
 
