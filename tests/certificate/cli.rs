@@ -72,7 +72,7 @@ fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_chan
     let changed = String::from_utf8(first).unwrap().replacen("\"radius\":0.3", "\"radius\":0.5", 1);
     std::fs::write(dir.path().join("changed.json"), changed).unwrap();
     let said = run(&["verify", "changed.json"], 1);
-    assert!(said.contains("changed after the digest was taken: radius"), "{said}");
+    assert!(said.contains("changed after the digest was taken: claims[0].radius"), "{said}");
     assert!(said.contains("do not rely on it"), "{said}");
 
     run(&["verify", "missing.json"], 2);
