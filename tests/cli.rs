@@ -420,7 +420,7 @@ fn replay_prints_a_row_a_record_in_the_logs_order() {
     let first = text(&out.stdout).lines().next().unwrap().to_owned();
     assert_eq!(
         first,
-        r#"{"api":"demo","denoiser":"none","sigma":0.25,"idx":0,"outcome":"certified","label":"dog","radius":0.19227,"votes":15,"question":"top1","test":"cohen"}"#
+        r#"{"api":"demo","denoiser":"none","sigma":0.25,"idx":0,"outcome":"certified","label":"dog","radius":0.19227,"votes":15,"question":"top1","test":"cohen","clean":"dog"}"#
     );
     let order: Vec<u64> = rows(&out).iter().map(|row| row["idx"].as_u64().unwrap()).collect();
     assert_eq!(order, (0..8).chain(0..8).collect::<Vec<_>>());

@@ -24,6 +24,7 @@ pub use digest::Digest;
 pub use document::{Document, DocumentError, Seal, Signer};
 pub use keys::{KeyError, KeyId, PublicKey, SigningKey};
 pub use schema::schema;
+pub(crate) use verify::working_image;
 pub use verify::{Check, UNDERIVED, Verdict, Verification};
 
 /// Name and version of the document format.

@@ -74,9 +74,14 @@ impl Pictures {
             Some("@folder") => input.folder(),
             other => other.map(str::to_owned),
         };
-        let job =
-            |(input, name): (Input, String)| Job { name, truth: truth(&input), source: Source::Input(input) };
-        Ok(inputs.into_iter().zip(names).map(job).collect())
+        let job = |(index, (input, name)): (usize, (Input, String))| Job {
+            name,
+            index,
+            truth: truth(&input),
+            classes: None,
+            source: Source::Input(input),
+        };
+        Ok(inputs.into_iter().zip(names).enumerate().map(job).collect())
     }
 }
 

@@ -154,7 +154,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 
 fn announce(args: &Args, emulator: &Emulator) -> anyhow::Result<()> {
     if let Some(path) = &args.port_file {
-        write_whole(path, &emulator.address().port().to_string())
+        write_whole(path, emulator.address().port().to_string())
             .with_context(|| format!("cannot write the port to `{}`", path.display()))?;
     }
     let mut out = std::io::stdout().lock();

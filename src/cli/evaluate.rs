@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
@@ -71,9 +72,12 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
         );
         return Err(Failure::usage(error));
     }
+    let classes: Arc<[String]> = set.classes().into();
     let job = |sample: crate::dataset::Sample| Job {
         name: sample.name.clone(),
+        index: sample.index,
         truth: Some(sample.truth.clone()),
+        classes: Some(Arc::clone(&classes)),
         source: Source::Sample(sample),
     };
     let jobs: Vec<Job> = samples.into_iter().map(job).collect();

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// Writes beside the target and renames, so that a reader never sees half a file.
-pub(super) fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> std::io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
-    std::fs::write(&partial, text)?;
+    std::fs::write(&partial, content)?;
     std::fs::rename(&partial, path)
 }

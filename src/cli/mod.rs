@@ -34,6 +34,7 @@ mod runs;
 mod serve;
 mod signals;
 mod test_options;
+mod thumbnails;
 mod train;
 mod verify;
 mod work;
@@ -89,7 +90,7 @@ enum Command {
     Replay(replay::Args),
     /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
     Denoise(denoise::Args),
-    /// Certified accuracy against radius from logs: table, curve, HTML page
+    /// Certified accuracy against radius from logs and runs: table, drawings, HTML page
     Report(report::Args),
     /// Check certificates: everything that follows from them is computed anew
     Verify(verify::Args),
@@ -156,7 +157,7 @@ impl Cli {
             Command::Radius(args) => radius::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Denoise(args) => denoise::run(&args, config),
-            Command::Report(args) => report::run(&args),
+            Command::Report(args) => report::run(&args, config),
             Command::Verify(args) => verify::run(&args, config),
             Command::Keys(command) => keys::run(&command),
             Command::Certificate(command) => certificate::run(command),

@@ -35,9 +35,32 @@ impl DenoiserOptions {
     /// Loads the denoiser onto its own thread.
     pub(super) fn open(&self, defaults: &Defaults) -> Result<DenoiserHandle, Failure> {
         let (name, options) = self.choice(defaults);
-        let denoiser = open(&name, &options).map_err(Failure::usage)?;
-        DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
+        spawn(&name, &options)
     }
+}
+
+/// The denoiser behind a certificate that calls it `stated`: the one that the user named, or else the built-in one, with as
+/// many bits as it then computed with.
+pub(super) fn denoiser_of(
+    stated: &str,
+    named: Option<&str>,
+    device: Device,
+) -> Result<DenoiserHandle, Failure> {
+    let mut options = Options::on(device);
+    options.precision = Precision::of_name(stated);
+    match (named, stated.strip_suffix(options.precision.suffix()).unwrap_or(stated)) {
+        (Some(named), _) => spawn(named, &options),
+        // A name from a document must not make this program open a file of that name.
+        (None, name @ ("unet" | "none")) => spawn(name, &options),
+        (None, name) => Err(Failure::usage(anyhow::anyhow!(
+            "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
+        ))),
+    }
+}
+
+fn spawn(name: &str, options: &Options) -> Result<DenoiserHandle, Failure> {
+    let denoiser = open(name, options).map_err(Failure::usage)?;
+    DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
 }
 
 /// Size of the working image.

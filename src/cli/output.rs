@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -28,7 +29,7 @@ pub(super) enum Format {
 pub(super) struct Row {
     /// The picture's name as given.
     pub image: String,
-    /// Position among all pictures, from 0.
+    /// The picture's number in its data set, or among all pictures, from 0.
     pub index: usize,
     /// The certificate, or why there is none.
     pub result: Result<Certificate, String>,
@@ -36,6 +37,8 @@ pub(super) struct Row {
     pub calls: u64,
     /// The true class, where it was given.
     pub truth: Option<String>,
+    /// All classes of the data set, where the picture is from one.
+    pub classes: Option<Arc<[String]>>,
     /// From reading the file to the verdict.
     pub time: Duration,
     /// What the row shares with all others of the run.
@@ -82,6 +85,7 @@ struct Line<'a> {
     claim: usize,
     claims: usize,
     abstained: Option<Reason>,
+    truth: Option<&'a str>,
 }
 
 impl Row {
@@ -125,6 +129,21 @@ impl Row {
             claim: at,
             claims: of,
             abstained: claim.and_then(|claim| claim.abstained),
+            truth: self.truth.as_deref(),
+        }
+    }
+
+    /// A class as the field's programs write it: its number in the data set where there is one (a label that is no class of
+    /// the set gets the number after the last), else its name; -1 for none.
+    fn class(&self, label: Option<&str>) -> String {
+        let Some(label) = label else { return "-1".to_owned() };
+        match &self.classes {
+            Some(classes) => {
+                let label = normalise(label);
+                let number = classes.iter().position(|class| normalise(class) == label);
+                number.unwrap_or(classes.len()).to_string()
+            }
+            None => label.replace(['\t', '\n', '\r'], " "),
         }
     }
 
@@ -141,12 +160,8 @@ impl Row {
             let failed = Picture {
                 name: self.image.clone(),
                 verdict: Verdict::Failed,
-                label: None,
-                radius: 0.0,
                 correct: self.truth.is_some().then_some(false),
-                calls: None,
-                votes: None,
-                cast: None,
+                ..Picture::default()
             };
             return vec![failed; questions];
         };
@@ -163,7 +178,7 @@ impl Row {
                 correct: self.truth.is_some().then(|| self.correct(claim.label.as_deref())),
                 calls: Some(self.calls),
                 votes: Some(claim.votes.len() as u64),
-                cast: None,
+                ..Picture::default()
             });
             Picture::of_claims(each)
         };
@@ -229,16 +244,14 @@ impl Printer {
         if !self.started {
             writeln!(out, "idx\tlabel\tpredict\tradius\tcorrect\ttime")?;
         }
-        // -1 is what the field's files write for "abstain" and "unknown".
-        let clean = |text: Option<&str>| text.map_or("-1".to_owned(), |t| t.replace(['\t', '\n', '\r'], " "));
         let seconds = row.time.as_secs_f64();
         let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);
         writeln!(
             out,
             "{}\t{}\t{}\t{:.6}\t{}\t{hours}:{:02}:{:09.6}",
             row.index,
-            clean(row.truth.as_deref()),
-            clean(line.label),
+            row.class(row.truth.as_deref()),
+            row.class(line.label),
             line.radius.unwrap_or(0.0),
             u8::from(row.correct(line.label)),
             (rest / 60.0).floor(),

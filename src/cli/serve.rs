@@ -185,7 +185,7 @@ async fn open(
 
 fn announce(args: &Args, proxy: &Proxy) -> anyhow::Result<()> {
     if let Some(path) = &args.port_file {
-        write_whole(path, &proxy.address().port().to_string())
+        write_whole(path, proxy.address().port().to_string())
             .with_context(|| format!("cannot write the port to `{}`", path.display()))?;
     }
     let mut out = std::io::stdout().lock();

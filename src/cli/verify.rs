@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use serde::Serialize;
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, open};
+use smoothgate_denoisers::Device;
 
 use super::inputs::Input;
 use super::ledger::LedgerPath;
+use super::options::denoiser_of;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
@@ -90,22 +91,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
 
 fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Result<(), Failure> {
     let Some(certificate) = verification.certificate() else { return Ok(()) };
-    // A name from a document must not make this program open a file of that name.
-    let stated = certificate.denoiser.name.as_str();
-    let mut options = Options::on(args.device);
-    options.precision = Precision::of_name(stated);
-    let name = match (&args.denoiser, stated.strip_suffix(options.precision.suffix()).unwrap_or(stated)) {
-        (Some(name), _) => name.clone(),
-        (None, name @ ("unet" | "none")) => name.to_owned(),
-        (None, name) => {
-            let error = anyhow::anyhow!(
-                "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
-            );
-            return Err(Failure::usage(error));
-        }
-    };
-    let denoiser = open(&name, &options).map_err(Failure::usage)?;
-    let denoiser = DenoiserHandle::spawn(denoiser).map_err(Failure::internal)?;
+    let denoiser = denoiser_of(&certificate.denoiser.name, args.denoiser.as_deref(), args.device)?;
     let runtime = runtime()?;
     runtime.block_on(verification.redraw(picture, &denoiser));
     Ok(())

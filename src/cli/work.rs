@@ -49,8 +49,12 @@ pub(super) struct Output<'a> {
 pub(super) struct Job {
     /// Its name, of its own in the run.
     pub name: String,
+    /// Its number in its data set, or among the pictures of this command.
+    pub index: usize,
     /// Its true class, where that is known.
     pub truth: Option<String>,
+    /// All classes of its data set, where it is from one.
+    pub classes: Option<Arc<[String]>>,
     /// Where its bytes are.
     pub source: Source,
 }
@@ -217,10 +221,11 @@ impl<'a> Desk<'a> {
         };
         let row = Row {
             image: job.name.clone(),
-            index,
+            index: job.index,
             result,
             calls,
             truth: job.truth.clone(),
+            classes: job.classes.clone(),
             time: started.elapsed(),
             common: self.common(),
         };

@@ -12,7 +12,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +49,7 @@ enum Source {
 #[derive(Clone, Debug)]
 pub struct Dataset {
     samples: Vec<Sample>,
+    classes: Vec<String>,
 }
 
 impl Dataset {
@@ -85,11 +86,19 @@ impl Dataset {
             return Err(DatasetError::Empty { place: place.to_owned() });
         }
         samples.sort_by(|a, b| a.name.cmp(&b.name));
+        let folders: BTreeSet<String> = samples.iter().map(|sample| sample.truth.clone()).collect();
         for (index, sample) in samples.iter_mut().enumerate() {
             sample.index = index;
             sample.truth = named(&sample.truth, classes);
         }
-        Ok(Self { samples })
+        let classes = folders.iter().map(|folder| named(folder, classes)).collect();
+        Ok(Self { samples, classes })
+    }
+
+    /// The names of all classes, in the order of their folders: the position is the number that other programs of this
+    /// field give a class.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
     }
 
     /// The samples, in the order of their names.

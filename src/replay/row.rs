@@ -52,6 +52,8 @@ pub struct Row {
     pub question: String,
     /// The test's name.
     pub test: &'static str,
+    /// The top label of the recorded answer about the picture without noise.
+    pub clean: Option<String>,
     /// The record ended before the test did: the abstention is for want of votes.
     #[serde(skip)]
     pub cut_short: bool,
@@ -217,6 +219,7 @@ pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Vec<Row>, Probl
         });
         draws += 1;
     }
+    let clean = record.clean_label().map(str::to_owned);
     let mut rows = Vec::with_capacity(claims.len());
     for (at, (claim, voter)) in claims.iter().zip(&voters).enumerate() {
         let decision = joint.decision(at);
@@ -237,6 +240,7 @@ pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Vec<Row>, Probl
             votes: votes[at],
             question: claim.shown.clone(),
             test: claim.test.plan().method.name(),
+            clean: clean.clone(),
             cut_short: !decision.is_final(),
             against_logged: None,
             unmapped: unmapped.into_iter().map(str::to_owned).collect(),
@@ -379,6 +383,22 @@ impl Named for Listed<'_> {
 }
 
 impl Record<'_> {
+    /// The label with the highest score in the clean answer, as `top1` chooses it.
+    fn clean_label(&self) -> Option<&str> {
+        let keys: Vec<_> = self.names.iter().map(|name| normalise(name)).collect();
+        let labels = self.clean.iter().flatten();
+        let labels = labels.map(|&(name, score)| Listed {
+            name,
+            spelling: &self.names[name],
+            key: &keys[name],
+            score,
+        });
+        match Question::Top1.choose(labels, &BTreeMap::new()) {
+            Some(Choice::Label(label)) => Some(&self.names[label.name]),
+            Some(Choice::Class(_)) | None => None,
+        }
+    }
+
     /// The questions that the recorded clean answer makes of one that asks for it; none where it is missing, or holds no
     /// label to ask about.
     fn about_clean(&self, asked: &Question) -> Vec<Question> {

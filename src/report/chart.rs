@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 
 use super::axis::ticks;
+use super::canvas::{Frame, Place};
 use super::error::ReportError;
 use super::figures::{Share, largest_radius};
 use super::markup::{Markup, percent, px, shortened, width};
+use super::palette::COLOURS;
 use super::series::{Measure, Series};
 
 /// Six colours by three kinds of line: more series cannot be told apart.
-pub const MAX_SERIES: usize = 18;
+pub const MAX_SERIES: usize = 3 * COLOURS;
 
 /// Steps closer than this, in pixels, are drawn as one.
 const FINEST: f64 = 0.25;
@@ -17,25 +19,9 @@ const FINEST: f64 = 0.25;
 /// From the end of a line to its label.
 const GAP: f64 = 9.0;
 
-/// Colours and lines, for a page and for a drawing alone. The colours follow Okabe and Ito's palette for colour-blind
-/// readers, darkened on white and lightened on black until lines have a contrast of 3 or more.
-pub(super) const STYLE: &str = include_str!("chart.css");
-
-/// How large a drawing is and what it is called.
-pub(super) struct Frame {
-    /// What begins its element ids: unique in a page.
-    pub id: &'static str,
-    /// In pixels.
-    pub width: f64,
-    /// In pixels.
-    pub height: f64,
-    /// For those who cannot see it.
-    pub title: String,
-}
-
 /// The class of series number `at`.
 pub(super) fn class(at: usize) -> String {
-    format!("s{} d{}", at % 6, at / 6 % 3)
+    format!("s{} d{}", at % COLOURS, at / COLOURS % 3)
 }
 
 /// The curve of each series with its interval as a band, as an SVG document that needs nothing else.
@@ -46,14 +32,12 @@ pub(super) fn class(at: usize) -> String {
 /// # Errors
 /// [`ReportError::TooManySeries`] beyond [`MAX_SERIES`].
 pub fn curve(series: &[Series], title: &str) -> Result<String, ReportError> {
-    check(series)?;
-    let mut m = Markup::after("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    draw(&mut m, series, &Frame { id: "curve", width: 860.0, height: 480.0, title: title.to_owned() }, true);
-    Ok(m.finish())
+    check(series.len())?;
+    let frame = Frame { id: "curve".to_owned(), width: 860.0, height: 480.0, title: title.to_owned() };
+    Ok(frame.alone(&described(series), |m| inside(m, series, &frame)))
 }
 
-pub(super) fn check(series: &[Series]) -> Result<(), ReportError> {
-    let given = series.len();
+pub(super) fn check(given: usize) -> Result<(), ReportError> {
     if given > MAX_SERIES { Err(ReportError::TooManySeries { given, most: MAX_SERIES }) } else { Ok(()) }
 }
 
@@ -62,6 +46,8 @@ pub(super) fn measure_of(series: &[Series]) -> &'static str {
     let all = |measure| series.iter().all(|one| one.measure() == measure);
     if all(Measure::Accuracy) {
         "Certified accuracy"
+    } else if all(Measure::Agreement) {
+        "Certified accuracy, right being the clean answer"
     } else if all(Measure::Share) {
         "Certified share"
     } else {
@@ -69,40 +55,46 @@ pub(super) fn measure_of(series: &[Series]) -> &'static str {
     }
 }
 
-/// Draws one SVG element; `alone` gives it a style sheet and a background of its own.
-pub(super) fn draw(m: &mut Markup, series: &[Series], frame: &Frame, alone: bool) {
-    let plot = Plot::new(series, frame);
-    let (title, about) = (format!("{}-title", frame.id), format!("{}-desc", frame.id));
-    let view = format!("0 0 {} {}", px(frame.width), px(frame.height));
-    let labelled = format!("{title} {about}");
-    let mut attributes: Vec<(&'static str, &dyn std::fmt::Display)> =
-        vec![("class", &"curve"), ("viewBox", &view), ("role", &"img"), ("aria-labelledby", &labelled)];
-    let (w, h) = (px(frame.width), px(frame.height));
-    if alone {
-        let size: [(&'static str, &dyn std::fmt::Display); 3] =
-            [("xmlns", &"http://www.w3.org/2000/svg"), ("width", &w), ("height", &h)];
-        attributes.extend(size);
+/// Draws one SVG element on a page.
+pub(super) fn draw(m: &mut Markup, series: &[Series], frame: &Frame) {
+    frame.draw(m, Place::Page, &described(series), |m| inside(m, series, frame));
+}
+
+fn inside(m: &mut Markup, series: &[Series], frame: &Frame) {
+    let lines = Line::all(series);
+    let plot = Plot::new(&lines, &Scale::of(series), frame.width, frame.height);
+    plot.draw(m, measure_of(series), &lines);
+}
+
+/// A series as it is drawn.
+pub(super) struct Line<'a> {
+    /// The series.
+    pub series: &'a Series,
+    /// What it is labelled with.
+    pub label: String,
+    /// Its colour and kind of line.
+    pub look: usize,
+}
+
+impl<'a> Line<'a> {
+    /// Each series under its name, in a look of its own.
+    fn all(series: &'a [Series]) -> Vec<Self> {
+        let line = |(look, one): (usize, &'a Series)| {
+            let alike = series.iter().all(|other| other.measure() == one.measure());
+            // Beside lines that measure something else, what it measures.
+            let label = if alike {
+                one.name().to_owned()
+            } else {
+                format!("{} ({})", one.name(), one.measure().word())
+            };
+            Self { series: one, label, look }
+        };
+        series.iter().enumerate().map(line).collect()
     }
-    m.element("svg", &attributes, |m| {
-        m.words("title", &[("id", &title)], &frame.title);
-        m.words("desc", &[("id", &about)], described(series));
-        if alone {
-            m.style(STYLE);
-            m.leaf("rect", &[("class", &"page"), ("width", &"100%"), ("height", &"100%")]);
-        }
-        plot.axes(m, measure_of(series));
-        for (at, one) in series.iter().enumerate() {
-            plot.band(m, at, one, series.len());
-        }
-        for (at, one) in series.iter().enumerate() {
-            plot.line(m, at, one);
-        }
-        plot.labels(m, series);
-    });
 }
 
 /// The curve in words: where each starts, its value half way, and where it ends.
-fn described(series: &[Series]) -> String {
+pub(super) fn described(series: &[Series]) -> String {
     let mut words = String::from("Step curves against the L2 radius, with 95 percent bands.");
     for one in series {
         let n = one.pictures().len();
@@ -121,15 +113,33 @@ fn described(series: &[Series]) -> String {
     words
 }
 
+/// How far the axes go: the same for drawings that are compared.
+pub(super) struct Scale {
+    /// Where the x axis ends.
+    end: f64,
+    /// Where the y axis ends.
+    all: f64,
+}
+
+impl Scale {
+    pub(super) fn of(series: &[Series]) -> Self {
+        let top = largest_radius(series);
+        // Half the axis is enough where no band leaves it.
+        let highest = |one: &Series| Share::new(one.count_at(0.0), one.pictures().len()).upper;
+        Self {
+            end: if top > 0.0 { top * 1.02 } else { 1.0 },
+            all: if series.iter().all(|one| highest(one) <= 0.5) { 0.5 } else { 1.0 },
+        }
+    }
+}
+
 /// The rectangle of the curves and its scales.
-struct Plot {
+pub(super) struct Plot {
     left: f64,
     right: f64,
     top: f64,
     bottom: f64,
-    /// Where the x axis ends.
     end: f64,
-    /// Where the y axis ends.
     all: f64,
     x_ticks: Vec<f64>,
     font: f64,
@@ -137,26 +147,45 @@ struct Plot {
 }
 
 impl Plot {
-    fn new(series: &[Series], frame: &Frame) -> Self {
+    /// A plot in a rectangle of this size whose upper left corner is the origin.
+    pub(super) fn new(lines: &[Line<'_>], scale: &Scale, w: f64, h: f64) -> Self {
         let (font, left) = (13.0, 50.0);
-        let label_width = frame.width * 0.3;
-        let top = largest_radius(series);
-        let end = if top > 0.0 { top * 1.02 } else { 1.0 };
+        let label_width = w * 0.3;
+        let &Scale { end, all } = scale;
         // As far right as leaves room for every label behind the end of its line.
-        let right = series.iter().map(|one| {
-            let needed = (width(&label(one, series)) * font).min(label_width) + GAP + 4.0;
-            let share = one.counted_radii().last().map_or(1.0, |last| (last / end).max(0.2));
-            left + (frame.width - needed - left) / share
+        let right = lines.iter().map(|line| {
+            let needed = (width(&line.label) * font).min(label_width) + GAP + 4.0;
+            let share = line.series.counted_radii().last().map_or(1.0, |last| (last / end).max(0.2));
+            left + (w - needed - left) / share
         });
-        let right = right.fold(frame.width - 12.0, f64::min);
+        let right = right.fold(w - 12.0, f64::min);
         let most = if right - left < 350.0 { 5 } else { 8 };
         let mut x_ticks = ticks(end, most);
         x_ticks.retain(|&tick| tick <= end);
-        let (top, bottom) = (34.0, frame.height - 50.0);
-        // Half the axis is enough where no band leaves it.
-        let highest = |one: &Series| Share::new(one.count_at(0.0), one.pictures().len()).upper;
-        let all = if series.iter().all(|one| highest(one) <= 0.5) { 0.5 } else { 1.0 };
-        Self { left, right, top, bottom, end, all, x_ticks, font, label_width }
+        Self { left, right, top: 34.0, bottom: h - 50.0, end, all, x_ticks, font, label_width }
+    }
+
+    /// Axes, bands, lines and labels.
+    pub(super) fn draw(&self, m: &mut Markup, y_title: &str, lines: &[Line<'_>]) {
+        self.axes(m, y_title);
+        for line in lines {
+            self.band(m, line, lines.len());
+        }
+        for line in lines {
+            self.line(m, line);
+        }
+        self.labels(m, lines);
+    }
+
+    /// Ends the x axis where another plot's ends, so that both can be compared.
+    pub(super) fn ends_with(mut self, right: f64) -> Self {
+        self.right = self.right.min(right);
+        self
+    }
+
+    /// Where the x axis ends, in pixels.
+    pub(super) fn right(&self) -> f64 {
+        self.right
     }
 
     fn x(&self, radius: f64) -> f64 {
@@ -185,7 +214,11 @@ impl Plot {
             m.words("text", &[("class", &"tick middle"), ("x", &x), ("y", &px(self.bottom + 19.0))], radius);
         }
         let (x, y) = (px(f64::midpoint(self.left, self.right)), px(self.bottom + 40.0));
-        m.words("text", &[("class", &"axis-title middle"), ("x", &x), ("y", &y)], "L2 radius");
+        m.words(
+            "text",
+            &[("class", &"axis-title middle"), ("x", &x), ("y", &y)],
+            "L2 radius, in units of [0, 1] pixel values",
+        );
     }
 
     /// The radii at which the curve falls, and the count from just beyond the one before up to it.
@@ -203,7 +236,7 @@ impl Plot {
         steps
     }
 
-    fn line(&self, m: &mut Markup, at: usize, series: &Series) {
+    fn line(&self, m: &mut Markup, &Line { series, look, .. }: &Line<'_>) {
         let n = series.pictures().len() as f64;
         let steps = self.steps(series);
         let first = steps.first().map_or(0, |&(_, count)| count);
@@ -215,10 +248,10 @@ impl Plot {
         if steps.is_empty() {
             let _infallible = write!(path, "H{}", px(self.right));
         }
-        m.leaf("path", &[("class", &format!("line {}", class(at))), ("d", &path)]);
+        m.leaf("path", &[("class", &format!("line {}", class(look))), ("d", &path)]);
     }
 
-    fn band(&self, m: &mut Markup, at: usize, series: &Series, among: usize) {
+    fn band(&self, m: &mut Markup, &Line { series, look, .. }: &Line<'_>, among: usize) {
         let n = series.pictures().len();
         // Beyond the last radius there is no line: what no picture reaches may be out of the test's reach.
         let mut steps = self.steps(series);
@@ -239,22 +272,21 @@ impl Plot {
             let _infallible = write!(path, "L{} {}H{}", px(to), px(y), px(from));
         }
         path.push('Z');
-        let class = format!("band {} {}", if among > 3 { "many" } else { "few" }, class(at));
+        let class = format!("band {} {}", if among > 3 { "many" } else { "few" }, class(look));
         m.leaf("path", &[("class", &class), ("d", &path)]);
     }
 
     /// Each name at the end of its line, moved up or down until no two overlap.
-    fn labels(&self, m: &mut Markup, series: &[Series]) {
+    fn labels(&self, m: &mut Markup, lines: &[Line<'_>]) {
         let line_height = self.font + 3.0;
-        let mut wanted: Vec<Label> = series
+        let mut wanted: Vec<Label> = lines
             .iter()
-            .enumerate()
-            .map(|(at, one)| {
+            .map(|&Line { series: one, ref label, look }| {
                 let end = one.counted_radii().last().copied();
                 let count = end.map_or(0, |end| one.count_at(end));
-                let text = shortened(&label(one, series), self.label_width / self.font);
+                let text = shortened(label, self.label_width / self.font);
                 Label {
-                    at,
+                    at: look,
                     x: end.map_or(self.right, |end| self.x(end)),
                     y: self.y(count as f64 / one.pictures().len() as f64),
                     width: width(&text) * self.font,
@@ -283,15 +315,6 @@ impl Plot {
             let (x, y) = (px(x), px(y + self.font * 0.34));
             m.words("text", &[("class", &class), ("x", &x), ("y", &y)], &label.text);
         }
-    }
-}
-
-/// What a line is labelled with: its name and, beside lines that measure something else, what it measures.
-fn label(one: &Series, series: &[Series]) -> String {
-    let alike = series.iter().all(|other| other.measure() == one.measure());
-    match one.measure() {
-        Measure::Share if !alike => format!("{} (share)", one.name()),
-        _ => one.name().to_owned(),
     }
 }
 

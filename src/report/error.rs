@@ -59,4 +59,45 @@ pub enum ReportError {
         /// How many there may be.
         most: usize,
     },
+    /// More panels than one can look at.
+    #[error(
+        "{given} panels are too many for one drawing, at most {most}: name fewer logs, or split by something else"
+    )]
+    TooManyPanels {
+        /// How many there are.
+        given: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Nothing to draw votes of.
+    #[error(
+        "no votes to draw{}: give certificate documents (`certify --out DIR`) or a run of the ledger (`--run N`)",
+        picture.as_ref().map_or_else(String::new, |name| format!(" of a picture called `{name}`"))
+    )]
+    NoVotes {
+        /// The picture that was asked for.
+        picture: Option<String>,
+    },
+    /// A log of answers alone.
+    #[error(
+        "`{file}`, line {line}: answers without a result; put them to a question and a test first: `smoothgate replay {file} \
+         --format jsonl`"
+    )]
+    Answers {
+        /// As it was named.
+        file: String,
+        /// From 1.
+        line: usize,
+    },
+    /// A compressed log that would fill the memory.
+    #[error("`{file}` unpacks to more than {most} bytes: this is no log")]
+    TooLarge {
+        /// As it was named.
+        file: String,
+        /// How many there may be.
+        most: u64,
+    },
+    /// The drawing could not be turned into pixels: ours to mend.
+    #[error("the drawing could not be turned into a PNG: {0}")]
+    Png(String),
 }

@@ -1,6 +1,7 @@
 //! The numbers of a report.
 
 use serde::Serialize;
+use smoothgate_providers::Money;
 
 use super::series::{Measure, Series, Verdict};
 use crate::stats::{cp_lower, cp_upper};
@@ -111,6 +112,13 @@ impl Figures {
             failed: ended(Verdict::Failed),
             usage: Usage::of(series),
         }
+    }
+}
+
+impl Figures {
+    /// What the series cost by the ledger: what was or may have been billed, where every price is known.
+    pub fn cost(&self, series: &Series) -> Option<Money> {
+        series.spend().filter(|spend| spend.unpriced == 0)?.at_most()
     }
 }
 

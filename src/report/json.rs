@@ -1,25 +1,30 @@
-//! JSON: rows of `certify --format jsonl` (and of a replay), and certificate documents.
+//! JSON: rows of `certify --format jsonl` (and of a replay), certificate documents, and answer logs with the results that
+//! they hold.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ReportError;
-use super::read::{Row, line_at};
+use super::read::{Row, Truth, line_at};
 use super::series::{Cast, Picture, Setting, Verdict, Votes};
-use crate::certificate::FORMAT;
+use super::walk::Tested;
+use crate::certificate::{self, FORMAT};
 use crate::engine::CastVote;
 use crate::question::{Question, normalise};
-use crate::stats::Vote;
+use crate::stats::{Plan, Vote};
 
 /// What a report needs of a row. Other fields are not looked at, so that rows may grow.
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     image: Option<String>,
     idx: Option<u64>,
     outcome: Word,
     label: Option<String>,
     radius: Option<f64>,
     truth: Option<String>,
+    clean: Option<String>,
     sigma: Option<f64>,
     alpha: Option<f64>,
     question: Option<String>,
@@ -40,6 +45,9 @@ struct Document {
     provider: String,
     alpha: f64,
     claims: Vec<Claim>,
+    /// The whole of it, where it is one.
+    #[serde(skip)]
+    whole: Option<Arc<certificate::Certificate>>,
 }
 
 /// What a report needs of a claim.
@@ -49,9 +57,29 @@ struct Claim {
     label: Option<String>,
     radius: f64,
     question: Value,
-    test: Test,
+    test: Tests,
     labels: Vec<String>,
     votes: Vec<CastVote>,
+}
+
+/// What a report needs of a record of answers.
+#[derive(Deserialize)]
+struct Answers {
+    api: String,
+    denoiser: String,
+    sigma: f64,
+    idx: u64,
+    n0: usize,
+    n: usize,
+    logged: Option<Logged>,
+}
+
+/// What the run concluded that made a log of answers.
+#[derive(Deserialize)]
+struct Logged {
+    correct: Option<bool>,
+    radius: String,
+    predict: String,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +90,21 @@ struct Noise {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+/// A test: what a report needs of it, and the whole of it where it is one.
+struct Tests {
+    named: Test,
+    plan: Option<Plan>,
+}
+
+impl<'de> Deserialize<'de> for Tests {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let plan = Plan::deserialize(&value).ok();
+        let named = Test::deserialize(value).map_err(serde::de::Error::custom)?;
+        Ok(Self { named, plan })
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,9 +139,9 @@ impl From<Word> for Verdict {
     }
 }
 
-/// Reads JSON values one after another, each a row or a document, on one line or on many. The claims of one question on one
+/// Reads JSON values one after another, each a row, a document or a record of answers, on one line or on many. The claims of one question on one
 /// picture are one row ([`Picture::of_claims`]).
-pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
+pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, ReportError> {
     let bad = |line: usize, what: String| ReportError::Row { file: file.to_owned(), line, what };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut rows = Rows::default();
@@ -117,7 +160,9 @@ pub(super) fn rows(file: &str, text: &str) -> Result<Vec<Row>, ReportError> {
             }
             Some(Err(error)) => return Err(bad(error.line(), format!("not JSON: {error}"))),
         };
-        rows.add(value).map_err(|what| bad(line, what))?;
+        if rows.add(value, truth).map_err(|what| bad(line, what))?.is_none() {
+            return Err(ReportError::Answers { file: file.to_owned(), line });
+        }
     }
 }
 
@@ -130,45 +175,54 @@ struct Rows {
 }
 
 impl Rows {
-    fn add(&mut self, value: Value) -> Result<(), String> {
+    /// Adds the rows of a value; `None` for answers without a result.
+    fn add(&mut self, value: Value, truth: Truth) -> Result<Option<()>, String> {
         let Some(format) = value.get("format") else {
+            if value.get("names").is_some() && value.get("outcome").is_none() {
+                let answers: Answers = serde_json::from_value(value)
+                    .map_err(|error| format!("not a record of answers: {error}"))?;
+                let row = answers.row()?;
+                return Ok(row.map(|row| self.list.push(row)));
+            }
             let line: Line = serde_json::from_value(value)
                 .map_err(|error| format!("not a row of `certify --format jsonl`: {error}"))?;
             let first = line.claim.is_none_or(|claim| claim == 0);
             let several = line.question.as_deref().is_some_and(|question| asked(question).1);
-            let (setting, mut picture) = line.row()?;
+            let mut row = line.row(truth)?;
             if first {
-                self.calls = picture.calls;
+                self.calls = row.picture.calls;
             } else {
-                picture.calls = self.calls;
+                row.picture.calls = self.calls;
             }
-            self.push(setting, picture, several);
-            return Ok(());
+            self.push(row, several);
+            return Ok(Some(()));
         };
         if format != FORMAT {
             return Err(format!("the document's format is {format}; this version reads `{FORMAT}`"));
         }
-        let document: Document =
+        let whole = certificate::Document::parse(value.to_string().as_bytes()).ok();
+        let mut document: Document =
             serde_json::from_value(value).map_err(|error| format!("not a certificate document: {error}"))?;
+        document.whole = whole.map(|whole| Arc::new(whole.certificate));
         let mut last: Option<String> = None;
         for claim in &document.claims {
-            let (setting, picture) = document.row(claim)?;
+            let row = document.row(claim)?;
             // Claims of one question, and not those of another document before it.
-            let again = last.is_some() && last == setting.question;
-            last.clone_from(&setting.question);
-            self.push(setting, picture, again);
+            let again = last.is_some() && last == row.setting.question;
+            last.clone_from(&row.setting.question);
+            self.push(row, again);
         }
-        Ok(())
+        Ok(Some(()))
     }
 
     /// Adds a row; to the last one, if they can be claims of one question on one picture.
-    fn push(&mut self, setting: Setting, picture: Picture, several: bool) {
+    fn push(&mut self, row: Row, several: bool) {
         match self.list.last_mut() {
-            Some(last) if several && last.0 == setting && last.1.name == picture.name => {
-                let both = [last.1.clone(), picture];
-                last.1 = Picture::of_claims(both).unwrap_or_else(|| last.1.clone());
+            Some(last) if several && last.setting == row.setting && last.picture.name == row.picture.name => {
+                let both = [last.picture.clone(), row.picture];
+                last.picture = Picture::of_claims(both).unwrap_or_else(|| last.picture.clone());
             }
-            _ => self.list.push((setting, picture)),
+            _ => self.list.push(row),
         }
     }
 }
@@ -182,23 +236,52 @@ fn asked(question: &str) -> (String, bool) {
     }
 }
 
+impl Answers {
+    /// The result on record. What it calls correct is what the API said about the picture without noise.
+    fn row(self) -> Result<Option<Row>, String> {
+        let Some(logged) = self.logged else { return Ok(None) };
+        let label = (logged.predict != "-1").then_some(logged.predict);
+        let verdict = if label.is_some() { Verdict::Certified } else { Verdict::Abstained };
+        let radius =
+            logged.radius.parse().map_err(|_| format!("radius `{}` is not a number", logged.radius))?;
+        let picture = Picture {
+            name: self.idx.to_string(),
+            verdict,
+            radius: checked(verdict, label.as_deref(), Some(radius))?,
+            correct: logged.correct,
+            label,
+            ..Picture::default()
+        };
+        let setting = Setting {
+            provider: Some(self.api),
+            denoiser: Some(self.denoiser),
+            sigma: Some(self.sigma.to_string()),
+            test: Some(format!("{}+{} votes, as logged", self.n0, self.n)),
+            ..Setting::default()
+        };
+        Ok(Some(Row { setting, picture, by_clean_answer: true }))
+    }
+}
+
 impl Line {
-    fn row(self) -> Result<Row, String> {
+    pub(super) fn row(self, truth: Truth) -> Result<Row, String> {
         let verdict = self.outcome.into();
         let radius = checked(verdict, self.label.as_deref(), self.radius)?;
         let right =
             |truth: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(truth));
         // A row that failed reports no calls and no votes because there is no certificate to count them in.
         let known = |count: Option<u64>| count.filter(|_| verdict != Verdict::Failed);
+        let clean = self.clean.as_deref().filter(|_| truth == Truth::Clean && self.truth.is_none());
+        let by_clean_answer = clean.is_some();
         let picture = Picture {
             name: self.image.or_else(|| self.idx.map(|idx| idx.to_string())).unwrap_or_default(),
             verdict,
             radius,
-            correct: self.truth.as_deref().map(right),
+            correct: self.truth.as_deref().or(clean).map(right),
             calls: known(self.calls),
             votes: known(self.votes),
-            cast: None,
             label: self.label,
+            ..Picture::default()
         };
         let text = |number: Option<f64>| number.map(|number| number.to_string());
         let setting = Setting {
@@ -209,7 +292,7 @@ impl Line {
             question: self.question.as_deref().map(|question| asked(question).0),
             test: self.test,
         };
-        Ok((setting, picture))
+        Ok(Row { setting, picture, by_clean_answer })
     }
 }
 
@@ -228,19 +311,18 @@ impl Document {
             sigma: Some(self.noise.sigma.to_string()),
             alpha: Some(self.alpha.to_string()),
             question: Some(question),
-            test: Some(claim.test.method.test.clone()),
+            test: Some(claim.test.named.method.test.clone()),
         };
         let picture = Picture {
-            name: String::new(),
             verdict,
             label: claim.label.clone(),
             radius,
-            correct: None,
-            calls: None,
             votes: Some(cast.cast.len() as u64),
             cast: Some(cast),
+            certificate: self.whole.clone(),
+            ..Picture::default()
         };
-        Ok((setting, picture))
+        Ok(Row { setting, picture, by_clean_answer: false })
     }
 }
 
@@ -268,12 +350,19 @@ impl Claim {
             Vote::Failed => Cast::Failed,
         });
         // CERTIFY casts selection votes unless the label was fixed in advance.
-        let leads = self.test.label == "leader";
-        let selection = self.test.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
+        let leads = self.test.named.label == "leader";
+        let selection = self.test.named.method.n0.filter(|_| leads).unwrap_or(0).min(self.votes.len());
+        let tested = self.test.plan.clone().map(|plan| Tested {
+            plan,
+            // A label that the question fixes is the first.
+            label: (!leads).then_some(0),
+            votes: self.votes.iter().map(|&vote| vote.into()).collect(),
+        });
         Ok(Votes {
             label: self.label.clone().or_else(|| of.and_then(|at| self.labels.get(at).cloned())),
             cast: cast.collect(),
             selection,
+            tested,
         })
     }
 }

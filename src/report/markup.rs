@@ -45,7 +45,7 @@ impl Markup {
     }
 
     /// A style sheet of this program.
-    pub(super) fn style(&mut self, sheet: &'static str) {
+    pub(super) fn style(&mut self, sheet: &str) {
         self.0.push_str("<style>");
         self.0.push_str(sheet);
         self.0.push_str("</style>");

@@ -2,18 +2,23 @@
 
 use smoothgate_providers::Money;
 
-use super::chart::{self, Frame, class};
+use super::canvas::Frame;
+use super::chart::{self, class};
 use super::error::ReportError;
 use super::figures::{Figures, Share};
 use super::histogram;
 use super::markup::{Markup, grouped, interval, percent};
+use super::palette;
 use super::series::{Cast, Measure, Picture, Series};
-use super::strip;
+use super::thumbnails::Thumbnail;
+use super::{strip, votes};
+use crate::tables::TableCache;
 
 /// Strips of one series at most: a data set of thousands would make a page that no one can open.
 const STRIPS: usize = 24;
 
-const STYLE: &str = include_str!("page.css");
+/// Pictures of one series at most whose votes are drawn with the boundary of their test, and whose copies are shown.
+pub const FIGURES: usize = 6;
 
 /// A self-contained HTML page about several series: it loads nothing and runs nothing.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Page<'a> {
     pub radii: &'a [f64],
     /// List price of one call; without it no cost is shown.
     pub price: Option<Money>,
+    /// Where tables of tests are kept, whose boundaries are drawn.
+    pub tables: TableCache,
 }
 
 impl Page<'_> {
@@ -34,7 +41,7 @@ impl Page<'_> {
     /// # Errors
     /// [`ReportError::TooManySeries`].
     pub fn html(&self) -> Result<String, ReportError> {
-        chart::check(self.series)?;
+        chart::check(self.series.len())?;
         let figures: Vec<Figures> = self.series.iter().map(|one| Figures::of(one, self.radii)).collect();
         let mut m = Markup::after("<!DOCTYPE html>\n");
         m.element("html", &[("lang", &"en")], |m| {
@@ -47,6 +54,8 @@ impl Page<'_> {
                     self.overview(m, &figures);
                     self.usage(m, &figures);
                     self.votes(m);
+                    self.walks(m);
+                    self.copies(m);
                     Self::notes(m, &figures);
                 });
             });
@@ -58,11 +67,11 @@ impl Page<'_> {
         m.leaf("meta", &[("charset", &"utf-8")]);
         m.leaf("meta", &[("name", &"viewport"), ("content", &"width=device-width, initial-scale=1")]);
         m.leaf("meta", &[("name", &"color-scheme"), ("content", &"light dark")]);
-        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
         m.leaf("meta", &[("http-equiv", &"Content-Security-Policy"), ("content", &policy)]);
         m.words("title", &[], self.title);
-        m.style(chart::STYLE);
-        m.style(STYLE);
+        m.style(&palette::DRAWING);
+        m.style(&palette::PAGE);
     }
 
     fn heading(&self, m: &mut Markup) {
@@ -81,7 +90,7 @@ impl Page<'_> {
             {
                 let title = format!("{}: {} against L2 radius", self.title, measure.to_lowercase());
                 m.element("div", &[("class", &kind)], |m| {
-                    chart::draw(m, self.series, &Frame { id, width, height, title }, false);
+                    chart::draw(m, self.series, &Frame { id: id.to_owned(), width, height, title });
                 });
             }
             m.words(
@@ -130,7 +139,8 @@ impl Page<'_> {
         if calls_known {
             heads.extend(["calls", "calls a picture"]);
         }
-        if self.price.is_some() {
+        let cost_known = self.price.is_some() || self.series.iter().any(|one| one.spend().is_some());
+        if cost_known {
             heads.push("cost");
         }
         section(m, "Overview", |m| {
@@ -147,7 +157,7 @@ impl Page<'_> {
                     for (at, (one, figures)) in self.series.iter().zip(figures).enumerate() {
                         m.element("tr", &[], |m| {
                             name(m, at, one);
-                            self.overview_cells(m, one, figures, calls_known);
+                            self.overview_cells(m, one, figures, calls_known, cost_known);
                         });
                     }
                 });
@@ -165,13 +175,17 @@ impl Page<'_> {
         });
     }
 
-    fn overview_cells(&self, m: &mut Markup, one: &Series, figures: &Figures, calls_known: bool) {
+    fn overview_cells(
+        &self,
+        m: &mut Markup,
+        one: &Series,
+        figures: &Figures,
+        calls_known: bool,
+        cost_known: bool,
+    ) {
         let mut cell = |text: String| m.words("td", &[("class", &"number")], text);
         cell(grouped(one.pictures().len() as u64));
-        cell(match figures.measure {
-            Measure::Accuracy => "accuracy".to_owned(),
-            Measure::Share => "share".to_owned(),
-        });
+        cell(figures.measure.word().to_owned());
         cell(format!("{:.4}", figures.average_radius));
         cell(percent(figures.abstained.value));
         cell(grouped(figures.failed as u64));
@@ -181,9 +195,9 @@ impl Page<'_> {
             cell(calls.map_or_else(unknown, |usage| grouped(usage.total)));
             cell(calls.map_or_else(unknown, |usage| format!("{:.1}", usage.mean())));
         }
-        if let Some(price) = self.price {
-            let cost = calls.and_then(|usage| price.times(usage.total));
-            cell(cost.map_or_else(unknown, |cost| cost.to_string()));
+        if cost_known {
+            let listed = calls.zip(self.price).and_then(|(usage, price)| price.times(usage.total));
+            cell(figures.cost(one).or(listed).map_or_else(unknown, |cost| cost.to_string()));
         }
     }
 
@@ -209,7 +223,7 @@ impl Page<'_> {
                             let words = format!("mean {:.1}, median {median}", usage.mean());
                             m.words("span", &[("class", &"quiet")], words);
                         });
-                        histogram::draw(m, at, one.name(), usage, least, most);
+                        histogram::draw(m, at, &one.name(), usage, least, most);
                     });
                 }
             });
@@ -253,6 +267,62 @@ impl Page<'_> {
         });
     }
 
+    /// Votes against the label with the test's boundary.
+    fn walks(&self, m: &mut Markup) {
+        let with_tests =
+            |one: &Series| one.pictures().iter().any(|p| p.cast.as_ref().is_some_and(|c| c.tested.is_some()));
+        if !self.series.iter().any(with_tests) {
+            return;
+        }
+        section(m, "Votes and the test's boundary", |m| {
+            let words = "The line counts the votes against the label after each vote. The test certifies as soon as the line is \
+                         in the lower region and gives up as soon as it is in the upper one. The regions are those for the \
+                         strongest rival as it then was; tests that do not go by counts have none.";
+            m.words("p", &[("class", &"quiet")], words);
+            for (at, one) in self.series.iter().enumerate().filter(|(_, one)| with_tests(one)) {
+                heading(m, at, one);
+                let tested =
+                    |picture: &&Picture| picture.cast.as_ref().is_some_and(|cast| cast.tested.is_some());
+                let shown = one.pictures().iter().filter(tested).take(FIGURES);
+                for (number, picture) in shown.enumerate() {
+                    self.walk(m, &format!("votes-{at}-{number}"), picture);
+                }
+                more(m, one.pictures().iter().filter(tested).count(), FIGURES);
+            }
+        });
+    }
+
+    fn walk(&self, m: &mut Markup, id: &str, picture: &Picture) {
+        let Some(cast) = &picture.cast else { return };
+        let walk = cast.tested.as_ref().and_then(|tested| tested.walk(&self.tables));
+        for (kind, width, height) in [("wide", 860.0, 330.0), ("narrow", 380.0, 330.0)] {
+            let title = format!("Votes of {}", picture.name);
+            let frame = Frame { id: format!("{id}-{kind}"), width, height, title };
+            m.element("div", &[("class", &format!("{kind} walk"))], |m| {
+                votes::draw(m, &frame, picture, cast, walk.as_ref());
+            });
+        }
+    }
+
+    /// Pictures with copies of them.
+    fn copies(&self, m: &mut Markup) {
+        let shown = |one: &Series| one.pictures().iter().any(|picture| picture.thumbnails.is_some());
+        if !self.series.iter().any(shown) {
+            return;
+        }
+        section(m, "Pictures and copies", |m| {
+            let words = "The picture as it was certified, and its first copies: with noise, above, and denoised, as the \
+                         provider was asked about them, below. They were made again from the seed of the certificate.";
+            m.words("p", &[("class", &"quiet")], words);
+            for (at, one) in self.series.iter().enumerate().filter(|(_, one)| shown(one)) {
+                heading(m, at, one);
+                for picture in one.pictures() {
+                    copies(m, picture);
+                }
+            }
+        });
+    }
+
     fn notes(m: &mut Markup, figures: &[Figures]) {
         let any = |measure| figures.iter().any(|figures| figures.measure == measure);
         section(m, "How to read this", |m| {
@@ -263,6 +333,15 @@ impl Page<'_> {
                         &[],
                         "Certified accuracy at r: the share of all pictures whose certified label is the right one and whose \
                          certified radius is r or more.",
+                    );
+                }
+                if any(Measure::Agreement) {
+                    m.words(
+                        "li",
+                        &[],
+                        "Certified agreement at r: the share of all pictures whose certified label is the one that the provider \
+                         gives the picture without noise, and whose certified radius is r or more. Papers on vision APIs call \
+                         it accuracy, since nothing else says what is right.",
                     );
                 }
                 if any(Measure::Share) {
@@ -333,10 +412,7 @@ fn strips(m: &mut Markup, at: usize, series: &Series, longest: usize) {
     if with_votes.is_empty() {
         return;
     }
-    m.element("h3", &[], |m| {
-        swatch(m, at);
-        m.words("bdi", &[], series.name());
-    });
+    heading(m, at, series);
     m.element("div", &[("class", &"strips")], |m| {
         for picture in with_votes.iter().take(STRIPS) {
             let Some(votes) = &picture.cast else { continue };
@@ -354,8 +430,61 @@ fn strips(m: &mut Markup, at: usize, series: &Series, longest: usize) {
             m.element("div", &[("class", &"votes")], |m| strip::draw(m, votes, longest));
         }
     });
-    if with_votes.len() > STRIPS {
-        let words = format!("The first {STRIPS} of {} pictures.", with_votes.len());
-        m.words("p", &[("class", &"quiet")], words);
+    more(m, with_votes.len(), STRIPS);
+}
+
+/// The name of a series above what belongs to it.
+fn heading(m: &mut Markup, at: usize, series: &Series) {
+    m.element("h3", &[], |m| {
+        swatch(m, at);
+        m.words("bdi", &[], series.name());
+    });
+}
+
+/// Says that not all are shown.
+fn more(m: &mut Markup, all: usize, shown: usize) {
+    if all > shown {
+        m.words("p", &[("class", &"quiet")], format!("The first {shown} of {all} pictures."));
+    }
+}
+
+fn copies(m: &mut Markup, picture: &Picture) {
+    let Some(thumbnails) = &picture.thumbnails else { return };
+    m.element("figure", &[("class", &"copies")], |m| {
+        m.element("figcaption", &[], |m| m.words("bdi", &[], &picture.name));
+        m.element("div", &[], |m| {
+            m.element("div", &[], |m| {
+                image(m, &thumbnails.picture, &format!("{}: the picture", picture.name), "picture");
+            });
+            for (draw, (noisy, clean)) in thumbnails.copies.iter().enumerate() {
+                m.element("div", &[], |m| {
+                    image(m, noisy, &format!("{}: copy {draw} with noise", picture.name), "");
+                    let says =
+                        picture.cast.as_ref().and_then(|cast| cast.cast.get(draw)).map_or("", |cast| {
+                            match cast {
+                                Cast::For => "for the label",
+                                Cast::Other => "for another",
+                                Cast::NoLabel => "for no label",
+                                Cast::Failed => "failed",
+                            }
+                        });
+                    image(
+                        m,
+                        clean,
+                        &format!("{}: copy {draw} denoised", picture.name),
+                        &format!("{draw}: {says}"),
+                    );
+                });
+            }
+        });
+    });
+}
+
+fn image(m: &mut Markup, thumbnail: &Thumbnail, alt: &str, words: &str) {
+    let attributes: [(&'static str, &dyn std::fmt::Display); 4] =
+        [("src", &thumbnail.uri), ("alt", &alt), ("width", &thumbnail.width), ("height", &thumbnail.height)];
+    m.leaf("img", &attributes);
+    if !words.is_empty() {
+        m.words("span", &[("class", &"quiet")], words);
     }
 }

@@ -1,28 +1,53 @@
 //! From files to series.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
+
 use super::error::ReportError;
-use super::series::{Picture, Series, Setting};
+use super::series::{Field, Picture, Series, Setting};
 use super::{json, tsv};
 
+/// How every gzip stream begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The longest log, unpacked.
+const MOST: u64 = 4 << 30;
+
 /// A picture with the setting under which it was certified.
-pub(super) type Row = (Setting, Picture);
+pub(super) struct Row {
+    pub setting: Setting,
+    pub picture: Picture,
+    /// Is what counts as right the provider's answer about the picture without noise?
+    pub by_clean_answer: bool,
+}
+
+/// What counts as right where a row holds the provider's answer about the picture without noise, and no other truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Truth {
+    /// Nothing: such rows give shares.
+    #[default]
+    Known,
+    /// That answer, as in the papers on vision APIs.
+    Clean,
+}
 
 /// Reads a log: a file of rows, a certificate document, or a folder of certificate documents (`*.json`, not recursive,
-/// in the order of their names). The format is recognised by content.
+/// in the order of their names). The format is recognised by content; files may be compressed by gzip.
 ///
 /// A log is one series, named after the file; if its rows come from different settings, it is one series a setting.
 ///
 /// # Errors
 /// [`ReportError`], naming file and line.
-pub fn read(path: &Path) -> Result<Vec<Series>, ReportError> {
+pub fn read(path: &Path, truth: Truth) -> Result<Vec<Series>, ReportError> {
     let name =
         path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
     let failed = |path: &Path, source| ReportError::Read { file: path.display().to_string(), source };
     if !path.is_dir() {
-        let rows = rows(&path.display().to_string(), &fs::read(path).map_err(|e| failed(path, e))?)?;
+        let bytes = fs::read(path).map_err(|e| failed(path, e))?;
+        let rows = rows(&path.display().to_string(), &bytes, truth)?;
         return grouped(stem(&name), named(stem(&name), rows).collect());
     }
     let entries = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -33,7 +58,7 @@ pub fn read(path: &Path) -> Result<Vec<Series>, ReportError> {
     let mut all = Vec::new();
     for file in files {
         let shown = file.display().to_string();
-        let documents = rows(&shown, &fs::read(&file).map_err(|e| failed(&file, e))?)?;
+        let documents = rows(&shown, &fs::read(&file).map_err(|e| failed(&file, e))?, truth)?;
         all.extend(named(&file.file_stem().unwrap_or_default().to_string_lossy(), documents));
     }
     if all.is_empty() {
@@ -46,26 +71,34 @@ pub fn read(path: &Path) -> Result<Vec<Series>, ReportError> {
 ///
 /// # Errors
 /// [`ReportError`], naming `name` and the line.
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Series>, ReportError> {
-    grouped(name, rows(name, bytes)?)
+pub fn parse(name: &str, bytes: &[u8], truth: Truth) -> Result<Vec<Series>, ReportError> {
+    grouped(name, rows(name, bytes, truth)?)
 }
 
-/// The file's name without an ending that says no more than its format.
+/// The file's name without endings that say no more than its format.
 fn stem(name: &str) -> &str {
-    let known = [".jsonl", ".json", ".tsv", ".txt", ".log"];
-    known.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty()).unwrap_or(name)
+    let cut = |name: &str, endings: &[&str]| {
+        let cut = endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty());
+        cut.map_or(name.len(), str::len)
+    };
+    let name = &name[..cut(name, &[".gz"])];
+    &name[..cut(name, &[".jsonl", ".json", ".tsv", ".txt", ".log"])]
 }
 
 /// Names after their file the pictures that have no name: a document does not hold its picture's.
 fn named(file: &str, rows: Vec<Row>) -> impl Iterator<Item = Row> {
-    rows.into_iter().map(move |(setting, picture)| {
-        let name = if picture.name.is_empty() { file.to_owned() } else { picture.name };
-        (setting, Picture { name, ..picture })
+    rows.into_iter().map(move |mut row| {
+        if row.picture.name.is_empty() {
+            file.clone_into(&mut row.picture.name);
+        }
+        row
     })
 }
 
 /// The rows of one file, at least one.
-fn rows(file: &str, bytes: &[u8]) -> Result<Vec<Row>, ReportError> {
+pub(super) fn rows(file: &str, bytes: &[u8], truth: Truth) -> Result<Vec<Row>, ReportError> {
+    let unpacked = if bytes.starts_with(&GZIP) { Some(unpacked(file, bytes)?) } else { None };
+    let bytes = unpacked.as_deref().unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| ReportError::NotText {
         file: file.to_owned(),
         line: line_at(bytes, error.valid_up_to()),
@@ -73,10 +106,20 @@ fn rows(file: &str, bytes: &[u8]) -> Result<Vec<Row>, ReportError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let rows = match text.trim_start().chars().next() {
         None => Vec::new(),
-        Some('{') => json::rows(file, text)?,
-        Some(_) => tsv::rows(file, text)?,
+        Some('{') => json::rows(file, text, truth)?,
+        Some(_) => tsv::rows(file, text, truth)?,
     };
     if rows.is_empty() { Err(ReportError::Empty { file: file.to_owned() }) } else { Ok(rows) }
+}
+
+fn unpacked(file: &str, bytes: &[u8]) -> Result<Vec<u8>, ReportError> {
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(bytes).take(MOST + 1).read_to_end(&mut unpacked);
+    read.map_err(|source| ReportError::Read { file: file.to_owned(), source })?;
+    if unpacked.len() as u64 > MOST {
+        return Err(ReportError::TooLarge { file: file.to_owned(), most: MOST });
+    }
+    Ok(unpacked)
 }
 
 /// The line, from 1, of the byte at `offset`.
@@ -85,37 +128,24 @@ pub(super) fn line_at(bytes: &[u8], offset: usize) -> usize {
 }
 
 /// One series a setting, in order of first appearance.
-fn grouped(name: &str, rows: Vec<Row>) -> Result<Vec<Series>, ReportError> {
-    let mut groups: Vec<(Setting, Vec<Picture>)> = Vec::new();
-    for (setting, picture) in rows {
-        match groups.iter_mut().find(|(known, _)| *known == setting) {
-            Some((_, pictures)) => pictures.push(picture),
-            None => groups.push((setting, vec![picture])),
+pub(super) fn grouped(log: &str, rows: Vec<Row>) -> Result<Vec<Series>, ReportError> {
+    let mut groups: Vec<(Setting, bool, Vec<Picture>)> = Vec::new();
+    for Row { setting, picture, by_clean_answer } in rows {
+        match groups.iter_mut().find(|(known, ..)| *known == setting) {
+            Some((_, by_clean, pictures)) => {
+                *by_clean |= by_clean_answer;
+                pictures.push(picture);
+            }
+            None => groups.push((setting, by_clean_answer, vec![picture])),
         }
     }
-    let names: Vec<String> = if groups.len() == 1 {
-        vec![name.to_owned()]
-    } else {
-        let first = groups.first().map(|(setting, _)| setting.clone()).unwrap_or_default();
-        let differs: Vec<bool> = (0..first.fields().len())
-            .map(|i| groups.iter().any(|(setting, _)| setting.fields()[i] != first.fields()[i]))
-            .collect();
-        groups.iter().map(|(setting, _)| split_name(name, setting, &differs)).collect()
-    };
-    groups
-        .into_iter()
-        .zip(names)
-        .map(|((setting, pictures), name)| Series::new(name, setting, pictures))
-        .collect()
-}
-
-/// The log's name and what sets this group apart from its others.
-fn split_name(log: &str, setting: &Setting, differs: &[bool]) -> String {
-    let parts = setting.fields().into_iter().zip(differs).filter(|&(_, &differs)| differs).map(
-        |((field, value), _)| match field {
-            "sigma" | "alpha" => format!("{field} {}", value.unwrap_or("unknown")),
-            _ => value.map_or_else(|| format!("{field} unknown"), str::to_owned),
-        },
-    );
-    format!("{log}: {}", parts.collect::<Vec<_>>().join(", "))
+    let first = groups.first().map(|(setting, ..)| setting.clone()).unwrap_or_default();
+    let differs = |&field: &Field| groups.iter().any(|(setting, ..)| setting.get(field) != first.get(field));
+    let differ: Vec<Field> = Field::ALL.into_iter().filter(differs).collect();
+    let series =
+        |(setting, by_clean, pictures): (Setting, bool, Vec<Picture>)| -> Result<Series, ReportError> {
+            let series = Series::new(log.to_owned(), setting, pictures)?.marked(&differ);
+            Ok(if by_clean { series.by_clean_answers() } else { series })
+        };
+    groups.into_iter().map(series).collect()
 }

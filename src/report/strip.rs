@@ -4,7 +4,7 @@ use super::markup::{Markup, px};
 use super::series::{Cast, Votes};
 
 /// Height of a strip in its own units; one vote is one wide.
-const HEIGHT: f64 = 10.0;
+pub(super) const HEIGHT: f64 = 10.0;
 
 /// Draws a strip, `longest` votes being the full width.
 ///
@@ -60,7 +60,7 @@ pub(super) fn words(votes: &Votes) -> String {
 }
 
 /// Start, length and kind of each run of equal votes.
-fn runs(cast: &[Cast]) -> Vec<(usize, usize, Cast)> {
+pub(super) fn runs(cast: &[Cast]) -> Vec<(usize, usize, Cast)> {
     let mut start = 0;
     cast.chunk_by(|a, b| a == b)
         .filter_map(|run| {

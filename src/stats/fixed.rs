@@ -4,6 +4,7 @@
 //! All of them look at nothing but the final counts, so they can give up as soon as no continuation of the
 //! votes could certify: the answer is the one that running to the end would give.
 
+use super::boundary::Boundary;
 use super::bounds::first_count;
 use super::criterion::{Claim, Criterion, Proof};
 use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
@@ -191,6 +192,29 @@ impl FixedSizeRun {
         } else {
             self.needed(test)
         }
+    }
+
+    /// What the votes against the label are held against at the vote that was counted last; `None` for PREDICT, which
+    /// compares two labels.
+    pub(crate) fn boundary(&self, test: &FixedSize) -> Option<Boundary> {
+        if test.criterion.claim == Claim::MostLikely {
+            return None;
+        }
+        if self.selection.left() > 0 || self.tally.votes() == 0 {
+            return Some(Boundary::open(1));
+        }
+        let (seen, rival) = (self.tally.votes(), self.evidence().rival);
+        let votes = test.reach.votes;
+        let proves = |against: usize| {
+            seen == votes && test.criterion.prove(votes - against, rival.min(against), votes).is_some()
+        };
+        let certify = first_count(0, seen, |against| !proves(against)).checked_sub(1);
+        let ends = |against: usize| {
+            let lost = test.reach.lost(seen, seen - against, rival.min(against));
+            lost || seen == votes && !proves(against)
+        };
+        let give_up = Some(first_count(0, seen, ends)).filter(|&against| against <= seen);
+        Some(Boundary { certify: vec![certify], give_up })
     }
 
     fn class(&self) -> Option<usize> {

@@ -35,6 +35,7 @@
 mod anytime;
 mod band;
 mod binomial;
+mod boundary;
 mod bounds;
 mod counts;
 mod criterion;
@@ -64,6 +65,7 @@ mod vote;
 
 pub use anytime::{anytime_log_wealth, anytime_lower};
 pub use binomial::{binom_sf, binom_test_half, ln_binom_sf};
+pub use boundary::Boundary;
 pub use bounds::{cp_lower, cp_upper, fewest_votes, largest_radius, tau_for_radius};
 pub use counts::{certify, certify_fixed_n, certify_fixed_n_two_class, predict};
 pub use decision::{Abstained, Certified, Decision, Evidence, Reason};

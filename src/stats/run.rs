@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::anytime::{Anytime, AnytimeRun};
+use super::boundary::Boundary;
 use super::decision::{Decision, Evidence, Reason};
 use super::fixed::{FixedSize, FixedSizeRun};
 use super::staircase::{Staircase, StaircaseRun};
@@ -86,6 +87,16 @@ impl Run {
             State::Staircase(_, run) => run.evidence(),
             State::Anytime(_, run) => run.evidence(),
             State::TopK(_, run) => run.evidence(),
+        }
+    }
+
+    /// What the votes against the label are held against at the vote that was counted last; `None` for the tests that do
+    /// not go by it: PREDICT, `anytime` and `topk`.
+    pub fn boundary(&self) -> Option<Boundary> {
+        match &self.state {
+            State::FixedSize(test, run) => run.boundary(test),
+            State::Staircase(ladder, run) => Some(run.boundary(ladder)),
+            State::Anytime(..) | State::TopK(..) => None,
         }
     }
 

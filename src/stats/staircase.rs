@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::boundary::Boundary;
 use super::decision::{Abstained, Certified, Decision, Evidence, Reason};
 use super::one_bound::OneBoundTable;
 use super::two_class::TwoClassTable;
@@ -203,6 +204,26 @@ impl StaircaseRun {
             return needed;
         }
         ladder.table(self.climbed).until_certified(t, agree, rival).unwrap_or(needed)
+    }
+
+    /// What the votes against the label are held against at the vote that was counted last.
+    pub(crate) fn boundary(&self, ladder: &Staircase) -> Boundary {
+        let Evidence { votes: t, rival, .. } = self.evidence();
+        // In both kinds of tables more votes against the label, or more of them for the rival, never help.
+        let certify = |rung: usize| {
+            let certifies =
+                |&against: &usize| ladder.table(rung).certifies(t, t - against, rival.min(against));
+            (0..=t).take_while(certifies).last()
+        };
+        let certify: Vec<Option<usize>> = (0..ladder.rungs()).map(certify).collect();
+        // Of a test that is over, what its last vote was held against.
+        let next = self.climbed.min(ladder.rungs() - 1);
+        let give_up = (0..=t).find(|&against| {
+            let (table, agree, rival) = (ladder.table(next), t - against, rival.min(against));
+            let last = t >= ladder.n_max && !table.certifies(t, agree, rival);
+            last || table.lost(t, agree, rival) || table.futile(t, agree, rival)
+        });
+        Boundary { certify, give_up }
     }
 
     fn class(&self) -> Option<usize> {

@@ -21,6 +21,7 @@ mod votes;
 pub use check::{Check, Verdict};
 
 use super::{Certificate, Document, PublicKey};
+use crate::picture::WorkingImage;
 
 /// The fields that no other field implies, with what else than a signature shows a change of them. Whoever can write a new
 /// digest can change these in a document without a signature, each by itself; every other field contradicts the rest of
@@ -42,6 +43,15 @@ pub const UNDERIVED: [(&str, &str); 15] = [
     ("provider_settings", "nothing"),
     ("software", "nothing"),
 ];
+
+/// The working image of a file, made ready as the certificate says.
+///
+/// # Errors
+/// In words: the certificate's sizes are beyond bounds, or the file is no picture.
+pub(crate) fn working_image(certificate: &Certificate, file: &[u8]) -> Result<WorkingImage, String> {
+    bounds::sizes(certificate)?;
+    picture::open(certificate, file).map_err(|error| error.to_string())
+}
 
 /// The checks of one document, in the order in which they were made.
 #[derive(Debug)]

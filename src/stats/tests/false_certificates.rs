@@ -73,7 +73,7 @@ fn table1(name: &'static str, alpha: f64, rule: LabelRule, radius: f64, n_max: u
 /// The estimates are right: they agree with what tables err exactly, which the checker computes.
 #[test]
 fn importance_sampling_agrees_with_the_exact_error_of_tables() {
-    let (alpha, runs) = (0.001, 40_000);
+    let (alpha, runs) = (0.001, 100_000);
     for radius in [0.1, 0.25] {
         let case = table1("exact", alpha, LabelRule::Fixed, radius, 120, 0.0);
         let Share { share, error } = case.share_by_importance(runs);

@@ -5,21 +5,31 @@
     reason = "counts over counts, and the same function called twice, are equal to the last bit"
 )]
 
+mod drawings;
+mod logs;
+mod walk;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use smoothgate_providers::Money;
+
 use super::Cast::{Failed, For, NoLabel, Other};
 use super::*;
 use crate::stats::{cp_lower, cp_upper};
-use smoothgate_providers::Money;
+use crate::tables::TableCache;
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/report").join(name)
 }
 
+fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Series>, ReportError> {
+    super::parse(name, bytes, Truth::Known)
+}
+
 fn one(name: &str) -> Series {
-    let mut series = read(&data(name)).unwrap();
+    let mut series = read(&data(name), Truth::Known).unwrap();
     assert_eq!(series.len(), 1);
     series.remove(0)
 }
@@ -32,7 +42,7 @@ const HEAD: &str = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n";
 
 fn page(series: &[Series], title: &str) -> String {
     let price = Some("0.0015".parse::<Money>().unwrap());
-    Page { title, series, radii: &[0.0, 0.25], price }.html().unwrap()
+    Page { title, series, radii: &[0.0, 0.25], price, tables: TableCache::none() }.html().unwrap()
 }
 
 /// The elements of a page or a drawing, which must be well-formed XML.
@@ -48,7 +58,7 @@ fn elements(markup: &str) -> Vec<(String, String)> {
 #[test]
 fn certified_accuracy_counts_as_the_field_counts() {
     let series = one("cohen.tsv");
-    assert_eq!((series.name(), series.measure()), ("cohen", Measure::Accuracy));
+    assert_eq!((series.name().as_str(), series.measure()), ("cohen", Measure::Accuracy));
     // Right with radii 0.5, 0.25, 0.1; one wrong with 0.7; one abstention.
     let figures = Figures::of(&series, &[0.0, 0.1, 0.100_001, 0.25, 0.5, 0.6]);
     let counts: Vec<usize> = figures.at.iter().map(|(_, share)| share.count).collect();
@@ -117,7 +127,7 @@ fn rows_of_several_settings_are_several_series() {
     let log = row("mse", 0) + &row("none", 0) + &row("mse", 1);
     let series = parse("replay", log.as_bytes()).unwrap();
     let names: Vec<_> = series.iter().map(|one| (one.name(), one.pictures().len())).collect();
-    assert_eq!(names, [("replay: mse", 2), ("replay: none", 1)]);
+    assert_eq!(names, [("replay: mse".to_owned(), 2), ("replay: none".to_owned(), 1)]);
     assert_eq!(Figures::of(&series[0], &[]).usage.unwrap().unit, "votes");
 }
 
@@ -156,7 +166,7 @@ fn bad_logs_are_refused_with_their_line() {
     assert!(error(&row("0.1", "-1", "0")).contains("line 2: an abstention"));
     assert!(error(&format!("{HEAD}0\t1\t1\n")).contains("line 2: 3 fields where the header names 6"));
     assert!(error("idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t0\n").contains("no column `radius`"));
-    let message = read(&data("nan.tsv")).unwrap_err().to_string();
+    let message = read(&data("nan.tsv"), Truth::Known).unwrap_err().to_string();
     assert!(message.contains("nan.tsv`, line 3: radius `nan`"), "{message}");
 
     let good = r#"{"outcome":"abstained"}"#;
@@ -178,8 +188,8 @@ fn bad_logs_are_refused_with_their_line() {
     let bytes = [HEAD.as_bytes(), b"\xff"].concat();
     assert!(parse("log", &bytes).unwrap_err().to_string().contains("line 2: not UTF-8"));
     let folder = tempfile::tempdir().unwrap();
-    assert!(read(folder.path()).unwrap_err().to_string().contains("holds no rows"));
-    assert!(matches!(read(&folder.path().join("none")), Err(ReportError::Read { .. })));
+    assert!(read(folder.path(), Truth::Known).unwrap_err().to_string().contains("holds no rows"));
+    assert!(matches!(read(&folder.path().join("none"), Truth::Known), Err(ReportError::Read { .. })));
 }
 
 #[test]
@@ -248,7 +258,7 @@ fn a_page_loads_nothing_and_runs_nothing() {
     // In HTML an element that is closed in its tag stays open unless it is void.
     let found = html.split("/>").map(|part| part.rsplit('<').next().unwrap().split(' ').next().unwrap());
     let closed: Vec<&str> = found.collect();
-    let void = ["meta", "line", "path", "rect"];
+    let void = ["meta", "line", "path", "rect", "img"];
     assert!(closed[..closed.len() - 1].iter().all(|tag| void.contains(tag)), "{closed:?}");
 }
 
