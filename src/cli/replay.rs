@@ -7,8 +7,9 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::output::Format;
-use super::test_options::{About, TestOptions};
+use super::test_options::TestOptions;
 use super::{Ended, Exit, Failure};
+use crate::plan::About;
 use crate::question::Question;
 use crate::replay::{Design, Outcome, Replay, ReplayError, Row, Summary};
 use crate::tables::TableCache;

@@ -1,31 +1,11 @@
 //! Options that choose the statistical test, the same for every command that certifies.
 
-use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, anyhow};
+use clap::Args;
 
-use crate::stats::{LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius};
+use crate::plan::{About, ChoiceError, TestChoice, TestName};
+use crate::stats::{Method, StatsError};
 use crate::units::Radius;
-
-/// Votes at most by default, as a multiple of the fewest that could certify: enough for the power that CERTIFY has with
-/// 100 votes.
-const HORIZON: usize = 3;
-
-/// The longest two-class table that is built without being asked for; beyond, a table has one bound.
-const TWO_CLASS_VOTES: usize = 2000;
-
-/// The longest table: a radius that needs more is refused by the test, with what it needs.
-const MOST_VOTES: usize = 1_000_000;
-
-/// Votes of `cohen` and `fixed` by default: those of the field.
-const N0: usize = 20;
-const N: usize = 100;
-
-/// Votes of `anytime` by default, and between two looks.
-const ANYTIME_VOTES: usize = 1000;
-const ANYTIME_EVERY: usize = 25;
-
-/// The share of alpha that `anytime` spends on the strongest rival of a label chosen from the votes.
-const RIVAL_SHARE: f64 = 0.1;
 
 /// Which test, and its numbers.
 #[derive(Clone, Debug, Default, Args)]
@@ -53,124 +33,55 @@ pub(super) struct TestOptions {
     n: Option<usize>,
 }
 
-/// The tests by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TestName {
-    /// Certifies the radii of --radius with the fewest votes: an exact sequential test, against the strongest rival where
-    /// the votes choose the label
-    Table,
-    /// The same by the label's own votes alone: for very many votes or very small radii, and to check by hand
-    Table1,
-    /// The largest radius, looked at every 25 votes; stops where more votes gain little
-    Anytime,
-    /// Cohen et al. 2019: N0 votes choose the label, N others bound it
-    Cohen,
-    /// N votes choose the label and bound it
-    Fixed,
-}
-
-/// What a test is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct About {
-    /// Whether the label is fixed before the votes.
-    pub label: LabelRule,
-    /// How many labels may come first, for `topk:K`.
-    pub topk: Option<usize>,
-    /// Standard deviation of the noise.
-    pub sigma: f64,
-    /// The level of one claim.
-    pub alpha: f64,
-    /// Selection and estimation votes that a record holds, where there is one.
-    pub recorded: Option<(usize, usize)>,
-}
-
 impl TestOptions {
+    fn choice(&self) -> TestChoice {
+        TestChoice {
+            test: self.test,
+            radius: self.radius.clone(),
+            n_max: self.n_max,
+            max_radius_gain: self.max_radius_gain,
+            n0: self.n0,
+            n: self.n,
+        }
+    }
+
     /// Refuses options that contradict one another, before anything is looked at. `topk` says that the question is
     /// `topk:K`.
     pub(super) fn check(&self, topk: bool) -> anyhow::Result<()> {
-        let test = self.test();
-        ensure!(
-            !topk || test == TestName::Cohen,
-            "`topk:K` has a test of its own, with --n0 and --n votes: leave out --test and --radius"
-        );
-        let tables = matches!(test, TestName::Table | TestName::Table1);
-        let name = test.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let given = [
-            ("--radius", !self.radius.is_empty(), tables),
-            ("--n-max", self.n_max.is_some(), tables || test == TestName::Anytime),
-            ("--max-radius-gain", self.max_radius_gain.is_some(), test == TestName::Anytime),
-            ("--n0", self.n0.is_some(), test == TestName::Cohen),
-            ("--n", self.n.is_some(), matches!(test, TestName::Cohen | TestName::Fixed)),
-        ];
-        for (option, given, known) in given {
-            ensure!(!given || known, "`{option}` says nothing to the test `{name}`: leave out one of them");
-        }
-        ensure!(
-            !tables || !self.radius.is_empty(),
-            "the test `{name}` certifies radii: say which by `--radius R[,R2,...]`"
-        );
-        let falls = |pair: &&[Radius]| !pair.is_sorted_by(|a, b| a < b);
-        if let Some([lower, upper]) = self.radius.windows(2).find(falls) {
-            bail!("`--radius` names {lower} before {upper}: write radii in rising order, each once");
-        }
-        Ok(())
+        self.choice().check(topk).map_err(|error| anyhow!(as_options(&error)))
     }
 
     /// The test. What can never certify is found by whoever makes it, before anything is paid.
     pub(super) fn method(&self, about: About) -> Result<Method, StatsError> {
-        let recorded = about.recorded;
-        let n0 = self.n0.or(recorded.map(|(n0, _)| n0)).unwrap_or(N0);
-        let n = self.n.or(recorded.map(|(_, n)| n)).unwrap_or(N);
-        let all = recorded.map(|(n0, n)| n0.saturating_add(n));
-        if let Some(k) = about.topk {
-            return Ok(Method::Topk { k, n0, n });
-        }
-        Ok(match self.test() {
-            TestName::Cohen => Method::Cohen { n0, n },
-            TestName::Fixed => Method::Fixed { n: self.n.or(all).unwrap_or(N), rival_share: None },
-            TestName::Anytime => Method::Anytime {
-                n_max: self.n_max.or(all).unwrap_or(ANYTIME_VOTES),
-                every: ANYTIME_EVERY,
-                gain: self.max_radius_gain.unwrap_or(0.01),
-                n_min: 0,
-                rival_share: (about.label == LabelRule::Leader).then_some(RIVAL_SHARE),
-            },
-            name @ (TestName::Table | TestName::Table1) => {
-                let usual = self.horizon(about)?;
-                let n_max = self.n_max.unwrap_or(all.map_or(usual, |all| usual.min(all)));
-                let ladder = Ladder::new(self.radius.iter().map(|radius| radius.get()).collect(), n_max);
-                // Of a label fixed in advance, all dissent is the one rival's: a second bound can gain nothing. Where
-                // nobody asked for the kind, neither a long test nor a radius of 0 is refused for it.
-                let suits = n_max <= TWO_CLASS_VOTES && ladder.radii.iter().all(|&radius| radius > 0.0);
-                let two_classes = about.label == LabelRule::Leader && suits;
-                if name == TestName::Table && two_classes {
-                    Method::Table(ladder)
-                } else {
-                    Method::Table1(ladder)
-                }
-            }
-        })
+        self.choice().method(about)
     }
 
-    fn test(&self) -> TestName {
-        self.test.unwrap_or(if self.radius.is_empty() { TestName::Cohen } else { TestName::Table })
-    }
-
-    /// Votes at most where nobody says how many.
-    fn horizon(&self, about: About) -> Result<usize, StatsError> {
-        let largest = self.radius.last().map_or(0.0, |radius| radius.get());
-        let tau = tau_for_radius(largest, about.sigma)?;
-        // A radius that no double can tell from certainty is refused with a reason by the test itself.
-        let fewest = if tau < 1.0 { fewest_votes(tau, about.alpha)? } else { usize::MAX };
-        Ok(fewest.saturating_mul(HORIZON).min(MOST_VOTES))
-    }
-}
-
-impl TestOptions {
     /// [`Self::check`] and [`Self::method`] for a command that has one test.
     pub(super) fn only_method(&self, about: About) -> anyhow::Result<Method> {
         self.check(about.topk.is_some())?;
         self.method(about).context("the test cannot work")
+    }
+}
+
+/// The choices under the names that the command line gives them.
+fn as_options(error: &ChoiceError) -> String {
+    match error {
+        ChoiceError::TopK => {
+            "`topk:K` has a test of its own, with --n0 and --n votes: leave out --test and --radius"
+                .to_owned()
+        }
+        ChoiceError::Unknown { given, test } => {
+            format!(
+                "`--{}` says nothing to the test `{test}`: leave out one of them",
+                given.replace('_', "-")
+            )
+        }
+        ChoiceError::NoRadius(test) => {
+            format!("the test `{test}` certifies radii: say which by `--radius R[,R2,...]`")
+        }
+        ChoiceError::Falling(lower, upper) => {
+            format!("`--radius` names {lower} before {upper}: write radii in rising order, each once")
+        }
     }
 }
 
@@ -179,7 +90,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::stats::{Plan, Test};
+    use crate::stats::{LabelRule, Ladder, Plan, Test};
     use crate::units::Alpha;
 
     #[derive(Parser)]
