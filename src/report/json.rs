@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::ReportError;
@@ -24,7 +24,9 @@ pub(super) struct Line {
     label: Option<String>,
     radius: Option<f64>,
     truth: Option<String>,
-    clean: Option<String>,
+    /// The provider's label of the picture without noise, where the row says: `null` where that answer holds none.
+    #[serde(default, deserialize_with = "said")]
+    clean: Option<Option<String>>,
     sigma: Option<f64>,
     alpha: Option<f64>,
     question: Option<String>,
@@ -263,6 +265,11 @@ impl Answers {
     }
 }
 
+/// A field that is there, be it `null`.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 impl Line {
     pub(super) fn row(self, truth: Truth) -> Result<Row, String> {
         let verdict = self.outcome.into();
@@ -271,13 +278,15 @@ impl Line {
             |truth: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(truth));
         // A row that failed reports no calls and no votes because there is no certificate to count them in.
         let known = |count: Option<u64>| count.filter(|_| verdict != Verdict::Failed);
-        let clean = self.clean.as_deref().filter(|_| truth == Truth::Clean && self.truth.is_none());
+        let clean = self.clean.filter(|_| truth == Truth::Clean && self.truth.is_none());
         let by_clean_answer = clean.is_some();
+        // With a clean answer that holds no label nothing agrees.
+        let agrees = clean.map(|label| label.as_deref().is_some_and(right));
         let picture = Picture {
             name: self.image.or_else(|| self.idx.map(|idx| idx.to_string())).unwrap_or_default(),
             verdict,
             radius,
-            correct: self.truth.as_deref().or(clean).map(right),
+            correct: self.truth.as_deref().map(right).or(agrees),
             calls: known(self.calls),
             votes: known(self.votes),
             label: self.label,

@@ -46,7 +46,8 @@ fn answers_give_the_result_that_they_hold() {
 
 #[test]
 fn a_replay_is_a_share_unless_its_clean_answers_are_the_truth() {
-    for clean in ["\"dog\"", "\"wolf\""] {
+    // A clean answer without a label agrees with nothing.
+    for clean in ["\"dog\"", "\"wolf\"", "null"] {
         let log = replayed(clean);
         let known = parse("replay", log.as_bytes()).unwrap();
         assert_eq!((known[0].measure(), known[0].count_at(0.25)), (Measure::Share, 1));
