@@ -86,7 +86,7 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
     let mut denoiser = open(&name, &options).map_err(Failure::usage)?;
     let on_processor = match options.device {
         Device::Cpu => true,
-        Device::Auto => !cfg!(any(feature = "cuda", feature = "metal")),
+        Device::Auto => Device::present() == [Device::Cpu],
         Device::Cuda(_) | Device::Metal => false,
     };
     let measured = measure(args, &mut *denoiser, (height, width), on_processor.then_some(options.precision))?;
@@ -96,7 +96,7 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
         denoiser: denoiser.id().name().to_owned(),
         hash: denoiser.id().hash().to_hex().to_string(),
         instructions: operations.filter(|_| on_processor).map(|_| speed::instructions(options.precision)),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: rayon::current_num_threads(),
         width,
         height,
         batch: usize::from(args.batch),
