@@ -354,6 +354,8 @@ fn bench_denoiser_says_what_it_measured() {
         let rate = number("gflop_per_picture") / number("ms_per_picture") * 1e3;
         assert!((number("gflop_per_second") / rate - 1.0).abs() < 1e-9, "{row}");
         assert!(number("peak_gflop_per_second") > 0.0 && number("share_of_peak") > 0.0, "{row}");
+        let memory = ["load_memory_bytes", "peak_memory_bytes"].map(|field| row[field].as_u64());
+        assert!(memory[0] <= memory[1] && memory[0].is_some() == memory[1].is_some(), "{row}");
     }
     let none = bench(&["--denoiser", "none"]);
     assert!(text(&none.stdout).contains("ms a picture") && !text(&none.stdout).contains("GFLOP"));
