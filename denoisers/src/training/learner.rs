@@ -87,8 +87,8 @@ impl Learner {
         Self { graph, tape, standard, metadata, labels, input_size, linear, shape: None }
     }
 
-    /// From now on learns with standardised weights ([`Standard`]), which do in training what batch normalisation does, without a
-    /// batch. For new networks: the result changes by the means of the weights.
+    /// From now on learns with standardised weights (Brock et al. 2021, section 4.2), which do in training what batch normalisation
+    /// does, without a batch. For new networks: the result changes by the means of the weights.
     pub fn standardize(&mut self) {
         let branches = init::branches(&self.graph);
         for ((standard, conv), branch) in self.standard.iter_mut().zip(&mut self.graph.convs).zip(branches) {
