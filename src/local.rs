@@ -1,8 +1,9 @@
-//! The built-in classifier that stands in for a remote API.
+//! A classifier in this process that stands in for a remote API: the built-in one, or one from a file.
 //!
-//! It knows 64 everyday classes and works at 64 by 64 pixels. Like an API it gets a file, decodes and resizes it itself,
-//! and answers a list of labels with scores, best first.
+//! Like an API it gets a file, decodes and resizes it itself, and answers a list of labels with scores, best first. The built-in one
+//! knows 64 everyday classes and works at 64 by 64 pixels.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smoothgate_denoisers::{
@@ -16,45 +17,122 @@ use crate::picture::{Fit, PictureOptions, WorkingImage, WorkingSize, planes};
 /// How many labels an answer holds at most, as public APIs cut their lists.
 const LABELS: usize = 10;
 
-/// Opens provider `local` with the built-in weights.
+/// The classifier of provider `local` where none is named.
+pub const BUILTIN: &str = "things64";
+
+/// What provider `local` is: options of the command line.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A built-in name, or a safetensors file or `PyTorch` checkpoint.
+    pub classifier: String,
+    /// A file with the names of its classes, a line each, in the order of its outputs, for a classifier whose file does not name them.
+    pub labels: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { classifier: BUILTIN.to_owned(), labels: None }
+    }
+}
+
+impl Settings {
+    /// Sets an option given as `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// [`LocalError::Option`] if there is no such option.
+    pub fn set_option(&mut self, text: &str) -> Result<(), LocalError> {
+        match text.split_once('=') {
+            Some(("classifier", name)) => name.clone_into(&mut self.classifier),
+            Some(("labels", file)) => self.labels = Some(file.into()),
+            _ => return Err(LocalError::Option { text: text.to_owned() }),
+        }
+        Ok(())
+    }
+}
+
+/// Opens provider `local` with the built-in classifier.
 ///
 /// # Errors
 /// [`LocalError`] where the device cannot be used or no thread can be had.
 pub fn open(device: Device) -> Result<Local, LocalError> {
-    let things = Things::open(device)?;
-    let model = version(&things.classifier);
-    Ok(Local::new("local", things.size, &model, Arc::new(things)))
+    open_with(&Settings::default(), device)
+}
+
+/// Opens provider `local`.
+///
+/// # Errors
+/// As for [`open`], and where there is no such classifier or its labels do not fit it.
+pub fn open_with(settings: &Settings, device: Device) -> Result<Local, LocalError> {
+    let known = Known::open(settings, device)?;
+    let model = known.version.clone();
+    Ok(Local::new("local", known.size, &model, Arc::new(known)))
 }
 
 /// The classifier alone, for whatever stands in front of it.
 ///
 /// # Errors
-/// As for [`open`].
-pub fn backend(device: Device) -> Result<Arc<dyn Backend>, LocalError> {
-    Ok(Arc::new(Things::open(device)?))
+/// As for [`open_with`].
+pub fn backend(settings: &Settings, device: Device) -> Result<Arc<dyn Backend>, LocalError> {
+    Ok(Arc::new(Known::open(settings, device)?))
 }
 
-/// Why the built-in classifier could not be opened.
+/// Why the classifier could not be opened. The user's to mend, but for the thread.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LocalError {
     /// The device or the weights.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    #[error("the classifier `{name}` cannot be loaded")]
+    Open {
+        /// What was asked for.
+        name: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// The names of its classes.
+    #[error("labels {}: {problem}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Not one of [`Settings`].
+    #[error("`{text}` is no option of the provider `local`: it has classifier=NAME|FILE and labels=FILE")]
+    Option {
+        /// What was given.
+        text: String,
+    },
     /// Its thread.
     #[error(transparent)]
     Worker(#[from] WorkerError),
 }
 
-struct Things {
+struct Known {
     classifier: ClassifierHandle,
+    labels: Vec<String>,
+    /// The model version that its answers carry: architecture, weights, and labels if they are not those of the file.
+    version: String,
     size: u32,
 }
 
-impl Things {
-    fn open(device: Device) -> Result<Self, LocalError> {
-        let classifier = ClassifierHandle::spawn(open_classifier("things64", &Options::on(device))?)?;
+impl Known {
+    fn open(settings: &Settings, device: Device) -> Result<Self, LocalError> {
+        let name = &settings.classifier;
+        let classifier = open_classifier(name, &Options::on(device));
+        let classifier = classifier.map_err(|source| LocalError::Open { name: name.clone(), source })?;
+        let classifier = ClassifierHandle::spawn(classifier)?;
+        let id = classifier.id();
+        let version = format!("{}-{}", id.name(), &id.hash().to_hex()[..16]);
+        let (labels, version) = match &settings.labels {
+            None => (classifier.labels().to_vec(), version),
+            Some(path) => {
+                let labels = names(path, classifier.labels().len())?;
+                let hash = blake3::hash(labels.join("\n").as_bytes()).to_hex();
+                (labels, format!("{version}-labels-{}", &hash[..8]))
+            }
+        };
         let size = classifier.input_size().0 as u32;
-        Ok(Self { classifier, size })
+        Ok(Self { classifier, labels, version, size })
     }
 
     fn classify(&self, picture: &EncodedPicture) -> Result<Answer, Outcome> {
@@ -66,22 +144,76 @@ impl Things {
         let (height, width) = (image.height() as usize, image.width() as usize);
         let batch = Batch::new(planes(&image), 1, height, width).map_err(|e| broken(&e))?;
         let scores = self.classifier.classify_blocking(batch).map_err(|e| broken(&e))?;
-        let labels = self.classifier.labels().iter().zip(scores.into_iter().flatten());
+        let labels = self.labels.iter().zip(scores.into_iter().flatten());
         let mut labels: Vec<Label> =
             labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
         labels.sort_by(|a, b| b.score.unwrap_or(0.0).total_cmp(&a.score.unwrap_or(0.0)));
         labels.truncate(LABELS);
-        Ok(Answer { labels, model_version: Some(version(&self.classifier)), ..Answer::default() })
+        Ok(Answer { labels, model_version: Some(self.version.clone()), ..Answer::default() })
     }
 }
 
-/// The model version that its answers carry.
-fn version(classifier: &ClassifierHandle) -> String {
-    format!("things64-{}", &classifier.id().hash().to_hex()[..16])
+/// The lines of a file, as many as there are classes.
+fn names(path: &Path, classes: usize) -> Result<Vec<String>, LocalError> {
+    let wrong = |problem: String| LocalError::Labels { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    if names.len() != classes || names.iter().any(String::is_empty) {
+        let problem = format!("{} lines where the classifier has {classes} classes", names.len());
+        return Err(wrong(format!("{problem}; give each of them one line with its name")));
+    }
+    Ok(names)
 }
 
-impl Backend for Things {
+impl Backend for Known {
     fn answer(&self, picture: &EncodedPicture) -> Outcome {
         self.classify(picture).map_or_else(|outcome| outcome, Outcome::Answered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(options: &[&str]) -> Settings {
+        let mut settings = Settings::default();
+        for option in options {
+            settings.set_option(option).unwrap();
+        }
+        settings
+    }
+
+    #[test]
+    fn other_labels_are_another_model_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.txt");
+        std::fs::write(&file, (0..64).map(|i| format!("class {i}")).collect::<Vec<_>>().join("\n")).unwrap();
+        let option = format!("labels={}", file.display());
+        let plain = Known::open(&settings(&[]), Device::Cpu).unwrap();
+        let named = Known::open(&settings(&[&option]), Device::Cpu).unwrap();
+        assert_eq!((plain.labels.len(), named.labels[63].as_str()), (64, "class 63"));
+        assert!(named.version.starts_with(&plain.version) && named.version != plain.version);
+        let grey = vec![0.5; 3 * 64 * 64];
+        let picture = crate::engine::encoded(crate::picture::Encoder::Png, &grey, 64, 64).unwrap();
+        let answer = |known: &Known| known.classify(&picture).unwrap();
+        let (plain, named) = (answer(&plain), answer(&named));
+        assert_eq!(plain.labels[0].score, named.labels[0].score);
+        assert!(named.labels[0].name.starts_with("class "));
+    }
+
+    #[test]
+    fn bad_options_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.txt");
+        std::fs::write(&file, "one\ntwo\n").unwrap();
+        let error = Known::open(&settings(&[&format!("labels={}", file.display())]), Device::Cpu).err();
+        let error = error.unwrap().to_string();
+        assert!(error.contains("2 lines") && error.contains("64 classes"), "{error}");
+        let error = Settings::default().set_option("model=x").unwrap_err().to_string();
+        assert!(error.contains("classifier="), "{error}");
+        assert!(matches!(
+            Known::open(&settings(&["classifier=no/such.safetensors"]), Device::Cpu),
+            Err(LocalError::Open { .. })
+        ));
     }
 }

@@ -19,6 +19,7 @@ mod decode;
 mod encode;
 mod planes;
 mod resize;
+mod ssim;
 mod whole;
 mod working;
 
@@ -26,6 +27,7 @@ pub use decode::{Format, Limits};
 pub use encode::Encoder;
 pub use planes::{noisy_planes, planes, psnr, rgb8};
 pub use resize::Filter;
+pub use ssim::ssim;
 pub use working::{Fit, PictureHash, PictureOptions, Preprocessing, WHITE, WorkingImage, WorkingSize};
 
 pub use crate::noise::Grid;

@@ -298,9 +298,42 @@ fn denoise_writes_a_sheet_and_gains_decibels() {
         smoothgate(&["denoise", &coffee, "--size", "96", "--out", dir.path().to_str().unwrap(), "--json"]);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     let row = &rows(&out)[0];
+    assert_eq!(row["written"].as_str(), dir.path().join("0000.png").to_str());
     assert!(row["psnr_denoised"].as_f64().unwrap() > row["psnr_noisy"].as_f64().unwrap() + 5.0, "{row}");
     let sheet = image::open(dir.path().join("0000.png")).unwrap();
     assert_eq!((sheet.width(), sheet.height()), (3 * 96, 96));
+}
+
+#[test]
+fn denoise_makes_a_table_of_noise_levels() {
+    let coffee = format!("{PICTURES}/coffee.jpg");
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("set.tar");
+    let mut tar = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    for name in ["coffee.jpg", "more/coffee.jpg"] {
+        tar.append_path_with_name(&coffee, name).unwrap();
+    }
+    tar.finish().unwrap();
+    let archive = archive.to_str().unwrap();
+    let common = ["denoise", archive, "--size", "64", "--sigma", "25/255,0.5"];
+    let out = smoothgate(&common);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    let table = text(&out.stdout);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.lines().nth(1).unwrap().starts_with("0.0980    25.0         2"), "{table}");
+    let out = smoothgate(&[&common[..], &["--json"]].concat());
+    let rows = rows(&out);
+    assert_eq!(rows.len(), 6);
+    let mean = &rows[5];
+    assert_eq!((mean["pictures"].as_u64(), mean["sigma"].as_f64()), (Some(2), Some(0.5)));
+    let of = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
+    for key in ["psnr_denoised", "ssim_denoised"] {
+        let both = [1, 3].map(|row| of(&rows[row], key));
+        assert!((of(mean, key) - f64::midpoint(both[0], both[1])).abs() < 1e-9, "{key}");
+    }
+    // Each picture has noise of its own.
+    assert!((of(&rows[1], "psnr_noisy") - of(&rows[3], "psnr_noisy")).abs() > 1e-6);
+    assert!(of(mean, "ssim_denoised") > of(mean, "ssim_noisy") + 0.2);
 }
 
 #[test]
@@ -321,6 +354,8 @@ fn bench_denoiser_says_what_it_measured() {
         let rate = number("gflop_per_picture") / number("ms_per_picture") * 1e3;
         assert!((number("gflop_per_second") / rate - 1.0).abs() < 1e-9, "{row}");
         assert!(number("peak_gflop_per_second") > 0.0 && number("share_of_peak") > 0.0, "{row}");
+        let memory = ["load_memory_bytes", "peak_memory_bytes"].map(|field| row[field].as_u64());
+        assert!(memory[0] <= memory[1] && memory[0].is_some() == memory[1].is_some(), "{row}");
     }
     let none = bench(&["--denoiser", "none"]);
     assert!(text(&none.stdout).contains("ms a picture") && !text(&none.stdout).contains("GFLOP"));

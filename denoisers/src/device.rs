@@ -43,6 +43,13 @@ pub enum DeviceError {
 }
 
 impl Device {
+    /// The devices of this machine that this build can use: the processor, then others. Tests run on all of them.
+    pub fn present() -> Vec<Self> {
+        let usable = |device: &Self| device.connect().is_ok();
+        let cuda = (0..).map(Self::Cuda).take_while(usable);
+        std::iter::once(Self::Cpu).chain(cuda).chain(Some(Self::Metal).filter(usable)).collect()
+    }
+
     /// Finds the device and prepares it.
     pub(crate) fn connect(self) -> Result<candle_core::Device, DeviceError> {
         let unavailable =
@@ -107,6 +114,13 @@ mod tests {
         for name in ["", "CPU", "cuda:", "cuda:-1", "cuda:x", "gpu"] {
             assert!(matches!(name.parse::<Device>(), Err(DeviceError::Unknown(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn the_processor_is_always_there_and_whatever_is_listed_can_be_had() {
+        let present = Device::present();
+        assert_eq!(present[0], Device::Cpu);
+        assert!(present.iter().all(|device| device.connect().is_ok()), "{present:?}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod pad;
 mod precision;
 mod registry;
 pub mod speed;
+mod together;
 pub mod training;
 mod weights;
 mod worker;

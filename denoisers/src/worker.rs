@@ -4,12 +4,14 @@ use std::{
     any::Any,
     ops::{ControlFlow, RangeInclusive},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::gather::Gatherer;
+use crate::together::{Classified, Waiting, together};
 use crate::{Batch, Classifier, ClassifyError, DenoiseError, Denoiser, DenoiserStats, Id};
 
 /// Calls that may wait for the model. One is enough to keep it busy; many would only hold memory.
@@ -99,11 +101,14 @@ impl DenoiserHandle {
 }
 
 /// Asks the thread that owns a [`Classifier`]. Cheap to clone; the thread ends when the last clone is dropped.
+///
+/// Batches that wait at the same time go through the classifier together, which is faster and gives the same probabilities.
 #[derive(Clone)]
 pub struct ClassifierHandle {
     id: Id,
-    labels: std::sync::Arc<[String]>,
+    labels: Arc<[String]>,
     input_size: (usize, usize),
+    waiting: Arc<Mutex<Vec<Waiting>>>,
     worker: Worker<Box<dyn Classifier>>,
 }
 
@@ -115,7 +120,8 @@ impl ClassifierHandle {
     pub fn spawn(classifier: Box<dyn Classifier>) -> Result<Self, WorkerError> {
         let (id, labels, input_size) =
             (classifier.id().clone(), classifier.labels().into(), classifier.input_size());
-        Ok(Self { id, labels, input_size, worker: Worker::spawn("classifier", classifier)? })
+        let worker = Worker::spawn("classifier", classifier)?;
+        Ok(Self { id, labels, input_size, waiting: Arc::default(), worker })
     }
 
     /// [`Classifier::id`].
@@ -138,7 +144,9 @@ impl ClassifierHandle {
     /// # Errors
     /// As [`Classifier::classify`], and [`ClassifyError::Worker`] if the thread is gone.
     pub async fn classify(&self, batch: Batch) -> Result<Vec<Vec<f32>>, ClassifyError> {
-        self.worker.call(move |classifier| classifier.classify(batch)).await?
+        let answer = self.queue(batch)?;
+        self.worker.call(self.all()).await?;
+        answer.await.map_err(|_| WorkerError::Gone)?
     }
 
     /// [`ClassifierHandle::classify`] for code that is not asynchronous.
@@ -149,7 +157,31 @@ impl ClassifierHandle {
     /// # Panics
     /// If called from within an asynchronous runtime, as all of tokio's blocking calls do.
     pub fn classify_blocking(&self, batch: Batch) -> Result<Vec<Vec<f32>>, ClassifyError> {
-        self.worker.call_blocking(move |classifier| classifier.classify(batch))?
+        let answer = self.queue(batch)?;
+        self.worker.call_blocking(self.all())?;
+        answer.blocking_recv().map_err(|_| WorkerError::Gone)?
+    }
+
+    /// Puts a batch among those that wait.
+    fn queue(&self, batch: Batch) -> Result<oneshot::Receiver<Classified>, ClassifyError> {
+        let (found, expected) = ((batch.height(), batch.width()), self.input_size);
+        if found != expected {
+            return Err(ClassifyError::Size { found, expected });
+        }
+        let (reply, answer) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { batch, reply });
+        Ok(answer)
+    }
+
+    /// The call that classifies all that waits: of several such calls the first does the work.
+    fn all(&self) -> impl FnOnce(&mut Box<dyn Classifier>) + Send + use<> {
+        let waiting = Arc::clone(&self.waiting);
+        move |classifier| {
+            let mut all = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            // Nobody waits any more for what was given up.
+            all.retain(|waiting| !waiting.reply.is_closed());
+            together(&mut **classifier, all);
+        }
     }
 }
 
@@ -229,7 +261,7 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Identity;
+    use crate::{Identity, together::TOGETHER};
 
     /// Panics on the second call.
     struct Fragile(Identity, u32);
@@ -272,6 +304,47 @@ mod tests {
         assert_eq!(handle.denoise(batch(), 0.0).await.unwrap(), batch());
         assert!(matches!(handle.denoise(batch(), f64::NAN).await, Err(DenoiseError::Sigma(_))));
         assert_eq!(handle.preferred_batch(32, 32).await.unwrap(), 64);
+    }
+
+    /// Gives the first value of each picture, and counts calls.
+    struct First(Id, std::sync::mpsc::Sender<usize>);
+
+    impl Classifier for First {
+        fn id(&self) -> &Id {
+            &self.0
+        }
+
+        fn labels(&self) -> &[String] {
+            &[]
+        }
+
+        fn input_size(&self) -> (usize, usize) {
+            (1, 1)
+        }
+
+        fn classify(&mut self, batch: Batch) -> Classified {
+            // Time for others to queue up.
+            thread::sleep(std::time::Duration::from_millis(20));
+            self.1.send(batch.count()).unwrap();
+            Ok(batch.pictures().map(|picture| vec![picture[0]]).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn batches_that_wait_are_classified_together_and_each_gets_its_own() {
+        let (calls, counts) = std::sync::mpsc::channel();
+        let id = Identity::default().id().clone();
+        let handle = ClassifierHandle::spawn(Box::new(First(id, calls))).unwrap();
+        let of = |i: usize| Batch::new(vec![i as f32; 3 * (1 + i % 2)], 1 + i % 2, 1, 1).unwrap();
+        let results = join_all((0..60).map(|i| handle.classify(of(i)))).await;
+        for (i, result) in results.into_iter().enumerate() {
+            assert_eq!(result.unwrap(), vec![vec![i as f32]; 1 + i % 2], "{i}");
+        }
+        let counts: Vec<usize> = counts.try_iter().collect();
+        assert_eq!(counts.iter().sum::<usize>(), 90);
+        assert!(counts.len() < 20 && counts.iter().all(|count| *count <= TOGETHER), "{counts:?}");
+        let large = Batch::new(vec![0.0; 12], 1, 2, 2).unwrap();
+        assert!(matches!(handle.classify(large).await, Err(ClassifyError::Size { .. })));
     }
 
     #[tokio::test]

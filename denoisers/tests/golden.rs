@@ -69,6 +69,43 @@
 //! text = ";".join(",".join(map(str, s)) for s in stages)
 //! save("efficientnet-lite", Lite(stages, 8, 20, 7), torch.rand(2, 3, 64, 64), {"size": "64", "stages": text})
 //! ```
+//! The goldens of `resnet`, by the same `save`, where `Resnet` is torchvision's with another number of blocks and another width, behind
+//! the normalisation of `ImageNet`:
+//! ```python
+//! class Block(nn.Module):
+//!     def __init__(s, i, o, stride, deep):
+//!         super().__init__()
+//!         m = o // 4 if deep else o
+//!         k1, s1 = (1, 1) if deep else (3, stride)
+//!         s.conv1, s.bn1 = nn.Conv2d(i, m, k1, s1, k1 // 2, bias=False), nn.BatchNorm2d(m)
+//!         s.conv2, s.bn2 = nn.Conv2d(m, m, 3, stride if deep else 1, 1, bias=False), nn.BatchNorm2d(m)
+//!         if deep: s.conv3, s.bn3 = nn.Conv2d(m, o, 1, bias=False), nn.BatchNorm2d(o)
+//!         s.downsample = None
+//!         if stride > 1 or i != o: s.downsample = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+//!         s.deep = deep
+//!     def forward(s, x):
+//!         y = s.bn2(s.conv2(s.bn1(s.conv1(x)).relu()))
+//!         if s.deep: y = s.bn3(s.conv3(y.relu()))
+//!         return (y + (x if s.downsample is None else s.downsample(x))).relu()
+//! class Resnet(nn.Module):
+//!     def __init__(s, blocks, width, deep, classes):
+//!         super().__init__()
+//!         s.conv1, s.bn1, i = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), width
+//!         for l, n in enumerate(blocks):
+//!             o = (width << l) * (4 if deep else 1)
+//!             part = (Block(i if k == 0 else o, o, 2 if l and not k else 1, deep) for k in range(n))
+//!             setattr(s, f"layer{l + 1}", nn.Sequential(*part))
+//!             i = o
+//!         s.fc = nn.Linear(i, classes)
+//!     def forward(s, x):
+//!         x = (x - torch.tensor([.485, .456, .406]).view(3, 1, 1)) / torch.tensor([.229, .224, .225]).view(3, 1, 1)
+//!         x = nn.functional.max_pool2d(s.bn1(s.conv1(x)).relu(), 3, 2, 1)
+//!         for l in range(4): x = getattr(s, f"layer{l + 1}")(x)
+//!         return s.fc(x.mean((2, 3)))
+//! torch.manual_seed(17)
+//! save("resnet-basic", Resnet((2, 1, 1, 1), 4, False, 7), torch.rand(2, 3, 64, 64), {"size": "64"})
+//! save("resnet-deep", Resnet((1, 1, 2, 1), 4, True, 7), torch.rand(2, 3, 64, 64), {"size": "64"})
+//! ```
 
 #![expect(
     clippy::unwrap_used,
@@ -82,7 +119,7 @@ use std::{
 };
 
 use safetensors::SafeTensors;
-use smoothgate_denoisers::{Batch, Device, Options, open, open_classifier};
+use smoothgate_denoisers::{Batch, Device, Engine, Options, open, open_classifier};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -109,15 +146,27 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// Our kernels on the processor, and Candle's on every device that is present.
+fn backends() -> Vec<Options> {
+    let candle = |device| {
+        let mut options = Options::on(device);
+        options.engine = Engine::Candle;
+        options
+    };
+    std::iter::once(Options::on(Device::Cpu)).chain(Device::present().into_iter().map(candle)).collect()
+}
+
 fn check_denoiser(model: &str, golden: &str, sigma: f64) {
-    let mut denoiser = open(model, &Options::on(Device::Cpu)).unwrap();
-    let noisy = batch(golden);
-    let clean = denoiser.denoise(noisy.clone(), sigma).unwrap();
-    let difference = largest_difference(clean.data(), &tensor(golden, "y").1);
-    println!("{golden}: largest difference {difference:e}");
-    assert!(difference <= TOLERANCE, "{golden}: {difference:e}");
-    // A network that does nothing would pass a comparison with a golden that does nothing.
-    assert!(largest_difference(clean.data(), noisy.data()) > 100.0 * TOLERANCE);
+    for backend in backends() {
+        let mut denoiser = open(model, &backend).unwrap();
+        let noisy = batch(golden);
+        let clean = denoiser.denoise(noisy.clone(), sigma).unwrap();
+        let difference = largest_difference(clean.data(), &tensor(golden, "y").1);
+        println!("{golden} on {} ({:?}): largest difference {difference:e}", backend.device, backend.engine);
+        assert!(difference <= TOLERANCE, "{golden}, {backend:?}: {difference:e}");
+        // A network that does nothing would pass a comparison with a golden that does nothing.
+        assert!(largest_difference(clean.data(), noisy.data()) > 100.0 * TOLERANCE);
+    }
 }
 
 #[test]
@@ -163,16 +212,20 @@ fn ffdnet_drunet_and_memnet_equal_pytorch() {
 }
 
 fn check_classifier(model: &str, golden: &str) -> Vec<String> {
-    let mut classifier = open_classifier(model, &Options::on(Device::Cpu)).unwrap();
-    let probabilities = classifier.classify(batch(golden)).unwrap();
-    assert_eq!(probabilities.len(), 2);
-    assert!(probabilities.iter().all(|p| p.len() == classifier.labels().len()));
-    let difference = largest_difference(&probabilities.concat(), &tensor(golden, "y").1);
-    println!("{golden}: largest difference {difference:e}");
-    assert!(difference <= TOLERANCE, "{difference:e}");
-    // Classifiers that say the same of everything would be equal too.
-    assert!(largest_difference(&probabilities[0], &probabilities[1]) > 100.0 * TOLERANCE);
-    classifier.labels().to_vec()
+    let mut labels = Vec::new();
+    for backend in backends() {
+        let mut classifier = open_classifier(model, &backend).unwrap();
+        let probabilities = classifier.classify(batch(golden)).unwrap();
+        assert_eq!(probabilities.len(), 2);
+        assert!(probabilities.iter().all(|p| p.len() == classifier.labels().len()));
+        let difference = largest_difference(&probabilities.concat(), &tensor(golden, "y").1);
+        println!("{golden} on {} ({:?}): largest difference {difference:e}", backend.device, backend.engine);
+        assert!(difference <= TOLERANCE, "{golden}, {backend:?}: {difference:e}");
+        // Classifiers that say the same of everything would be equal too.
+        assert!(largest_difference(&probabilities[0], &probabilities[1]) > 100.0 * TOLERANCE);
+        labels = classifier.labels().to_vec();
+    }
+    labels
 }
 
 #[test]
@@ -195,4 +248,13 @@ fn efficientnet_lite_equals_pytorch() {
     let file = data("efficientnet-lite.safetensors");
     let labels = check_classifier(file.to_str().unwrap(), "efficientnet-lite.golden.safetensors");
     assert_eq!(labels, ["0", "1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn resnets_equal_pytorch() {
+    for name in ["resnet-basic", "resnet-deep"] {
+        let file = data(&format!("{name}.safetensors"));
+        let labels = check_classifier(file.to_str().unwrap(), &format!("{name}.golden.safetensors"));
+        assert_eq!(labels, ["0", "1", "2", "3", "4", "5", "6"]);
+    }
 }

@@ -11,8 +11,8 @@ use std::{
 use smoothgate_denoisers::{
     Batch, Options, open, open_classifier,
     training::{
-        Augment, Cadence, DataError, Ended, Event, Learner, Objective, OptimizerKind, Picture, Pictures, Run,
-        Schedule, Settings, SigmaLaw, Source, Split, Surrogate, TrainError, Trainer,
+        Augment, Cadence, DataError, Ended, Event, Learner, Objective, OptimizerKind, Part, Picture,
+        Pictures, Run, Schedule, Settings, Sgd, SigmaLaw, Source, Split, Surrogate, TrainError, Trainer,
     },
 };
 
@@ -53,6 +53,8 @@ fn settings(objective: Objective) -> Settings {
         validation_sigma: vec![0.1, 0.25],
         data: String::new(),
         surrogates: vec![],
+        answered: false,
+        standardized: false,
     }
 }
 
@@ -68,8 +70,21 @@ fn denoiser(settings: Settings) -> Trainer {
 }
 
 fn classifier(settings: Settings) -> Trainer {
+    trainer_of(new_classifier(), settings)
+}
+
+fn new_classifier() -> Learner {
     let classes = [("arch", "cifar-resnet"), ("depth", "8"), ("width", "4"), ("classes", "smooth|striped")];
-    let learner = Learner::create_classifier(metadata(&classes), 1).unwrap();
+    Learner::create_classifier(metadata(&classes), 1).unwrap()
+}
+
+fn standardized() -> Learner {
+    let mut learner = new_classifier();
+    learner.standardize();
+    learner
+}
+
+fn trainer_of(learner: Learner, settings: Settings) -> Trainer {
     let (train, validation) = pictures(24, 32).hold_out(8);
     Trainer::new(settings, learner, vec![], train, validation).unwrap()
 }
@@ -110,8 +125,11 @@ fn tensors(folder: &Path, name: &str) -> Vec<(String, Vec<u8>)> {
 fn an_interrupted_run_gives_the_weights_of_an_undisturbed_one() {
     let sgd = OptimizerKind::Sgd { momentum: 0.9, weight_decay: 1e-3 };
     let clean = || Settings { patch: 32, average: 0.0, optimizer: sgd, ..settings(Objective::Classes) };
-    let trainers: [&(dyn Fn() -> Trainer + Sync); 2] =
-        [&|| denoiser(settings(Objective::Mse)), &|| classifier(clean())];
+    let averaged = || Settings { average: 0.9, ..clean() };
+    let trainers: [&(dyn Fn() -> Trainer + Sync); 3] =
+        [&|| denoiser(settings(Objective::Mse)), &|| classifier(clean()), &|| {
+            trainer_of(standardized(), averaged())
+        }];
     for trainer in trainers {
         let folder = tempfile::tempdir().unwrap();
         let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
@@ -179,7 +197,7 @@ fn every_architecture_is_saved_as_it_was_learnt() {
             let file = file.to_str().unwrap();
             let again = Learner::open(file).unwrap();
             assert!(
-                again.parameters().any(|p| p.part == "bias" && p.values.iter().any(|v| *v != 0.0)),
+                again.parameters().any(|p| p.part == Part::Bias && p.values.iter().any(|v| *v != 0.0)),
                 "{sizes:?}"
             );
             let clean = Batch::new(vec![0.5; 3 * 16 * 16], 1, 16, 16).unwrap();
@@ -188,6 +206,52 @@ fn every_architecture_is_saved_as_it_was_learnt() {
             assert_eq!(learner.forward(clean, &[0.2]).unwrap(), result, "{sizes:?}");
         }
     });
+}
+
+#[test]
+fn standardised_weights_are_saved_as_plain_ones() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut learner = standardized();
+        let pixels = |i: usize| (0..3 * 32 * 32).map(move |k| ((k * 7 + i * 31) % 97) as f32 / 97.0);
+        let batch = || Batch::new((0..2).flat_map(pixels).collect(), 2, 32, 32).unwrap();
+        let mut sgd = Sgd::default();
+        (sgd.momentum, sgd.weight_decay) = (0.9, 1e-3);
+        for _ in 0..3 {
+            learner.cross_entropy(batch(), &[0, 1]).unwrap();
+            sgd.step(&mut learner, 0.1);
+        }
+        let path = folder.path().join("plain.safetensors");
+        learner.save(&path).unwrap();
+        let mut plain = Learner::open_classifier(path.to_str().unwrap()).unwrap();
+        assert!(learner.parameters().any(|p| p.part == Part::Gain));
+        assert!(plain.parameters().all(|p| p.part != Part::Gain));
+        let loss = learner.cross_entropy(batch(), &[0, 1]).unwrap();
+        assert_eq!(plain.cross_entropy(batch(), &[0, 1]).unwrap().to_bits(), loss.to_bits());
+    });
+}
+
+#[test]
+fn a_new_network_takes_over_what_it_shares_with_another() {
+    let unet = |blocks: &str, seed| {
+        let sizes = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", blocks)]);
+        Learner::create(sizes, seed).unwrap()
+    };
+    let (large, mut small) = (unet("2,2,3", 1), unet("2,1,1", 2));
+    let values = |learner: &Learner| -> HashMap<String, Vec<f32>> {
+        learner.parameters().map(|p| (format!("{}.{}", p.layer, p.part), p.values.to_vec())).collect()
+    };
+    let count = small.parameters().count();
+    assert_eq!(small.adopt(&large), (count, count));
+    let all = values(&large);
+    assert!(values(&small).iter().all(|(name, values)| all[name] == *values));
+    // What the other one lacks, or has in another shape, stays.
+    let (mut wide, before) = (unet("3,2,3", 3), values(&unet("3,2,3", 3)));
+    assert_eq!(wide.adopt(&large).0, large.parameters().count());
+    let after = values(&wide);
+    assert_eq!(after["enc1.2.conv1.weight"], before["enc1.2.conv1.weight"]);
+    assert_eq!(after["tail.weight"], all["tail.weight"]);
+    assert_eq!(new_classifier().adopt(&large), (0, new_classifier().parameters().count()));
 }
 
 #[test]
@@ -251,8 +315,28 @@ fn a_classifier_learns_and_a_denoiser_learns_through_it() {
             quality.psnr.is_some() && quality.accuracy.is_some_and(|accuracy| accuracy > 0.7),
             "{quality:?}"
         );
-        let small = Settings { patch: 16, ..hybrid };
+        let small = Settings { patch: 16, ..hybrid.clone() };
         assert!(matches!(new(small), Err(TrainError::Input { height: 32, .. })));
+
+        // Answers of somebody else, who says the opposite of what the classifier does: the loss is that of being wrong.
+        let turned = |answered: bool| {
+            let learner = Learner::create(unet.clone(), 1).unwrap();
+            let (mut train, validation) = pictures(24, 32).hold_out(8);
+            let answer = |name: &str| {
+                (name != "001")
+                    .then(|| if name.ends_with(['0', '2', '4', '6', '8']) { "striped" } else { "smooth" })
+            };
+            assert_eq!(train.answered(answer, &labels), 1);
+            let stable = Settings {
+                objective: Objective::Stability,
+                sigma: "0.05".parse().unwrap(),
+                answered,
+                ..hybrid.clone()
+            };
+            Trainer::new(stable, learner, surrogates(), train, validation).unwrap().step().unwrap().loss
+        };
+        let (own, others) = (turned(false), turned(true));
+        assert!(others > own + 0.5, "{own} {others}");
     });
 }
 

@@ -55,16 +55,19 @@ fn results_do_not_depend_on_batch_split_or_threads() {
     {
         for (height, width) in [(32, 32), (17, 45)] {
             let batch = noisy(8, height, width);
-            let mut denoiser = open(model, &at(precision)).unwrap();
-            let all = denoise_in_parts(&mut *denoiser, &batch, 8);
-            for threads in [1, 2, 3] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                for part in [1, 3, 8] {
-                    let bits = pool.install(|| denoise_in_parts(&mut *denoiser, &batch, part));
-                    assert_eq!(
-                        bits, all,
-                        "{model} {precision} {height}x{width}, batches of {part}, {threads} threads"
-                    );
+            let kernels = std::iter::once(at(precision));
+            let others = Device::present().into_iter().skip(1).map(Options::on);
+            // Other devices have their own kernels, in single precision only.
+            for options in kernels.chain(others.filter(|_| precision == Precision::F32)) {
+                let mut denoiser = open(model, &options).unwrap();
+                let all = denoise_in_parts(&mut *denoiser, &batch, 8);
+                for threads in [1, 2, 3] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    for part in [1, 3, 8] {
+                        let bits = pool.install(|| denoise_in_parts(&mut *denoiser, &batch, part));
+                        let how = format!("batches of {part}, {threads} threads, {options:?}");
+                        assert_eq!(bits, all, "{model} {height}x{width}, {how}");
+                    }
                 }
             }
         }
@@ -84,16 +87,18 @@ fn large_pictures_are_the_same_for_any_number_of_threads() {
 
 #[test]
 fn class_probabilities_do_not_depend_on_batch_split_or_threads() {
-    let mut classifier = open_classifier("things64", &cpu()).unwrap();
-    let batch = noisy(5, 64, 64);
-    let all = classifier.classify(batch.clone()).unwrap();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for (picture, expected) in batch.pictures().zip(&all) {
-        let single = Batch::new(picture.to_vec(), 1, 64, 64).unwrap();
-        let probabilities = pool.install(|| classifier.classify(single).unwrap());
-        assert_eq!(&probabilities[0], expected);
-        let sum: f32 = expected.iter().sum();
-        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    for device in Device::present() {
+        let mut classifier = open_classifier("things64", &Options::on(device)).unwrap();
+        let batch = noisy(5, 64, 64);
+        let all = classifier.classify(batch.clone()).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        for (picture, expected) in batch.pictures().zip(&all) {
+            let single = Batch::new(picture.to_vec(), 1, 64, 64).unwrap();
+            let probabilities = pool.install(|| classifier.classify(single).unwrap());
+            assert_eq!(&probabilities[0], expected, "{device}");
+            let sum: f32 = expected.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        }
     }
 }
 

@@ -67,6 +67,8 @@ struct Line {
     share_of_peak: Option<f64>,
     /// What weights, features and pictures took at most; absent where the system does not say.
     peak_memory_bytes: Option<u64>,
+    /// What of it loading the denoiser took at most.
+    load_memory_bytes: Option<u64>,
 }
 
 pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
@@ -84,9 +86,10 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
     let (name, options) = args.denoiser.choice(&defaults);
     let before = memory::start();
     let mut denoiser = open(&name, &options).map_err(Failure::usage)?;
+    let loaded = before.and_then(memory::since);
     let on_processor = match options.device {
         Device::Cpu => true,
-        Device::Auto => !cfg!(any(feature = "cuda", feature = "metal")),
+        Device::Auto => Device::present() == [Device::Cpu],
         Device::Cuda(_) | Device::Metal => false,
     };
     let measured = measure(args, &mut *denoiser, (height, width), on_processor.then_some(options.precision))?;
@@ -96,7 +99,7 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
         denoiser: denoiser.id().name().to_owned(),
         hash: denoiser.id().hash().to_hex().to_string(),
         instructions: operations.filter(|_| on_processor).map(|_| speed::instructions(options.precision)),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: rayon::current_num_threads(),
         width,
         height,
         batch: usize::from(args.batch),
@@ -112,6 +115,7 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
             median(measured.iter().filter_map(|round| Some(operations / round.ms * 1e3 / round.peak?)))
         }),
         peak_memory_bytes: before.and_then(memory::since),
+        load_memory_bytes: loaded,
     };
     print(&line, args.json)?;
     Ok(Exit::Success)
@@ -171,8 +175,8 @@ fn print(line: &Line, json: bool) -> std::io::Result<()> {
     let on = line.instructions.map(|on| format!(" with {on}")).unwrap_or_default();
     writeln!(
         out,
-        "  {} of {}x{} at once, {} threads{on}",
-        line.batch, line.width, line.height, line.threads
+        "  pictures of {}x{}, {} at once, {} threads{on}",
+        line.width, line.height, line.batch, line.threads
     )?;
     writeln!(
         out,
@@ -185,12 +189,20 @@ fn print(line: &Line, json: bool) -> std::io::Result<()> {
     if let (Some(peak), Some(share)) = (line.peak_gflop_per_second, line.share_of_peak) {
         writeln!(
             out,
-            "  {:.0} % of the peak of {peak:.0} GFLOP/s that was measured between the rounds",
-            share * 100.0
+            "  {:.0} % of the peak of {peak:.0} GFLOP/s that was measured between the rounds{}",
+            share * 100.0,
+            if share > 1.0 {
+                " (operations are counted as in direct convolution; Winograd's does fewer)"
+            } else {
+                ""
+            }
         )?;
     }
     if let Some(bytes) = line.peak_memory_bytes {
-        writeln!(out, "  {:.1} MB of memory at most, weights included", bytes as f64 * 1e-6)?;
+        let megabytes = |bytes: u64| bytes as f64 * 1e-6;
+        let loading =
+            line.load_memory_bytes.map(|loaded| format!(", {:.1} MB to load it", megabytes(loaded)));
+        writeln!(out, "  {:.1} MB of memory at most{}", megabytes(bytes), loading.unwrap_or_default())?;
     }
     Ok(())
 }

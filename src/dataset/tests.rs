@@ -134,6 +134,23 @@ fn cifar_records_become_pictures() {
     assert_eq!(listed(&set), [("00000-cat", "cat"), ("00001-truck", "truck")]);
     let picture = image::load_from_memory(&set.samples()[1].read(1 << 20).unwrap()).unwrap().to_rgb8();
     assert_eq!((picture.dimensions(), picture.get_pixel(31, 31).0), ((32, 32), [9, 59, 109]));
+    // The other layout holds the same.
+    let sheets = dir.path().join("sheets");
+    std::fs::create_dir(&sheets).unwrap();
+    let rows = [3u8, 9].map(|label| (0..3072).map(move |i| (i % 3 * 50 + usize::from(label)) as u8));
+    let rows: Vec<u8> = rows.into_iter().flatten().collect();
+    image::RgbImage::from_raw(1024, 2, rows).unwrap().save(sheets.join("test_batch.png")).unwrap();
+    std::fs::write(sheets.join("test_lables.json"), "[3, 9]").unwrap();
+    let of_sheets = format!("cifar10:{}", sheets.display());
+    let other = Dataset::open(&of_sheets, &BTreeMap::new()).unwrap();
+    assert_eq!(listed(&other), listed(&set));
+    for (a, b) in other.samples().iter().zip(set.samples()) {
+        assert_eq!(a.read(1 << 20).unwrap(), b.read(1 << 20).unwrap());
+    }
+    std::fs::write(sheets.join("test_lables.json"), "[3]").unwrap();
+    let error = Dataset::open(&of_sheets, &BTreeMap::new()).unwrap_err().to_string();
+    assert!(error.contains("1 labels"), "{error}");
+
     bytes[0] = 10;
     std::fs::write(&file, &bytes).unwrap();
     assert!(

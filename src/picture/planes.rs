@@ -61,6 +61,6 @@ pub fn psnr(a: &[f32], b: &[f32]) -> Result<f64, PictureError> {
     Ok(-10.0 * (squares.sum::<f64>() / a.len() as f64).log10())
 }
 
-fn check_length(what: &'static str, expected: usize, got: usize) -> Result<(), PictureError> {
+pub(super) fn check_length(what: &'static str, expected: usize, got: usize) -> Result<(), PictureError> {
     if expected == got { Ok(()) } else { Err(PictureError::Length { what, expected, got }) }
 }

@@ -16,8 +16,6 @@ use crate::{
 
 const SIZE: (usize, usize) = (32, 32);
 const BATCH_NORM_EPS: f64 = 1e-5;
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// The classes of CIFAR-10 in their order.
 pub(crate) const CIFAR10: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -66,11 +64,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     weights.for_architecture("cifar-resnet");
     let prefix = prefix(weights);
     let config = Config::of(weights)?;
-    let mean = weights.colours("mean")?.unwrap_or(MEAN);
-    let std = weights.colours("std")?.unwrap_or(STD);
-    if std.iter().any(|s| *s <= 0.0) {
-        return Err(weights.misfit(format!("metadata `std` is {std:?}, but must be positive")));
-    }
+    let (mean, std) = super::colours(weights)?;
     let entry = Entry { shift: mean, scale: std.map(|s| 1.0 / s), unshuffle: 1, sigma_map: false };
     let mut graph = Graph::new(entry, 1);
     let width = match weights.shape(&format!("{prefix}conv1.weight")) {

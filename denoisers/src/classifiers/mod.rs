@@ -2,6 +2,7 @@
 
 pub(crate) mod cifar_resnet;
 pub(crate) mod efficientnet_lite;
+pub(crate) mod resnet;
 pub(crate) mod things64;
 
 pub(crate) use cifar_resnet::CIFAR10;
@@ -48,6 +49,12 @@ pub enum ClassifyError {
     /// The tensor library or the device failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The tensor library or the device failed on a batch that others had a part in.
+    #[error("the batch could not be classified: {reason}")]
+    Failed {
+        /// What it said.
+        reason: String,
+    },
     /// The thread that owns the classifier is gone.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -67,17 +74,29 @@ pub(crate) fn load(mut weights: Weights) -> Result<Loaded, WeightsError> {
         Some("things64") => things64::load(&mut weights),
         Some("cifar-resnet") => cifar_resnet::load(&mut weights),
         Some("efficientnet-lite") => efficientnet_lite::load(&mut weights),
+        Some("resnet") => resnet::load(&mut weights),
         Some(other) => Err(weights.misfit(format!(
-            "metadata `arch` is `{other}`; classifiers are `things64`, `cifar-resnet` and `efficientnet-lite`"
+            "metadata `arch` is `{other}`; classifiers are `things64`, `cifar-resnet`, `resnet` and `efficientnet-lite`"
         ))),
         None if weights.has("stem.0.weight") => things64::load(&mut weights),
         None if weights.has("_conv_stem.weight") => efficientnet_lite::load(&mut weights),
+        None if resnet::recognises(&weights) => resnet::load(&mut weights),
         None if cifar_resnet::recognises(&weights) => cifar_resnet::load(&mut weights),
         None => Err(weights.misfit(
             "its tensor names are of no known classifier; state the architecture (`things64`, `cifar-resnet`, \
-             `efficientnet-lite`) in the metadata as `arch`",
+             `resnet`, `efficientnet-lite`) in the metadata as `arch`",
         )),
     }
+}
+
+/// Mean and deviation of each colour, which pictures are normalised with: metadata `mean` and `std`, else those of `ImageNet`.
+fn colours(weights: &Weights) -> Result<([f32; 3], [f32; 3]), WeightsError> {
+    let mean = weights.colours("mean")?.unwrap_or([0.485, 0.456, 0.406]);
+    let std = weights.colours("std")?.unwrap_or([0.229, 0.224, 0.225]);
+    if std.iter().any(|s| *s <= 0.0) {
+        return Err(weights.misfit(format!("metadata `std` is {std:?}, but must be positive")));
+    }
+    Ok((mean, std))
 }
 
 /// A convolution without bias and the batch normalisation after it; or with a bias, and none, where the file was written by this crate:

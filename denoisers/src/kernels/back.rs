@@ -24,7 +24,7 @@ pub(super) struct Back<'a> {
     pub(super) compute: Compute,
     pub(super) plan: &'a Plan,
     pub(super) route: &'a Route,
-    pub(super) values: &'a [Buffer],
+    pub(super) values: &'a Buffer,
     pub(super) gradients: &'a [Buffer],
     pub(super) spread: &'a [Buffer],
     pub(super) parts: &'a [Buffer],
@@ -48,6 +48,11 @@ impl Results {
 }
 
 impl Back<'_> {
+    /// Memory of a value.
+    fn value(&self, value: usize) -> *mut f32 {
+        self.plan.arena.place(self.values, value)
+    }
+
     /// Memory and layout of a value's gradient.
     fn gradient(&self, value: usize) -> (*mut f32, Layout) {
         let slot = self.route.slots[value].unwrap_or(0);
@@ -63,7 +68,7 @@ impl Back<'_> {
         let input = self.graph.convs[conv].input.0;
         let (to, to_layout) = self.gradient(conv + 1);
         Job {
-            from: self.values[input].as_ptr(),
+            from: self.value(input),
             from_layout: self.plan.layouts[input],
             to,
             to_layout,
@@ -86,7 +91,7 @@ impl Back<'_> {
         let (to, to_layout) = self.gradient(input);
         let block = plan::block(&self.transposed[conv], &to_layout, self.plan.key.threads);
         let (mask, mask_ceiling) = match input.checked_sub(1).filter(|_| mask) {
-            Some(producer) => (self.values[input].as_ptr(), self.graph.convs[producer].activation.ceiling()),
+            Some(producer) => (self.value(input), self.graph.convs[producer].activation.ceiling()),
             None => (std::ptr::null_mut(), 0.0),
         };
         Job {
@@ -152,7 +157,7 @@ impl Back<'_> {
                 Step::Exit => self.exit(range),
                 Step::Mask { conv } => {
                     let (to, layout) = self.gradient(conv + 1);
-                    let mask = self.values[conv + 1].as_ptr();
+                    let mask = self.value(conv + 1);
                     let ceiling = self.graph.convs[conv].activation.ceiling();
                     rows(&layout, range, |at| {
                         let value = *mask.add(at);

@@ -28,12 +28,12 @@ pub(super) fn layer_by_layer(graph: &Graph) -> Vec<Step> {
     (0..graph.convs.len() + 2).map(whole).collect()
 }
 
-/// The layers of one picture in so many bands. `layouts` and `slots` are those of the values.
+/// The layers of one picture in so many bands. `layouts` and places are those of the values; values at one place have the same layout.
 pub(super) fn in_bands(
     graph: &Graph,
     layers: &[Layer],
     layouts: &[Layout],
-    slots: &[usize],
+    at: &[usize],
     bands: usize,
 ) -> Vec<Step> {
     let mut steps = vec![whole(0)];
@@ -61,7 +61,7 @@ pub(super) fn in_bands(
                 if done == layouts[k + 1].height {
                     continue;
                 }
-                let earlier = |value: Value| value.0 <= i && slots[value.0] == slots[i + 1];
+                let earlier = |value: Value| value.0 <= i && at[value.0] == at[i + 1];
                 if earlier(reader.input) {
                     most = most.min(first_needed(reader.kind, done));
                 }

@@ -67,6 +67,25 @@ impl Layout {
         }
     }
 
+    /// Zeroes the border and the tail.
+    ///
+    /// # Safety
+    /// `to` is good for the layout, and nobody else uses what is zeroed.
+    pub(super) unsafe fn clear_border(&self, to: *mut f32) {
+        let size = if self.cell == Cell::Bf16 { size_of::<u16>() } else { size_of::<f32>() };
+        let zero = |from: usize, until: usize| {
+            // SAFETY: as the caller promises; both are numbers of the layout.
+            unsafe { to.cast::<u8>().add(from * size).write_bytes(0, (until - from) * size) };
+        };
+        let mut done = 0;
+        for (picture, y) in (0..self.pictures).flat_map(|p| (1..=self.height).map(move |y| (p, y))) {
+            let row = self.at(picture, y, 1);
+            zero(done, row);
+            done = row + self.width * self.channels;
+        }
+        zero(done, self.len());
+    }
+
     /// Where the rows and columns of tiles are.
     pub(super) fn places(&self) -> Places {
         let (rows, columns) = self.tiles();

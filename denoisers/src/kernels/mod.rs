@@ -1,7 +1,7 @@
 //! Networks on the processor: our own kernels for a whole [`Graph`] at once.
 //!
 //! Weights are packed when the model is loaded; features stay in an arena with channels innermost ([`layout`]), the same memory
-//! call after call, so that a call of a size seen before allocates nothing. 3x3 convolutions of stride 1 go through Winograd
+//! call after call, so that a call of the same size as the one before allocates nothing but what it gives back. 3x3 convolutions of stride 1 go through Winograd
 //! F(4x4, 3x3) ([`winograd`]), all others are computed directly ([`direct`]); bias, addition and rectifier are part of them.
 //!
 //! # Same bits everywhere
@@ -23,6 +23,7 @@
     reason = "code that is generic over the instruction set must end up in the function compiled for it"
 )]
 
+mod arena;
 mod back;
 mod bands;
 mod bf16;
@@ -298,6 +299,8 @@ pub(crate) struct Kernels {
     shared: Option<Workspace>,
     /// For groups that a thread takes through the network alone.
     own: Option<Workspace>,
+    /// Of the last size of picture: the most that go through the network together.
+    most: Option<((usize, usize), usize)>,
     stages: Stages,
 }
 
@@ -312,7 +315,7 @@ impl Kernels {
     /// For instructions out of [`Instructions::detect`], and features that they can compute with.
     fn with(graph: &Graph, instructions: Instructions, cell: Cell) -> Self {
         let (layers, compute) = (layers(graph, instructions, cell), instructions.compute());
-        Self { layers, cell, compute, shared: None, own: None, stages: Stages::default() }
+        Self { layers, cell, compute, shared: None, own: None, most: None, stages: Stages::default() }
     }
 
     /// `data` is `[count, 3, height, width]`, of any size. Gives the same memory back with the cleaned pictures, or the features
@@ -329,7 +332,11 @@ impl Kernels {
         let threads = rayon::current_num_threads();
         let picture = 3 * height * width;
         let planes = Planes { data: data.as_mut_ptr(), height, width };
-        let most = plan::group(graph, self.cell, size);
+        let most = match self.most {
+            Some((of, most)) if of == size => most,
+            _ => plan::group(graph, self.cell, size),
+        };
+        self.most = Some((size, most));
 
         let mut done = 0;
         // As large as may be, and so that all threads get as many groups.
@@ -337,7 +344,7 @@ impl Kernels {
         if threads > 1 && group > 0 && matches!(graph.exit, Exit::Pictures { .. }) {
             let key = Key { group, size, threads: 1 };
             let work = Workspace::ready(&mut self.own, key, graph, &self.layers, self.cell);
-            if work.plan.floats() * threads <= SHARED_CACHE_FLOATS {
+            if work.plan.arena.floats * threads <= SHARED_CACHE_FLOATS {
                 work.grow(threads, threads);
                 let groups = count / group / threads * threads;
                 self.stages.reset(std::iter::once(groups));
@@ -347,7 +354,7 @@ impl Kernels {
                         layers: &self.layers,
                         compute: self.compute,
                         plan: &work.plan,
-                        slots: &work.slots[participant],
+                        arena: &work.arenas[participant],
                         planes: planes.skip(g * group),
                         pictures: group,
                         sigma: std::slice::from_ref(&sigma),
@@ -370,7 +377,7 @@ impl Kernels {
                 layers: &self.layers,
                 compute: self.compute,
                 plan: &work.plan,
-                slots: &work.slots[0],
+                arena: &work.arenas[0],
                 planes: planes.skip(done),
                 pictures,
                 sigma: std::slice::from_ref(&sigma),
@@ -382,10 +389,10 @@ impl Kernels {
                 unsafe { pass.item(stage, item, &work.scratch[participant]) };
             });
             if let Exit::Classify { value, .. } = &graph.exit {
-                let (layout, slot) = (&work.plan.layouts[value.0], work.plan.slots[value.0]);
-                // SAFETY: the slot holds the value, and all threads have finished.
+                let layout = &work.plan.layouts[value.0];
+                let from = work.plan.arena.place(&work.arenas[0], value.0);
+                // SAFETY: the value is there, and all threads have finished.
                 unsafe {
-                    let from = work.slots[0][slot].as_ptr();
                     edge::features(from, layout, pictures, graph.channels(*value), &mut features);
                 }
             }

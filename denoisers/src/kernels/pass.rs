@@ -19,8 +19,8 @@ const EDGE_PIXELS: usize = 4096;
 /// A plan and the memory it wants.
 pub(super) struct Workspace {
     pub(super) plan: Plan,
-    /// The slots of the plan, for each group that is under way at the same time.
-    pub(super) slots: Vec<Vec<Buffer>>,
+    /// The plan's arena, for each group that is under way at the same time.
+    pub(super) arenas: Vec<Buffer>,
     /// For each thread.
     pub(super) scratch: Vec<Buffer>,
 }
@@ -39,14 +39,14 @@ impl Workspace {
         }
         kept.get_or_insert_with(|| {
             let plan = Plan::new(graph, layers, cell, key, Keep::Needed);
-            Self { plan, slots: Vec::new(), scratch: Vec::new() }
+            Self { plan, arenas: Vec::new(), scratch: Vec::new() }
         })
     }
 
     /// Makes memory for so many groups and threads.
     pub(super) fn grow(&mut self, groups: usize, threads: usize) {
-        while self.slots.len() < groups {
-            self.slots.push(self.plan.slot_layouts.iter().map(|l| Buffer::zeroed(l.floats())).collect());
+        while self.arenas.len() < groups {
+            self.arenas.push(Buffer::zeroed(self.plan.arena.floats));
         }
         while self.scratch.len() < threads {
             self.scratch.push(Buffer::zeroed(self.plan.scratch));
@@ -60,7 +60,8 @@ pub(super) struct Pass<'a> {
     pub(super) layers: &'a [Layer],
     pub(super) compute: Compute,
     pub(super) plan: &'a Plan,
-    pub(super) slots: &'a [Buffer],
+    /// As large as the plan's arena.
+    pub(super) arena: &'a Buffer,
     /// Of this group.
     pub(super) planes: Planes,
     /// At most the plan's group.
@@ -93,16 +94,21 @@ impl Pass<'_> {
         units.len().div_ceil(block)
     }
 
+    /// The memory of a value.
+    fn place(&self, value: usize) -> *mut f32 {
+        self.plan.arena.place(self.arena, value)
+    }
+
     fn job(&self, conv: usize) -> Job {
         let spec = &self.graph.convs[conv];
-        let (layouts, slots) = (&self.plan.layouts, &self.plan.slots);
+        let layouts = &self.plan.layouts;
         let ahead = (self.plan.block[conv] * self.plan.key.threads) as isize;
         Job {
-            from: self.slots[slots[spec.input.0]].as_ptr(),
+            from: self.place(spec.input.0),
             from_layout: layouts[spec.input.0],
-            to: self.slots[slots[conv + 1]].as_ptr(),
+            to: self.place(conv + 1),
             to_layout: layouts[conv + 1],
-            residual: spec.residual.map_or(std::ptr::null(), |r| self.slots[slots[r.0]].as_ptr()),
+            residual: spec.residual.map_or(std::ptr::null(), |r| self.place(r.0).cast_const()),
             mask: std::ptr::null(),
             mask_ceiling: 0.0,
             activation: spec.activation,
@@ -120,19 +126,24 @@ impl Pass<'_> {
     /// Does one item.
     ///
     /// # Safety
-    /// All steps before are complete, nobody else does this item, or uses `scratch` or these slots and pictures for anything but
+    /// All steps before are complete, nobody else does this item, or uses `scratch` or this arena and these pictures for anything but
     /// other items of this step.
     pub(super) unsafe fn item(&self, step: usize, item: usize, scratch: &Buffer) {
         let (units, block) = self.extent(step);
         let stage = self.plan.steps[step].stage;
+        let first = item == 0;
         let item = if self.backwards(stage) { units.len().div_ceil(block) - 1 - item } else { item };
         let start = units.start + item * block;
         let range = start..units.end.min(start + block);
-        let place = |value: usize| (self.slots[self.plan.slots[value]].as_ptr(), &self.plan.layouts[value]);
-        // SAFETY: slots are as large as the layouts of the values in them, and the planes as the pictures; items are disjoint ranges of
-        // rows or tiles, whose outputs do not overlap; a value's slot is not that of an input the same step reads
-        // elsewhere (`plan::slots`), and what it held has been read (`bands`); `compute` was chosen for this processor; scratch is as large as the plan asks.
+        let place = |value: usize| (self.place(value), &self.plan.layouts[value]);
+        // SAFETY: a value's memory is as large as its layout, and the planes as the pictures; items are disjoint ranges of
+        // rows or tiles, whose outputs do not overlap, nor do they the border; a value's memory is not that of an input the same step reads
+        // elsewhere (`arena`), and what it held has been read (`bands`); `compute` was chosen for this processor; scratch is as large as the plan asks.
         unsafe {
+            if first && self.plan.arena.clear.get(stage) == Some(&true) {
+                let (to, layout) = place(stage);
+                layout.clear_border(to);
+            }
             if stage == 0 {
                 let (to, layout): (_, &Layout) = place(0);
                 let split = self.plan.split;
@@ -149,7 +160,7 @@ impl Pass<'_> {
     /// Does everything.
     ///
     /// # Safety
-    /// Nobody else uses `scratch`, or these slots and pictures.
+    /// Nobody else uses `scratch`, or this arena and these pictures.
     pub(super) unsafe fn alone(&self, scratch: &Buffer) {
         for step in 0..self.steps() {
             for item in 0..self.items(step) {

@@ -2,6 +2,7 @@
 
 use super::{
     Layer,
+    arena::Arena,
     bands::{self, Step},
     layout::{CHANNELS, Cell, Layout},
 };
@@ -23,10 +24,8 @@ pub(super) struct Plan {
     pub(super) key: Key,
     /// Of each value.
     pub(super) layouts: Vec<Layout>,
-    /// Which slot each value lies in.
-    pub(super) slots: Vec<usize>,
-    /// What each slot holds: values that share a slot have the same layout, so its border of zeros stays intact.
-    pub(super) slot_layouts: Vec<Layout>,
+    /// Where each value lies.
+    pub(super) arena: Arena,
     /// Whether the entry's features are two numbers each.
     pub(super) split: bool,
     /// Of each convolution: tiles in a block, or output rows.
@@ -53,31 +52,28 @@ pub(super) struct Key {
 pub(super) enum Keep {
     /// While somebody needs them.
     Needed,
-    /// Each in a slot of its own, for the way back.
+    /// Each in memory of its own, for the way back.
     All,
 }
 
 impl Plan {
     pub(super) fn new(graph: &Graph, layers: &[Layer], cell: Cell, key: Key, keep: Keep) -> Self {
         let layouts = layouts(graph, cell, key.group, key.size);
-        let (slots, slot_layouts) = match keep {
-            Keep::Needed => slots(graph, &layouts),
-            Keep::All => ((0..layouts.len()).collect(), layouts.clone()),
+        let bands = bands(&layouts, key);
+        let arena = match (keep, bands) {
+            (Keep::All, _) => Arena::apart(&layouts),
+            (Keep::Needed, Some(_)) => Arena::alike(graph, &layouts),
+            (Keep::Needed, None) => Arena::packed(graph, &layouts),
         };
         let block: Vec<usize> =
             layers.iter().zip(&layouts[1..]).map(|(layer, to)| block(layer, to, key.threads)).collect();
         let scratch = layers.iter().map(Layer::scratch);
         let scratch = scratch.max().unwrap_or(0);
-        let steps = match bands(&layouts, key) {
-            Some(bands) if keep == Keep::Needed => bands::in_bands(graph, layers, &layouts, &slots, bands),
+        let steps = match bands {
+            Some(bands) if keep == Keep::Needed => bands::in_bands(graph, layers, &layouts, &arena.at, bands),
             _ => bands::layer_by_layer(graph),
         };
-        Self { key, scratch, layouts, slots, slot_layouts, split: split(graph, cell), block, steps }
-    }
-
-    /// Floats of all slots together.
-    pub(super) fn floats(&self) -> usize {
-        self.slot_layouts.iter().map(Layout::floats).sum()
+        Self { key, scratch, layouts, arena, split: split(graph, cell), block, steps }
     }
 }
 
@@ -95,7 +91,7 @@ fn bands(layouts: &[Layout], key: Key) -> Option<usize> {
 pub(super) fn group(graph: &Graph, cell: Cell, size: (usize, usize)) -> usize {
     let layouts = layouts(graph, cell, 1, size);
     let fewest = layouts.iter().map(|l| l.tiles().0 * l.tiles().1).min().unwrap_or(1);
-    let floats: usize = slots(graph, &layouts).1.iter().map(Layout::floats).sum();
+    let floats = Arena::packed(graph, &layouts).floats;
     TILES.div_ceil(fewest.max(1)).min(GROUP_FLOATS / floats.max(1)).max(1)
 }
 
@@ -138,31 +134,6 @@ fn layouts(graph: &Graph, cell: Cell, pictures: usize, size: (usize, usize)) -> 
     layouts
 }
 
-/// Gives each value a slot; one that is not needed any more is taken over by the next value of the same layout. A result goes on
-/// top of what is added to it if nobody else needs that: each output is read and written by the same thread.
-fn slots(graph: &Graph, layouts: &[Layout]) -> (Vec<usize>, Vec<Layout>) {
-    let mut slot_layouts = vec![layouts[0]];
-    let mut slots = vec![0];
-    let mut free: Vec<usize> = Vec::new();
-    for (i, conv) in graph.convs.iter().enumerate() {
-        let layout = layouts[i + 1];
-        let dies = |value: Value| graph.last_use(value) == i;
-        let on_top = conv.residual.filter(|r| dies(*r) && *r != conv.input);
-        let slot = if let Some(residual) = on_top {
-            slots[residual.0]
-        } else if let Some(f) = free.iter().position(|slot| slot_layouts[*slot] == layout) {
-            free.swap_remove(f)
-        } else {
-            slot_layouts.push(layout);
-            slot_layouts.len() - 1
-        };
-        slots.push(slot);
-        let read = [Some(conv.input), conv.residual.filter(|r| on_top.is_none() && *r != conv.input)];
-        free.extend(read.into_iter().flatten().filter(|v| dies(*v)).map(|v| slots[v.0]));
-    }
-    (slots, slot_layouts)
-}
-
 /// How much of a layer is one item of work.
 pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
     match layer {
@@ -175,31 +146,5 @@ pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
         }
         Layer::Bf16(layer) => layer.block(to, threads),
         Layer::Direct(_) | Layer::Depthwise(_) => (128 / to.width).max(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{architectures, kernels::Instructions, weights::Weights};
-
-    /// No value is overwritten while somebody needs it, except by a sum on top of it.
-    #[test]
-    fn values_keep_their_slots_while_needed() {
-        let bytes = include_bytes!("../../weights/unet.safetensors");
-        let graph = architectures::load(Weights::parse("unet", bytes).unwrap()).unwrap().graph;
-        let layers: Vec<Layer> = super::super::layers(&graph, Instructions::Portable, Cell::Single);
-        let key = Key { group: 2, size: (24, 40), threads: 2 };
-        let plan = Plan::new(&graph, &layers, Cell::Single, key, Keep::Needed);
-        for (i, conv) in graph.convs.iter().enumerate() {
-            let slot = plan.slots[i + 1];
-            assert_ne!(slot, plan.slots[conv.input.0]);
-            for value in (0..=i).map(Value).filter(|v| graph.last_use(*v) >= i) {
-                let on_top = conv.residual == Some(value) && graph.last_use(value) == i;
-                assert!(on_top || plan.slots[value.0] != slot, "convolution {i} destroys value {value:?}");
-            }
-        }
-        // The entry, two at full width beside the skip, and as many at the lower levels.
-        assert!(plan.slot_layouts.len() <= 9, "{}", plan.slot_layouts.len());
     }
 }

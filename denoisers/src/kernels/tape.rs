@@ -47,8 +47,8 @@ pub(crate) struct Tape {
 struct State {
     plan: Plan,
     route: Route,
-    /// Of each value.
-    values: Vec<Buffer>,
+    /// The plan's arena.
+    values: Buffer,
     /// The slots of the route.
     gradients: Vec<Buffer>,
     spread: Vec<Buffer>,
@@ -128,7 +128,7 @@ impl Tape {
             layers,
             compute: self.compute,
             plan: &state.plan,
-            slots: &state.values,
+            arena: &state.values,
             planes: Planes { data: data.as_mut_ptr(), height, width },
             pictures: count,
             sigma,
@@ -142,9 +142,9 @@ impl Tape {
         let Exit::Classify { value: Value(value), .. } = graph.exit else { return data };
         let mut features = Vec::new();
         let channels = graph.channels(Value(value));
-        // SAFETY: the buffer holds the value, and all threads have finished.
+        let from = state.plan.arena.place(&state.values, value);
+        // SAFETY: the value is there, and all threads have finished.
         unsafe {
-            let from = state.values[value].as_ptr();
             edge::features(from, &state.plan.layouts[value], count, channels, &mut features);
         }
         features
@@ -204,7 +204,7 @@ impl State {
         let sums = layers.iter().map(Layer::sums).max().filter(|_| wanted).unwrap_or(0);
         let scratch = layers.iter().chain(back).map(Layer::scratch).max().unwrap_or(0);
         Self {
-            values: zeroed(&plan.layouts),
+            values: Buffer::zeroed(plan.arena.floats),
             gradients: zeroed(&route.slot_layouts),
             spread: route.spread_layouts.iter().map(|(l, _)| Buffer::zeroed(l.floats())).collect(),
             parts: (0..PARTS).map(|_| Buffer::zeroed(sums)).collect(),

@@ -34,7 +34,7 @@ impl Adam {
         let second = (1.0 - self.beta2.powi(steps)).sqrt();
         let (rate, epsilon) = ((rate * second / first) as f32, (self.epsilon * second) as f32);
         let (means, squares) = (&mut self.means, &mut self.squares);
-        learner.update(|index, values, gradient| {
+        learner.update(|index, _, values, gradient| {
             if means.len() == index {
                 means.push(vec![0.0; values.len()]);
                 squares.push(vec![0.0; values.len()]);

@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, path::Path};
 
-use super::{TrainError, file, init, loss::cross_entropy};
+use super::{
+    Parameter, Part, TrainError, file, frozen::Frozen, init, loss::cross_entropy, standard::Standard,
+};
 use crate::{
     Batch, OpenError, WeightsError, architectures,
     classifiers::{self, Loaded},
-    graph::{Exit, Graph},
-    kernels::{Kernels, Tape, Want},
+    graph::{Conv, Exit, Graph, Kind},
+    kernels::{Tape, Want},
     network::{self, Model},
     precision::Precision,
     registry,
@@ -16,10 +18,13 @@ use crate::{
 
 /// A denoiser or a classifier, what its last batch left, and the gradients of its parameters.
 ///
-/// Batch normalisation has become part of the convolutions, and stays so in what is saved.
+/// Batch normalisation has become part of the convolutions, and stays so in what is saved. In its place new classifiers learn with
+/// [standardised weights](Learner::standardize), which are no part of what is saved either.
 pub struct Learner {
     graph: Graph,
     tape: Tape,
+    /// For each convolution of the graph, if it is learnt so.
+    standard: Vec<Option<Standard>>,
     metadata: HashMap<String, String>,
     labels: Vec<String>,
     input_size: Option<(usize, usize)>,
@@ -29,19 +34,6 @@ pub struct Learner {
     shape: Option<(usize, usize, usize)>,
 }
 
-/// One tensor of a learner.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter<'a> {
-    /// The layer's name in the weights file.
-    pub layer: &'a str,
-    /// `weight` or `bias`.
-    pub part: &'static str,
-    /// The values, in the order of PyTorch.
-    pub values: &'a [f32],
-    /// Their gradients as of the last way back; zero before.
-    pub gradient: &'a [f32],
-}
-
 impl Learner {
     /// Opens a denoiser by name or file as [`crate::open`] does.
     ///
@@ -49,10 +41,7 @@ impl Learner {
     /// [`OpenError`] as from [`crate::open`]; `none` has nothing to learn.
     pub fn open(name: &str) -> Result<Self, OpenError> {
         let model = registry::load_denoiser(name, Precision::F32)?;
-        if !model.trainable {
-            let reason = format!("a network of architecture {} can be run but not trained", model.id.name());
-            return Err(WeightsError::Architecture { path: name.to_owned(), reason }.into());
-        }
+        trainable(name, &model)?;
         Ok(Self::new(model, vec![], None))
     }
 
@@ -62,6 +51,7 @@ impl Learner {
     /// [`OpenError`] as from [`crate::open_classifier`].
     pub fn open_classifier(name: &str) -> Result<Self, OpenError> {
         let Loaded { model, labels, input_size } = registry::load_classifier(name)?;
+        trainable(name, &model)?;
         Ok(Self::new(model, labels, Some(input_size)))
     }
 
@@ -93,7 +83,42 @@ impl Learner {
             Exit::Classify { weight, bias, .. } => (vec![0.0; weight.len()], vec![0.0; bias.len()]),
             Exit::Pictures { .. } => (vec![], vec![]),
         };
-        Self { graph, tape, metadata, labels, input_size, linear, shape: None }
+        let standard = graph.convs.iter().map(|_| None).collect();
+        Self { graph, tape, standard, metadata, labels, input_size, linear, shape: None }
+    }
+
+    /// From now on learns with standardised weights (Brock et al. 2021, section 4.2), which do in training what batch normalisation
+    /// does, without a batch. For new networks: the result changes by the means of the weights.
+    pub fn standardize(&mut self) {
+        let branches = init::branches(&self.graph);
+        for ((standard, conv), branch) in self.standard.iter_mut().zip(&mut self.graph.convs).zip(branches) {
+            // The rows of a transposed convolution are not its output channels.
+            if !conv.name.is_empty() && conv.kind != Kind::Up2x2 {
+                *standard = Some(Standard::begin(conv, branch));
+            }
+        }
+        self.tape.pack(&self.graph);
+    }
+
+    /// Whether it learns with standardised weights.
+    pub fn is_standardized(&self) -> bool {
+        self.standard.iter().any(Option::is_some)
+    }
+
+    /// Takes over each tensor that the other network has under the same name in the same shape; all others stay. Gives how many it took
+    /// over, and how many there are.
+    pub fn adopt(&mut self, other: &Self) -> (usize, usize) {
+        let values = other.parameters().map(|parameter| parameter.values);
+        let theirs: HashMap<(String, Vec<usize>), &[f32]> = other.shapes().into_iter().zip(values).collect();
+        let ours = self.shapes();
+        let mut adopted = 0;
+        self.update(|index, _, to, _| {
+            if let Some(from) = theirs.get(&ours[index]) {
+                to.copy_from_slice(from);
+                adopted += 1;
+            }
+        });
+        (adopted, ours.len())
     }
 
     /// The classes in the order of the probabilities; none if it is a denoiser.
@@ -152,6 +177,7 @@ impl Learner {
             return Err(TrainError::Order);
         }
         self.tape.backward(&self.graph, gradient.data(), &mut []);
+        self.standardize_gradients();
         Ok(())
     }
 
@@ -171,48 +197,79 @@ impl Learner {
         let back = network::logits_gradient(&self.graph.exit, &gradients, each);
         self.linear = network::linear_gradient(&self.graph.exit, &features, &gradients);
         self.tape.backward(&self.graph, &back, &mut []);
+        self.standardize_gradients();
         Ok(loss)
+    }
+
+    /// From the gradients of the weights that the network runs with to those of what is learnt.
+    fn standardize_gradients(&mut self) {
+        for (standard, gradient) in self.standard.iter_mut().zip(self.tape.gradients()) {
+            if let Some(standard) = standard {
+                standard.back(&gradient.weight);
+            }
+        }
     }
 
     /// All parameters, in an order that stays.
     pub fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
-        let convs = self.graph.convs.iter().zip(self.tape.gradients());
-        let convs = convs
-            .filter(|(conv, _)| !conv.name.is_empty())
-            .map(|(conv, g)| (conv.name.as_str(), (&conv.weight, &g.weight), (&conv.bias, &g.bias)));
+        let convs = self.graph.convs.iter().zip(self.tape.gradients()).zip(&self.standard);
+        let convs = convs.filter(|((conv, _), _)| !conv.name.is_empty()).flat_map(|((conv, g), standard)| {
+            let layer = conv.name.as_str();
+            let bias = Parameter { layer, part: Part::Bias, values: &conv.bias, gradient: &g.bias };
+            let part = |part, values, gradient| Parameter { layer, part, values, gradient };
+            match standard {
+                None => vec![part(Part::Weight, &conv.weight, &g.weight), bias],
+                Some(standard) => {
+                    let (weight, gain) = (&standard.weight, &standard.gain);
+                    vec![
+                        part(Part::Weight, &weight.values, &weight.gradient),
+                        bias,
+                        part(Part::Gain, &gain.values, &gain.gradient),
+                    ]
+                }
+            }
+        });
         let linear = match &self.graph.exit {
             Exit::Classify { name, weight, bias, .. } => {
-                Some((name.as_str(), (weight, &self.linear.0), (bias, &self.linear.1)))
+                let part = |part, values, gradient| Parameter { layer: name, part, values, gradient };
+                let (weight, bias) = ((weight, &self.linear.0), (bias, &self.linear.1));
+                vec![part(Part::Weight, weight.0, weight.1), part(Part::Bias, bias.0, bias.1)]
             }
-            Exit::Pictures { .. } => None,
+            Exit::Pictures { .. } => vec![],
         };
-        convs.chain(linear).flat_map(|(layer, weight, bias)| {
-            [("weight", weight), ("bias", bias)].map(|(part, (values, gradient))| Parameter {
-                layer,
-                part,
-                values,
-                gradient,
-            })
-        })
+        convs.chain(linear)
     }
 
-    /// Lets `change` see each parameter's values and gradient in the order of [`Learner::parameters`], and takes the new
-    /// values.
-    pub fn update(&mut self, mut change: impl FnMut(usize, &mut [f32], &[f32])) {
+    /// Lets `change` see place, part, values and gradient of each parameter in the order of [`Learner::parameters`], and takes the
+    /// new values.
+    pub fn update(&mut self, mut change: impl FnMut(usize, Part, &mut [f32], &[f32])) {
         let mut index = 0;
-        let mut both = |weight: (&mut Vec<f32>, &[f32]), bias: (&mut Vec<f32>, &[f32])| {
-            for (values, gradient) in [weight, bias] {
-                change(index, values, gradient);
-                index += 1;
-            }
+        let mut change = |part, values: &mut [f32], gradient: &[f32]| {
+            change(index, part, values, gradient);
+            index += 1;
         };
-        for (conv, gradient) in self.graph.convs.iter_mut().zip(self.tape.gradients()) {
-            if !conv.name.is_empty() {
-                both((&mut conv.weight, &gradient.weight), (&mut conv.bias, &gradient.bias));
+        let gradients = self.tape.gradients();
+        for ((conv, gradient), standard) in self.graph.convs.iter_mut().zip(gradients).zip(&mut self.standard)
+        {
+            if conv.name.is_empty() {
+                continue;
+            }
+            match standard {
+                None => {
+                    change(Part::Weight, &mut conv.weight, &gradient.weight);
+                    change(Part::Bias, &mut conv.bias, &gradient.bias);
+                }
+                Some(standard) => {
+                    change(Part::Weight, &mut standard.weight.values, &standard.weight.gradient);
+                    change(Part::Bias, &mut conv.bias, &gradient.bias);
+                    change(Part::Gain, &mut standard.gain.values, &standard.gain.gradient);
+                    standard.fill(&mut conv.weight);
+                }
             }
         }
         if let Exit::Classify { weight, bias, .. } = &mut self.graph.exit {
-            both((weight, &self.linear.0), (bias, &self.linear.1));
+            change(Part::Weight, weight, &self.linear.0);
+            change(Part::Bias, bias, &self.linear.1);
         }
         self.tape.pack(&self.graph);
     }
@@ -231,6 +288,7 @@ impl Learner {
         if norm > most {
             let factor = (most / norm) as f32;
             self.tape.scale_gradients(factor);
+            self.standard.iter_mut().flatten().for_each(|standard| standard.scale_gradients(factor));
             let (weight, bias) = &mut self.linear;
             weight.iter_mut().chain(bias).for_each(|g| *g *= factor);
         }
@@ -239,27 +297,38 @@ impl Learner {
 
     /// Replaces all values, in the order of [`Learner::parameters`].
     pub(super) fn replace(&mut self, values: &[Vec<f32>]) {
-        self.update(|index, to, _| to.copy_from_slice(&values[index]));
+        self.update(|index, _, to, _| to.copy_from_slice(&values[index]));
     }
 
-    /// The network with other values, ready to run.
-    pub(super) fn with(&self, values: &[Vec<f32>]) -> Frozen {
+    /// The graph with other values, in the order of [`Learner::parameters`].
+    fn graph_of(&self, values: &[&[f32]]) -> Graph {
         let mut graph = self.graph.clone();
         let mut values = values.iter();
         let mut take = |to: &mut Vec<f32>| {
             if let Some(values) = values.next() {
-                to.clone_from(values);
+                to.copy_from_slice(values);
             }
         };
-        for conv in graph.convs.iter_mut().filter(|conv| !conv.name.is_empty()) {
+        let convs = graph.convs.iter_mut().zip(&self.standard).filter(|(conv, _)| !conv.name.is_empty());
+        for (conv, standard) in convs {
             take(&mut conv.weight);
             take(&mut conv.bias);
+            if let Some(standard) = standard {
+                let mut gain = standard.gain.values.clone();
+                take(&mut gain);
+                standard.of(&gain, &mut conv.weight);
+            }
         }
         if let Exit::Classify { weight, bias, .. } = &mut graph.exit {
             take(weight);
             take(bias);
         }
-        Frozen { kernels: Kernels::new(&graph, Precision::F32), graph }
+        graph
+    }
+
+    /// The network with other values, ready to run.
+    pub(super) fn with(&self, values: &[&[f32]]) -> Frozen {
+        Frozen::new(self.graph_of(values))
     }
 
     /// Writes a safetensors file that [`Learner::open`] and [`crate::open`] read. It appears under its name only when it is
@@ -274,49 +343,43 @@ impl Learner {
 
     /// The same with other values, in the order of [`Learner::parameters`].
     pub(super) fn save_values(&self, path: &Path, values: &[&[f32]]) -> Result<(), TrainError> {
-        let shapes = self.shapes();
-        let tensors: Vec<_> = shapes
-            .iter()
-            .zip(values)
-            .map(|((name, shape), values)| (name.clone(), shape.clone(), file::bytes(values)))
-            .collect();
+        let graph = self.graph_of(values);
+        let mut tensors = Vec::new();
+        let mut add = |name: &str, shape: Vec<usize>, weight: &[f32], bias: &[f32]| {
+            tensors.push((format!("{name}.weight"), shape, file::bytes(weight)));
+            tensors.push((format!("{name}.bias"), vec![bias.len()], file::bytes(bias)));
+        };
+        for conv in graph.convs.iter().filter(|conv| !conv.name.is_empty()) {
+            add(&conv.name, conv.shape().to_vec(), &conv.weight, &conv.bias);
+        }
+        if let Exit::Classify { name, weight, bias, .. } = &graph.exit {
+            add(name, vec![bias.len(), weight.len() / bias.len()], weight, bias);
+        }
         file::write_tensors(path, &tensors, &self.metadata)
     }
 
     /// Name and shape of each parameter, in the order of [`Learner::parameters`].
     pub(super) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let convs = self.graph.convs.iter().filter(|conv| !conv.name.is_empty());
-        let convs = convs.map(|conv| (&conv.name, conv.shape().to_vec(), conv.out_channels));
-        let linear = match &self.graph.exit {
-            Exit::Classify { name, weight, bias, .. } => {
-                Some((name, vec![bias.len(), weight.len() / bias.len()], bias.len()))
-            }
-            Exit::Pictures { .. } => None,
+        let weights = self.graph.convs.iter().filter(|conv| !conv.name.is_empty()).map(Conv::shape);
+        let mut weights = weights.map(|shape| shape.to_vec());
+        let shape = |p: Parameter<'_>| {
+            let shape = match (p.part, &self.graph.exit) {
+                (Part::Weight, Exit::Classify { name, bias, .. }) if p.layer == name => {
+                    vec![bias.len(), p.values.len() / bias.len()]
+                }
+                (Part::Weight, _) => weights.next().unwrap_or_default(),
+                (Part::Bias | Part::Gain, _) => vec![p.values.len()],
+            };
+            (format!("{}.{}", p.layer, p.part), shape)
         };
-        convs
-            .chain(linear)
-            .flat_map(|(name, shape, out)| {
-                [(format!("{name}.weight"), shape), (format!("{name}.bias"), vec![out])]
-            })
-            .collect()
+        self.parameters().map(shape).collect()
     }
 }
 
-/// A network that only runs.
-pub(super) struct Frozen {
-    graph: Graph,
-    kernels: Kernels,
-}
-
-impl Frozen {
-    /// Cleans one picture.
-    pub(super) fn denoise(&mut self, noisy: Vec<f32>, size: (usize, usize), sigma: f64) -> Vec<f32> {
-        self.kernels.run(&self.graph, noisy, (1, size.0, size.1), sigma as f32)
+fn trainable(name: &str, model: &Model) -> Result<(), WeightsError> {
+    if model.trainable {
+        return Ok(());
     }
-
-    /// The most likely class of each picture.
-    pub(super) fn classify(&mut self, pictures: Vec<f32>, shape: (usize, usize, usize)) -> Vec<usize> {
-        let features = self.kernels.run(&self.graph, pictures, shape, 0.0);
-        network::logits(&self.graph.exit, &features, shape.0).iter().map(|l| super::loss::first(l)).collect()
-    }
+    let reason = format!("a network of architecture {} can be run but not trained", model.id.name());
+    Err(WeightsError::Architecture { path: name.to_owned(), reason })
 }

@@ -22,7 +22,7 @@ pub enum OptimizerKind {
     Sgd {
         /// Decay of the sum of gradients, in 0..1.
         momentum: f64,
-        /// Times the weights, added to their gradients; biases are left alone.
+        /// Times the weights, added to their gradients; biases and gains are left alone.
         weight_decay: f64,
     },
 }

@@ -31,6 +31,16 @@ pub(super) struct Samples {
     pub(super) classes: Vec<Option<usize>>,
 }
 
+impl Samples {
+    /// The class of each.
+    pub(super) fn labels(&self) -> Result<Vec<usize>, DataError> {
+        let class = |(place, class): (usize, &Option<usize>)| {
+            class.ok_or_else(|| DataError::NoClass { name: format!("picture {place} of the batch") })
+        };
+        self.classes.iter().enumerate().map(class).collect()
+    }
+}
+
 /// Gives the batch of each step, whatever was asked for before.
 pub(super) struct Sampler {
     order: Order,

@@ -144,6 +144,13 @@ pub struct Settings {
     pub data: String,
     /// The frozen classifiers, with their hashes.
     pub surrogates: Vec<String>,
+    /// Whether the stability objective holds on to answers that the pictures came with ([`super::Pictures::answered`]), as those of an API
+    /// are, and not to those of the classifiers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+    /// Whether the weights are standardised ([`super::Learner::standardize`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standardized: bool,
 }
 
 impl Settings {

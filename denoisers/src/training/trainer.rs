@@ -2,7 +2,7 @@
 
 use super::{
     Learner, Objective, Settings, Surrogate, TrainError,
-    data::{DataError, Pictures},
+    data::Pictures,
     loss::weighted_squared_error,
     optimizer::Optimizer,
     sample::{Sampler, Samples, check_size},
@@ -58,6 +58,7 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         settings.data = pictures.fingerprint().to_hex().to_string();
         settings.surrogates = surrogates.iter().map(|surrogate| surrogate.id().to_owned()).collect();
+        settings.standardized = learner.is_standardized();
         settings.check()?;
         let patch = settings.patch;
         let multiple = learner.multiple();
@@ -85,6 +86,16 @@ impl Trainer {
                 }
             }
         } else {
+            if settings.answered {
+                let other = |s: &&Surrogate| s.labels() != pictures.classes;
+                if let Some(other) = surrogates.iter().find(other) {
+                    let reason = format!(
+                        "the answers are not numbered as the labels of {}: classifiers with the same labels are needed",
+                        other.id()
+                    );
+                    return Err(TrainError::Settings { reason });
+                }
+            }
             // Validation on whole pictures, except through a classifier.
             check_size(&validation, if surrogates.is_empty() { 1 } else { patch })?;
         }
@@ -134,12 +145,7 @@ impl Trainer {
         let size = (settings.patch, settings.patch);
         let (loss, psnr) = match settings.objective {
             Objective::Classes => {
-                let labels: Vec<usize> = samples
-                    .classes
-                    .iter()
-                    .zip(0..)
-                    .map(|(class, place)| class.ok_or_else(|| no_class(place)))
-                    .collect::<Result<_, _>>()?;
+                let labels = samples.labels()?;
                 let batch = Batch::trusted(samples.noisy, settings.batch, size);
                 (self.learner.cross_entropy(batch, &labels)?, None)
             }
@@ -186,7 +192,11 @@ impl Trainer {
         let (count, size) = (self.settings.batch, (self.settings.patch, self.settings.patch));
         let turn = (self.step % self.surrogates.len().max(1) as u64) as usize;
         let surrogate = &mut self.surrogates[turn];
-        let labels = surrogate.classify(Batch::trusted(samples.clean, count, size))?;
+        let labels = if self.settings.answered {
+            samples.labels()?
+        } else {
+            surrogate.classify(Batch::trusted(samples.clean, count, size))?
+        };
         let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
         let (loss, gradient) = surrogate.cross_entropy(result, &labels)?;
         self.learner.backward(&gradient)?;
@@ -198,14 +208,9 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`] if the validation pictures do not fit the classifier.
     pub fn validate(&mut self) -> Result<Validation, TrainError> {
-        let values: Vec<Vec<f32>> = self.values().into_iter().map(<[f32]>::to_vec).collect();
-        let mut network = self.learner.with(&values);
+        let mut network = self.learner.with(&self.values());
         validate::validate(&mut network, self.surrogates.first_mut(), &self.validation, &self.settings)
     }
-}
-
-fn no_class(place: usize) -> TrainError {
-    TrainError::Data(DataError::NoClass { name: format!("picture {place} of the batch") })
 }
 
 /// Moves the average towards the parameters. It begins with a shorter memory, which first weights would fill for long.

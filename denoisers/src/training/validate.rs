@@ -7,7 +7,7 @@ use super::{
     Objective, Settings, Surrogate, TrainError,
     data::Pictures,
     draws::Draws,
-    learner::Frozen,
+    frozen::Frozen,
     sample::{add_noise, middle},
 };
 use crate::Batch;

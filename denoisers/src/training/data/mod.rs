@@ -88,6 +88,21 @@ impl Pictures {
         Ok(())
     }
 
+    /// Gives each picture the class that somebody's answer to it names, numbered as a classifier does whose labels these are, and takes out
+    /// those that have no answer, or one that is not among the labels (`_` and a space are alike). Gives how many it took out.
+    pub fn answered<'a>(&mut self, answer: impl Fn(&str) -> Option<&'a str>, labels: &[String]) -> usize {
+        let spaced = |name: &str| name.replace('_', " ");
+        let before = self.all.len();
+        self.all.retain_mut(|picture| {
+            let class = answer(&picture.name)
+                .and_then(|answer| labels.iter().position(|label| spaced(label) == spaced(answer)));
+            picture.class = class;
+            class.is_some()
+        });
+        self.classes = labels.to_vec();
+        before - self.all.len()
+    }
+
     /// A hash of everything in it: a resumed run must find the same.
     pub fn fingerprint(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();

@@ -1,0 +1,70 @@
+//! Recorded answers of an API, for training.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+/// The first label of each picture in a file of answers, under its path and every end of it; nothing where an end is of
+/// several pictures with different labels.
+pub(super) fn answers(file: &Path) -> anyhow::Result<HashMap<String, Option<String>>> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        image: String,
+        labels: Vec<Label>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Label {
+        name: String,
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut answers: HashMap<String, Option<String>> = HashMap::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let answer: Answer = serde_json::from_str(line).with_context(|| {
+            let place = format!("{}:{}", file.display(), number + 1);
+            format!("{place} is no line of `smoothgate label --format jsonl`")
+        })?;
+        let Some(label) = answer.labels.into_iter().next() else { continue };
+        let mut end = Path::new(&answer.image);
+        loop {
+            let known = answers.entry(end.display().to_string()).or_insert_with(|| Some(label.name.clone()));
+            if known.as_ref() != Some(&label.name) {
+                *known = None;
+            }
+            let mut parts = end.components();
+            if parts.next().is_none() || parts.as_path().as_os_str().is_empty() {
+                break;
+            }
+            end = parts.as_path();
+        }
+    }
+    Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_found_by_any_end_of_a_path_that_is_unambiguous() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let line = |image: &str, label: &str| {
+            format!(r#"{{"image":"{image}","labels":[{{"name":"{label}","score":0.5}},{{"name":"x"}}]}}"#)
+        };
+        let lines = [
+            line("set/a/1.png", "dog"),
+            line("set/b/1.png", "cat"),
+            line("set/b/2.png", "cat"),
+            r#"{"image":"set/c/3.png","labels":[]}"#.to_owned(),
+        ];
+        file.write_all(lines.join("\n").as_bytes()).unwrap();
+        let answers = answers(file.path()).unwrap();
+        let of = |name: &str| answers.get(name).and_then(Option::as_deref);
+        assert_eq!([of("a/1.png"), of("set/b/1.png"), of("2.png")], [Some("dog"), Some("cat"), Some("cat")]);
+        assert_eq!([of("1.png"), of("c/3.png"), of("4.png")], [None; 3]);
+        file.write_all(b"\n{}").unwrap();
+        assert!(super::answers(file.path()).unwrap_err().to_string().contains(":5 is no line"));
+    }
+}
