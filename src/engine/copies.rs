@@ -6,10 +6,12 @@ use bytes::Bytes;
 use rayon::prelude::*;
 use smoothgate_denoisers::{Batch, DenoiserHandle};
 use smoothgate_providers::{EncodedPicture, Format};
+use tracing::Instrument as _;
 
 use super::EngineError;
 use crate::noise::{NoiseLaw, Seed};
 use crate::picture::{Encoder, PictureError, WorkingImage, noisy_planes};
+use crate::traces;
 use crate::units::Sigma;
 
 /// What it takes to make the copies of one picture. Copy i depends on the seed and i, never on the batch it is in.
@@ -33,7 +35,14 @@ impl Copies {
             (draws, noisy)
         })
         .await?;
-        let clean = self.denoiser.denoise(noisy?, self.sigma.get()).await?;
+        let span = tracing::debug_span!(
+            target: traces::TARGET,
+            "denoise",
+            smoothgate.copies = draws.len() as u64,
+            smoothgate.height = height,
+            smoothgate.width = width,
+        );
+        let clean = self.denoiser.denoise(noisy?, self.sigma.get()).instrument(span).await?;
         let encoder = self.encoder;
         blocking(move || {
             let pictures = clean.data().par_chunks(clean.picture_len());
