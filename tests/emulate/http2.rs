@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    APIS, Hash, Records, ask, best, client, client_of, direct, emulator, endpoint_with, environment, network, once,
-    options, patient, picture, plan, top,
+    APIS, Hash, Records, ask, best, client, client_of, direct, emulator, endpoint_with, environment, network,
+    once, options, patient, picture, plan, top,
 };
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use smoothgate::providers::registry::{self, CredentialSettings};
 use smoothgate::providers::transport::{HttpEndpoint, Network, Rate, RetryPolicy, TransportSettings};
 use smoothgate::providers::{
     Answer, Attempt, AttemptEnd, AttemptId, Billed, EncodedPicture, Endpoint as _, Journal, JournalError,
-   , Label, Outcome, OutcomeClass,
+    Label, Outcome, OutcomeClass,
 };
 
 use crate::served;
