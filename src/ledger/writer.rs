@@ -22,6 +22,9 @@ const LARGEST_GROUP: usize = 512;
 /// The longest distance of two commits under load, in least distances.
 const LONGEST_DISTANCE: u32 = 4;
 
+/// With so many records in a group the price of a commit is small for each of them: nobody waits for more.
+const ENOUGH: usize = 32;
+
 /// A group of fewer records was not worth the wait: a commit costs a tenth of it.
 const WORTH_WAITING: usize = 8;
 
@@ -273,10 +276,11 @@ impl Loop {
             } else {
                 return waited;
             };
-            if group.len() == LARGEST_GROUP {
+            if group.len() >= ENOUGH {
                 return waited;
             }
-            std::thread::sleep(waits);
+            // In steps, since there may soon be enough; waking up for every record would cost more than a commit does.
+            std::thread::sleep(waits.min(least / 4));
             waited = true;
         }
     }
