@@ -82,11 +82,8 @@ impl<'a> Line<'a> {
         let line = |(look, one): (usize, &'a Series)| {
             let alike = series.iter().all(|other| other.measure() == one.measure());
             // Beside lines that measure something else, what it measures.
-            let label = if alike {
-                one.name().to_owned()
-            } else {
-                format!("{} ({})", one.name(), one.measure().word())
-            };
+            let label =
+                if alike { one.name().clone() } else { format!("{} ({})", one.name(), one.measure().word()) };
             Self { series: one, label, look }
         };
         series.iter().enumerate().map(line).collect()

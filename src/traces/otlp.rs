@@ -267,7 +267,7 @@ impl Observer for Marks {
 mod tests {
     use super::*;
 
-    async fn opened(variables: &[(&str, &str)]) -> Result<Option<Traces>, TracesError> {
+    fn opened(variables: &[(&str, &str)]) -> Result<Option<Traces>, TracesError> {
         let environment = Environment::of(variables.iter().copied());
         Traces::from_environment(&environment, &Handle::current())
     }
@@ -280,7 +280,7 @@ mod tests {
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_TRACES_EXPORTER", "none")],
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_SDK_DISABLED", "TRUE")],
         ] {
-            assert!(opened(variables).await.unwrap().is_none(), "{variables:?}");
+            assert!(opened(variables).unwrap().is_none(), "{variables:?}");
         }
     }
 
@@ -293,7 +293,7 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://me:hunter2@collector.example"),
         ] {
             let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), (variable, value)];
-            let error = opened(&variables).await.unwrap_err().to_string();
+            let error = opened(&variables).unwrap_err().to_string();
             assert!(error.contains(variable) && !error.contains("hunter2"), "{error}");
         }
     }
