@@ -175,11 +175,12 @@ async fn compare(emulator: SocketAddr, proxy: SocketAddr, first: &mut u32, conne
     rounds.remove(0);
     let directly = |take: fn(&Took) -> f64| spread(rounds.iter().map(|(direct, _)| take(direct)));
     let through = |take: fn(&Took) -> f64| spread(rounds.iter().map(|(_, through)| take(through)));
-    for (what, take) in [
-        ("requests/s", (|took| took.rate) as fn(&Took) -> f64),
+    let figures: [(&str, fn(&Took) -> f64); 3] = [
+        ("requests/s", |took| took.rate),
         ("median latency, ms", |took| took.median),
         ("processor time, ms", |took| took.work),
-    ] {
+    ];
+    for (what, take) in figures {
         println!("    {what:20} directly {:30} through {}", directly(take), through(take));
     }
     let ratio = rounds.iter().map(|(direct, through)| through.rate / direct.rate);

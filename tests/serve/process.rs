@@ -92,7 +92,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
+        let log = Self::log(folder);
         assert!(ended.success(), "{ended}: {log}");
         assert!(!log.contains("panicked"), "{log}");
     }

@@ -217,7 +217,7 @@ async fn a_collector_gets_the_way_of_a_request_and_no_secret() {
         ("smoothgate.api", "google"),
         ("smoothgate.route", "all"),
         ("smoothgate.pictures", "2"),
-        ("smoothgate.request_id", &id),
+        ("smoothgate.request_id", id.as_str()),
     ] {
         assert_eq!(request.attributes.get(name).map(String::as_str), Some(value), "{name}: {request:?}");
     }
