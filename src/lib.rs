@@ -23,7 +23,7 @@
 //! | [`emulate`] | a server that stands in for the public APIs, with faults on purpose |
 //! | [`proxy`] | a server that answers in the formats of the public APIs with certified labels |
 //! | [`front`] | what servers of ours have in front: connections, limits, routing by wire format |
-//! | [`proxy`] | a server whose answers are certified: who may use it, what it may fetch |
+//! | [`traces`] | spans along the way of a request, and where they go |
 //! | [`local`] | the built-in 64-class classifier that stands in for a remote API |
 //!
 //! Denoisers and providers are crates of their own, re-exported as [`denoisers`] and [`providers`].
@@ -48,6 +48,7 @@ pub mod replay;
 pub mod report;
 pub mod stats;
 pub mod tables;
+pub mod traces;
 pub mod units;
 
 pub use smoothgate_denoisers as denoisers;

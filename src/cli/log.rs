@@ -1,11 +1,13 @@
 //! What servers write to standard error.
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::traces;
 
 /// How and how much is logged.
 #[derive(Clone, Debug, Args)]
@@ -29,8 +31,8 @@ enum Form {
 }
 
 impl LogOptions {
-    /// Begins to write. Once a process; later calls change nothing.
-    pub(super) fn start(&self) {
+    /// Begins to write, with spans also told to `traces`. Once a process; later calls change nothing.
+    pub(super) fn start(&self, traces: Option<impl Layer<Registry> + Send + Sync>) {
         let writer = std::io::stderr;
         let form = match self.log {
             Form::Text => layer().with_writer(writer).with_ansi(false).boxed(),
@@ -38,8 +40,8 @@ impl LogOptions {
                 layer().with_writer(writer).json().flatten_event(true).with_span_list(false).boxed()
             }
         };
-        let level = self.log_level.clone();
-        if tracing_subscriber::registry().with(form.with_filter(level)).try_init().is_err() {
+        let level = self.log_level.clone().with_target(traces::TARGET, LevelFilter::OFF);
+        if tracing_subscriber::registry().with(traces).with(form.with_filter(level)).try_init().is_err() {
             tracing::debug!("there is a log already");
         }
     }

@@ -36,6 +36,7 @@ mod serve;
 mod signals;
 mod test_options;
 mod thumbnails;
+mod traces;
 mod train;
 mod verify;
 mod work;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
+use tokio::runtime::Runtime;
 
 use super::files::write_whole;
 use super::guard::{Guard, GuardOptions};
@@ -16,6 +17,7 @@ use super::ledger::LedgerPath;
 use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::signals::{Hangups, signal};
+use super::traces::Traces;
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
@@ -61,7 +63,18 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
         writeln!(std::io::stdout().lock(), "{:#}", proxy::openapi())?;
         return Ok(Exit::Success);
     }
-    args.log.start();
+    let runtime = runtime()?;
+    let traces = Traces::start(&args.log, &runtime)?;
+    let ended = serve(args, file, &runtime, &traces);
+    match ended {
+        // Whoever asked twice does not wait.
+        Ok(Exit::Interrupted) => std::mem::forget(traces),
+        _ => traces.end(),
+    }
+    ended
+}
+
+fn serve(args: &Args, file: &ConfigOption, runtime: &Runtime, traces: &Traces) -> Ended {
     let config = file.load()?;
     let serve = ServeSettings {
         listen: args.listen.unwrap_or(config.serve.listen),
@@ -69,7 +82,6 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
         ..config.serve.clone()
     };
     args.guard.check(serve.listen, &serve.guard)?;
-    let runtime = runtime()?;
     runtime.block_on(async {
         let place = args.place.path(&config)?;
         let options = Options { answers: config.ledger.answers, ..Options::default() };
@@ -82,7 +94,7 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
             opened,
             access: Arc::clone(&guard.access),
             fetch: Arc::clone(&guard.fetch) as Arc<dyn proxy::fetch::Fetch>,
-            observer: Arc::new(proxy::Log),
+            observer: traces.observer(),
             tls: guard.tls.as_ref().map(Tls::config),
         };
         let proxy = Proxy::start(settings).await.map_err(Failure::usage)?;

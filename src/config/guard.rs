@@ -54,6 +54,9 @@ pub struct RawLimits {
     /// Most time without a byte while no request is being answered: `"60s"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_time: Option<String>,
+    /// Most connections at once of one address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_peer: Option<usize>,
     /// Most header fields of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_fields: Option<usize>,
@@ -121,6 +124,7 @@ pub(super) fn guard(source: &Source<'_>, raw: Raw<'_>) -> Result<GuardSettings, 
         source.at(&["serve", table, key], format!("`{key}`: {problem}"))
     };
     for (table, key, value) in [
+        ("limits", "connections_per_peer", limits.connections_per_peer),
         ("limits", "header_fields", limits.header_fields),
         ("limits", "body_mib", limits.body_mib),
         ("limits", "streams", limits.streams.map(|n| n as usize)),
@@ -153,6 +157,7 @@ pub(super) fn guard(source: &Source<'_>, raw: Raw<'_>) -> Result<GuardSettings, 
             (None, Some(_)) => return Err(wrong("tls", "key", "its `certificate` is missing")),
         },
         connection: Limits {
+            per_peer: limits.connections_per_peer.unwrap_or(default.connection.per_peer),
             head_time: time("limits", "head_time", &limits.head_time, default.connection.head_time)?,
             idle_time: time("limits", "idle_time", &limits.idle_time, default.connection.idle_time)?,
             headers: limits.header_fields.unwrap_or(default.connection.headers),
@@ -184,6 +189,7 @@ pub(super) fn written_out(settings: &GuardSettings) -> (RawAccess, RawTls, RawLi
             head_time: Some(written(connection.head_time)),
             body_time: Some(written(body.time)),
             idle_time: Some(written(connection.idle_time)),
+            connections_per_peer: Some(connection.per_peer),
             header_fields: Some(connection.headers),
             head_kib: Some(connection.head_bytes >> 10),
             body_mib: (body.bytes != usize::MAX).then_some(body.bytes >> 20),

@@ -5,6 +5,7 @@
 
 mod connection;
 mod formats;
+mod peers;
 mod picture;
 mod server;
 mod stamp;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, Wire};
+use super::peers::Peers;
 
 /// [`Options::grace`] where nothing else is said, and most time to write what is left for a connection that ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -43,6 +44,8 @@ impl Default for Options {
 /// What one connection may take before a request of it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Most connections at once of one peer: an address, or a /64 network of IPv6. More are closed as they come.
+    pub per_peer: usize,
     /// Most time for a TLS handshake, and for the head of a request (HTTP/1.1).
     pub head_time: Duration,
     /// Most time without a byte in either direction while no request is being answered. Ends connections that say
@@ -57,9 +60,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 30 seconds, 60 seconds, 100 fields, 64 KiB, 256 requests.
+    /// 256 connections, 30 seconds, 60 seconds, 100 fields, 64 KiB, 256 requests.
     fn default() -> Self {
         Self {
+            per_peer: 256,
             head_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(60),
             headers: 100,
@@ -87,6 +91,7 @@ pub async fn serve<H, F, B, E>(
     let permits = Arc::new(Semaphore::new(options.max_connections.max(1)));
     let acceptor = options.tls.map(TlsAcceptor::from);
     let (limits, grace) = (options.limits, options.grace);
+    let peers = Peers::new(limits.per_peer.max(1));
     let mut open = JoinSet::new();
     loop {
         let accepted = async {
@@ -103,10 +108,14 @@ pub async fn serve<H, F, B, E>(
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
+        let Some(seat) = peers.enter(peer.ip()) else {
+            tracing::debug!(most = limits.per_peer, "a peer has too many connections");
+            continue;
+        };
         let connection = Connection::new(peer);
         let (acceptor, handle, stop) = (acceptor.clone(), handle.clone(), stop.clone());
         open.spawn(async move {
-            let _permit = permit;
+            let _places = (permit, seat);
             match wire(stream, acceptor, &connection, limits.head_time).await {
                 Ok(wire) => talk(wire, connection, limits, stop, handle).await,
                 Err(error) => tracing::debug!(%error, "no connection came about"),

@@ -104,6 +104,33 @@ async fn a_head_that_never_ends_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn one_peer_does_not_take_all_connections() {
+    let server = limited(|limits| limits.per_peer = 3).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut buffer = [0; 12];
+        stream.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"HTTP/1.1 200");
+        open.push(stream);
+    }
+    let mut more = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(rest(&mut more).await, "");
+    open.pop();
+    let again = async {
+        loop {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            if sent.is_ok() && rest(&mut stream).await.starts_with("HTTP/1.1 200") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("who closes one may open another");
+}
+
+#[tokio::test]
 async fn floods_of_headers_are_refused() {
     let server = limited(|limits| (limits.headers, limits.head_bytes) = (20, 8192)).await;
     let many = "x: y\r\n".repeat(21);

@@ -84,6 +84,7 @@ pub use spec::{Change, Spec};
 pub use stored::StoredPicture;
 
 use lock::RunLock;
+use queries::Looker;
 use run::{Lease, RunInner};
 use writer::{Kind, Writer};
 
@@ -95,6 +96,7 @@ pub struct Ledger {
     path: PathBuf,
     answers: Retention,
     writer: Arc<Writer>,
+    looker: Arc<Looker>,
 }
 
 impl Ledger {
@@ -112,7 +114,8 @@ impl Ledger {
         // One name for the lock's folder, by whatever link the ledger was reached.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let writer = Arc::new(Writer::start(db, &path, options)?);
-        Ok(Self { path, answers: options.answers, writer })
+        let looker = Arc::new(Looker::new(path.clone()));
+        Ok(Self { path, answers: options.answers, writer, looker })
     }
 
     /// The ledger's file.
@@ -134,9 +137,9 @@ impl Ledger {
         let lock = RunLock::take(&self.path, id).await?;
         let taken = self.writer.submit(Kind::Records, move |batch| runs::take_over(batch, id, &spec)).await;
         let (resumed, in_flight, answers) = (!new, taken?, self.answers);
-        let writer = Arc::clone(&self.writer);
+        let (writer, looker) = (Arc::clone(&self.writer), Arc::clone(&self.looker));
         let lease = Arc::new(Lease { id, instance, _lock: lock });
-        Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
+        Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer, looker }) })
     }
 
     /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.

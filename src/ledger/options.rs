@@ -10,8 +10,8 @@ pub struct Options {
     /// How long an acknowledged record may be in the operating system's hands before it is forced to the disk. Zero
     /// forces every group before it is acknowledged. See the module's documentation for what each survives.
     pub sync_within: Duration,
-    /// Least time between two commits. A record that comes alone is committed at once; under load, records that
-    /// come within this time share a commit, and within up to four times this while more of them come.
+    /// Least time between two commits under load: records that come within this time share a commit, and within up to
+    /// four times this while more of them come. Where too few come to be worth the wait, each is committed at once.
     pub commit_every: Duration,
     /// What is kept of raw answers.
     pub answers: Retention,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use super::lock::RunLock;
 use super::place::beside;
 use super::row::RowError;
 use super::stored::{self, StoredPicture};
-use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, schema};
+use super::{Cap, Known, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, schema};
 
 /// A ledger opened for reading: also one that cannot be written, and one that other processes write at the moment.
 ///
@@ -24,6 +25,32 @@ use super::{Cap, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, sche
 pub struct Reader {
     path: PathBuf,
     db: Connection,
+}
+
+/// A [`Reader`] beside the writer of the same process, opened when somebody looks for the first time.
+#[derive(Debug)]
+pub(super) struct Looker {
+    path: PathBuf,
+    reader: Mutex<Option<Reader>>,
+}
+
+impl Looker {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, reader: Mutex::default() }
+    }
+
+    /// Looks. Blocks for as long as it takes.
+    pub(super) fn look<T>(
+        &self,
+        query: impl FnOnce(&Reader) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match &mut *reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::open(&self.path)?),
+        };
+        query(reader)
+    }
 }
 
 /// A run in one line.
@@ -281,6 +308,11 @@ impl Reader {
     }
 
     /// Runs a query in one transaction, so that it sees one instant.
+    /// The latest picture of a run whose name begins with `stem/`.
+    pub(super) fn latest(&self, run: RunId, stem: &str) -> Result<Option<Known>, LedgerError> {
+        self.at(|db| runs::latest(db, run, stem))
+    }
+
     fn at<T>(&self, query: impl FnOnce(&Connection) -> Result<T, RowError>) -> Result<T, LedgerError> {
         let read = || -> Result<T, RowError> {
             let tx = self.db.unchecked_transaction()?;

@@ -11,6 +11,7 @@ use super::accounts::Charge;
 use super::attempts::{Place, price_is_enough};
 use super::clock::Day;
 use super::lock::RunLock;
+use super::queries::Looker;
 use super::writer::{Batch, Kind, Writer};
 use super::{Budgets, Caller, LedgerError, Picture, Retention, Spec, Spend, runs};
 
@@ -112,6 +113,7 @@ pub(super) struct RunInner {
     pub(super) budgets: Budgets,
     pub(super) answers: Retention,
     pub(super) writer: Arc<Writer>,
+    pub(super) looker: Arc<Looker>,
 }
 
 /// The right to write records of a run. Records on their way share it. They must not share the writer: the thread that
@@ -161,6 +163,7 @@ impl Run {
                 budgets,
                 answers: self.inner.answers,
                 writer: Arc::clone(&self.inner.writer),
+                looker: Arc::clone(&self.inner.looker),
             }),
         })
     }
@@ -212,8 +215,10 @@ impl Run {
     /// # Errors
     /// Failures of the storage.
     pub async fn latest(&self, stem: &str) -> Result<Option<Known>, LedgerError> {
-        let (run, stem) = (self.inner.lease.id, stem.to_owned());
-        self.inner.writer.submit(Kind::Records, move |batch| runs::latest(batch, run, &stem)).await
+        let (run, stem, looker) = (self.inner.lease.id, stem.to_owned(), Arc::clone(&self.inner.looker));
+        // Whoever only looks does not wait for a commit. What was acknowledged is committed, so it is seen.
+        let found = tokio::task::spawn_blocking(move || looker.look(|reader| reader.latest(run, &stem)));
+        found.await.unwrap_or(Err(LedgerError::Closed))
     }
 
     /// How many more calls at `price` its budgets admit at the moment; `None` where nothing limits them.

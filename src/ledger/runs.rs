@@ -125,10 +125,9 @@ pub(super) fn picture(
 }
 
 /// The picture that was added last among those whose names begin with `stem` and a slash.
-pub(super) fn latest(batch: &Batch<'_>, run: RunId, stem: &str) -> Result<Option<Known>, RowError> {
+pub(super) fn latest(db: &Connection, run: RunId, stem: &str) -> Result<Option<Known>, RowError> {
     // All names that begin with `stem/` lie between it and `stem0`, which is the next text: 0 follows the slash.
-    let found = batch
-        .db
+    let found = db
         .prepare_cached(
             "SELECT p.id, p.name, c.stored FROM picture p LEFT JOIN certificate c ON c.picture = p.id
              WHERE p.run = ?1 AND p.name > ?2 || '/' AND p.name < ?2 || '0' ORDER BY p.id DESC LIMIT 1",
@@ -138,8 +137,8 @@ pub(super) fn latest(batch: &Batch<'_>, run: RunId, stem: &str) -> Result<Option
         })
         .optional()?;
     let Some((id, name, stored)) = found else { return Ok(None) };
-    let (attempts, billable) = stored::attempts(batch.db, id)?;
-    let text = stored::certificate(batch.db, id)?;
+    let (attempts, billable) = stored::attempts(db, id)?;
+    let text = stored::certificate(db, id)?;
     let at = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs());
     let certificate = text.zip(stored.map(at));
     Ok(Some(Known { id: PictureId(id), name, attempts, billable, certificate }))

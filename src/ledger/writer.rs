@@ -22,6 +22,15 @@ const LARGEST_GROUP: usize = 512;
 /// The longest distance of two commits under load, in least distances.
 const LONGEST_DISTANCE: u32 = 4;
 
+/// With so many records in a group the price of a commit is small for each of them: nobody waits for more.
+const ENOUGH: usize = 32;
+
+/// A group of fewer records was not worth the wait: a commit costs a tenth of it.
+const WORTH_WAITING: usize = 8;
+
+/// Commits without a wait after one that was not worth it. Then it is tried again: the load may have changed.
+const WITHOUT_WAITING: u32 = 256;
+
 /// What the writer must know of a record before it looks into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -124,6 +133,7 @@ impl Writer {
             ballast: Ballast::new(path, options.reserve),
             starved: false,
             committed: None,
+            in_vain: 0,
             unsynced_since: None,
             syncing: true,
         };
@@ -186,6 +196,8 @@ struct Loop {
     /// Space ran out and the ballast is gone.
     starved: bool,
     committed: Option<Instant>,
+    /// Commits that nothing is waited for before, since that was in vain.
+    in_vain: u32,
     unsynced_since: Option<Instant>,
     /// What `PRAGMA synchronous` was last set to.
     syncing: bool,
@@ -233,10 +245,26 @@ impl Loop {
 
     /// Commits keep their distance, so that records share the price of one: under load the least distance, and as long
     /// as more records come, several times that. A record that comes alone, and one that all others wait for, goes at
-    /// once.
+    /// once; and where waiting has brought too few together, for instance since one caller makes one record after the
+    /// other, nobody waits for the next few hundred commits.
     fn gather(&mut self, first: Box<dyn Job>) -> Vec<Box<dyn Job>> {
-        let (least, longest) = (self.options.commit_every, self.options.commit_every * LONGEST_DISTANCE);
         let mut group = vec![first];
+        if self.in_vain > 0 {
+            group.extend(self.inbox.try_iter().take(LARGEST_GROUP - 1));
+            self.in_vain = if group.len() < WORTH_WAITING { self.in_vain - 1 } else { 0 };
+            return group;
+        }
+        let waited = self.wait_for_more(&mut group);
+        if waited && group.len() < WORTH_WAITING {
+            self.in_vain = WITHOUT_WAITING;
+        }
+        group
+    }
+
+    /// Waits for more records. Was there anything to wait for?
+    fn wait_for_more(&self, group: &mut Vec<Box<dyn Job>>) -> bool {
+        let (least, longest) = (self.options.commit_every, self.options.commit_every * LONGEST_DISTANCE);
+        let mut waited = false;
         loop {
             let before = group.len();
             group.extend(self.inbox.try_iter().take(LARGEST_GROUP - before));
@@ -246,12 +274,14 @@ impl Loop {
             } else if since < longest && group.len() > before {
                 since.min(longest.saturating_sub(since))
             } else {
-                return group;
+                return waited;
             };
-            if group.len() == LARGEST_GROUP {
-                return group;
+            if group.len() >= ENOUGH {
+                return waited;
             }
-            std::thread::sleep(waits);
+            // In steps, since there may soon be enough; waking up for every record would cost more than a commit does.
+            std::thread::sleep(waits.min(least / 4));
+            waited = true;
         }
     }
 

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming as Body;
 use smoothgate_providers::served::{
     Asked, Call, Incoming, Inquiry, Mark, Presented, Refusal, RefusalClass, ServedApi, Source,
 };
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::access::{Asking, Caller};
 use super::certificate::{Made, Means, Wanted};
@@ -30,6 +31,7 @@ use super::route::{At, Route, Routes};
 use super::{certificates, refusals};
 use crate::front::{self, BodyLimits, Connection, Formats, ReadError};
 use crate::ledger::RunId;
+use crate::traces;
 
 /// Where certificates are.
 const CERTIFICATES: &str = "/certificates/";
@@ -67,6 +69,7 @@ pub(super) struct Gone;
 /// What is known of a request so far, told to the observer when it ends, however it ends.
 struct Trace<'d> {
     desk: &'d Desk,
+    span: Span,
     begun: Instant,
     mark: Mark,
     api: &'static str,
@@ -78,7 +81,7 @@ struct Trace<'d> {
 
 impl Drop for Trace<'_> {
     fn drop(&mut self) {
-        self.desk.means.observer.observe(&Event::Request {
+        let event = Event::Request {
             api: self.api,
             route: self.route.as_ref().map(|route| route.name()),
             caller: self.caller.as_ref().map(|caller| &*caller.id),
@@ -86,7 +89,8 @@ impl Drop for Trace<'_> {
             status: self.status,
             pictures: self.pictures,
             elapsed: self.begun.elapsed(),
-        });
+        };
+        self.span.in_scope(|| self.desk.means.observer.observe(&event));
     }
 }
 
@@ -98,8 +102,16 @@ impl Desk {
         door: Door,
     ) -> Result<Response<Full<Bytes>>, Gone> {
         let mark = mark();
-        let span = tracing::error_span!("request", request_id = %mark.request_id);
-        self.answer(request, connection, door, mark).instrument(span).await
+        let span = tracing::debug_span!(
+            target: traces::TARGET,
+            "request",
+            otel.kind = "server",
+            http.request.method = known(request.method()),
+        );
+        traces::adopt(&span, request.headers());
+        // What is logged is filed under this one.
+        let logged = tracing::error_span!("request", request_id = %mark.request_id);
+        self.answer(request, connection, door, mark, span).instrument(logged).await
     }
 
     async fn answer(
@@ -108,11 +120,13 @@ impl Desk {
         connection: Connection,
         door: Door,
         mark: Mark,
+        span: Span,
     ) -> Result<Response<Full<Bytes>>, Gone> {
         let _open = self.state.open();
         let id = HeaderValue::from_str(&mark.request_id);
         let mut trace = Trace {
             desk: &self,
+            span,
             begun: Instant::now(),
             mark,
             api: "",
@@ -239,7 +253,9 @@ impl Desk {
             Err(pause) => return refuse(trace, &refusals::busy(pause)),
         };
         let pictures = inquiry.pictures.iter().zip(places).map(|(asked, place)| {
-            self.picture(api, &inquiry, asked, &route, &caller, place, trace.begun + deadline)
+            let span =
+                tracing::debug_span!(target: traces::TARGET, parent: &trace.span, "picture", shared = Empty);
+            self.picture(api, &inquiry, asked, &route, &caller, place, trace.begun + deadline, span)
         });
         let answered: Vec<Answered> = join_all(pictures).await;
         drop(held);
@@ -276,6 +292,7 @@ impl Desk {
         caller: &Caller,
         place: Place,
         until: Instant,
+        span: Span,
     ) -> Answered {
         let (file, of) = match self.file(api, &asked.source, caller).await {
             Ok(file) => file,
@@ -286,14 +303,17 @@ impl Desk {
         let key = Key { run: route.run.id(), caller: Arc::clone(&caller.id), file: *hash.as_bytes() };
         let wanted = Wanted { route: Arc::clone(route), caller: caller.clone(), file, hash, pixels, place };
         let means = Arc::clone(&self.means);
-        let joined = self.flights.join(key, |stop| wanted.get(means, stop));
+        let joined = self.flights.join(key, |stop| wanted.get(means, stop).instrument(span.clone()));
         match tokio::time::timeout_at(until.into(), joined).await {
             Err(_) => Answered::refused(refusals::late(route.settings.deadline)),
             Ok(None) => Answered::refused(refusals::internal()),
-            Ok(Some(landed)) => match landed.result {
-                Ok(made) => Answered::made(route, inquiry, &made, landed.shared, of),
-                Err(refusal) => Answered::refused(refusal),
-            },
+            Ok(Some(landed)) => {
+                span.record("shared", landed.shared);
+                match landed.result {
+                    Ok(made) => Answered::made(route, inquiry, &made, landed.shared, of),
+                    Err(refusal) => Answered::refused(refusal),
+                }
+            }
         }
     }
 
@@ -377,6 +397,20 @@ fn own_refusal(refusal: &Refusal) -> Response<Bytes> {
         reply.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(pause));
     }
     reply
+}
+
+/// A method by its name, where it has one: anything else is the client's word.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::PATCH
+        | Method::OPTIONS => method.as_str(),
+        _ => "_OTHER",
+    }
 }
 
 /// A request id in the form of a random UUID, which one API's schema asks for, and the time.

@@ -14,20 +14,21 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 use serde::Serialize;
 use smoothgate_denoisers::DenoiserStats;
 use smoothgate_providers::Money;
 use smoothgate_providers::transport::RateState;
 
 use super::gate::Queue;
-use super::observer::{Event, Observer};
+use super::observer::{Event, Observer, word};
 
 /// The media type of the text.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Decimal = Counter<f64, AtomicU64>;
 type Level = Gauge<f64, AtomicU64>;
+type Times = Family<One, Histogram, fn() -> Histogram>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Requests {
@@ -35,11 +36,6 @@ struct Requests {
     route: String,
     /// The status, or `gone`.
     status: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Api {
-    api: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,25 +52,17 @@ struct Refusals {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByRoute {
-    route: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Attempts {
     upstream: String,
     class: Word,
     billed: Word,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByUpstream {
-    upstream: String,
-}
+/// A set of one label: its name and its value.
+type One = [(&'static str, String); 1];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByDenoiser {
-    denoiser: String,
+fn one(name: &'static str, value: &str) -> One {
+    [(name, value.to_owned())]
 }
 
 /// The name of a case as it is written elsewhere, too: in exports and logs.
@@ -83,10 +71,7 @@ struct Word(String);
 
 impl Word {
     fn of(case: impl Serialize + std::fmt::Debug) -> Self {
-        match serde_json::to_value(&case) {
-            Ok(serde_json::Value::String(word)) => Self(word),
-            _ => Self(format!("{case:?}").to_lowercase()),
-        }
+        Self(word(case))
     }
 }
 
@@ -138,34 +123,34 @@ pub(super) struct Metrics {
 #[derive(Debug)]
 struct Counted {
     requests: Family<Requests, Counter>,
-    request_time: Family<Api, Histogram, fn() -> Histogram>,
+    request_time: Times,
     certificates: Family<Certificates, Counter>,
-    certificate_time: Family<ByRoute, Histogram, fn() -> Histogram>,
+    certificate_time: Times,
     refusals: Family<Refusals, Counter>,
-    votes: Family<ByRoute, Counter>,
+    votes: Family<One, Counter>,
     attempts: Family<Attempts, Counter>,
-    upstream_time: Family<ByUpstream, Histogram, fn() -> Histogram>,
-    cost: Family<ByRoute, Decimal>,
-    unpriced: Family<ByRoute, Counter>,
+    upstream_time: Times,
+    cost: Family<One, Decimal>,
+    unpriced: Family<One, Counter>,
 }
 
 /// What [`Now`] fills.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LookedUp {
     in_flight: Gauge,
     requests: Gauge,
-    active: Family<ByUpstream, Gauge>,
-    waiting: Family<ByUpstream, Gauge>,
-    allowed: Family<ByUpstream, Level>,
-    limit: Family<ByUpstream, Level>,
-    cuts: Family<ByUpstream, Counter>,
-    stopped: Family<ByUpstream, Gauge>,
-    calls_left: Family<ByRoute, Gauge>,
-    money_left: Family<ByRoute, Level>,
-    denoiser_turns: Family<ByDenoiser, Counter>,
-    denoiser_pictures: Family<ByDenoiser, Counter>,
-    denoiser_time: Family<ByDenoiser, Decimal>,
-    denoiser_waiting: Family<ByDenoiser, Gauge>,
+    active: Family<One, Gauge>,
+    waiting: Family<One, Gauge>,
+    allowed: Family<One, Level>,
+    limit: Family<One, Level>,
+    cuts: Family<One, Counter>,
+    stopped: Family<One, Gauge>,
+    calls_left: Family<One, Gauge>,
+    money_left: Family<One, Level>,
+    denoiser_turns: Family<One, Counter>,
+    denoiser_pictures: Family<One, Counter>,
+    denoiser_time: Family<One, Decimal>,
+    denoiser_waiting: Family<One, Gauge>,
 }
 
 /// From a millisecond to two minutes.
@@ -173,102 +158,87 @@ fn times() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 18))
 }
 
-fn timed<L: Clone + Eq + std::hash::Hash>() -> Family<L, Histogram, fn() -> Histogram> {
-    Family::new_with_constructor(times as fn() -> Histogram)
+/// Registers each metric where it is made.
+struct Book(Registry);
+
+impl Book {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn seconds<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
+    }
+
+    fn times(&mut self, name: &str, help: &str) -> Times {
+        let metric = Times::new_with_constructor(times);
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
+    }
+}
+
+impl Counted {
+    fn new(book: &mut Book) -> Self {
+        Self {
+            requests: book.add("requests", "Requests by format, route and status of the reply"),
+            request_time: book.times("request", "Time from the head of a request to its reply"),
+            certificates: book
+                .add("certificates", "Pictures with a certificate, by its outcome and where it came from"),
+            certificate_time: book
+                .times("certificate", "Time for the certificate of a picture, its queue included"),
+            refusals: book.add("refusals", "Pictures without a certificate, by reason"),
+            votes: book.add("votes", "Votes counted"),
+            attempts: book.add("attempts", "Calls to upstreams by their end and billing"),
+            upstream_time: book.times("upstream", "Time of a call to an upstream"),
+            cost: book
+                .add("cost_dollars", "What calls cost at most, those whose billing is not known included"),
+            unpriced: book.add("unpriced_calls", "Calls whose price is not known"),
+        }
+    }
+}
+
+impl LookedUp {
+    fn new(book: &mut Book) -> Self {
+        Self {
+            in_flight: book.add("certificates_open", "Certificates that are being made"),
+            requests: book.add("requests_open", "Requests that are being answered"),
+            active: book.add("queue_active", "Pictures that are being certified"),
+            waiting: book.add("queue_waiting", "Pictures that wait for their turn"),
+            allowed: book.add("rate_allowed", "Calls a second that the limiter lets through now"),
+            limit: book.add("rate_limit", "Calls a second that are configured as the limit"),
+            cuts: book.add("rate_cuts", "Throttle answers that have lowered the rate"),
+            stopped: book.add(
+                "upstream_stopped",
+                "1 where nothing is sent to it any more, since its credentials or quota were rejected",
+            ),
+            calls_left: book.add("budget_left_calls", "Calls that the budgets still admit"),
+            money_left: book.add("budget_left_dollars", "The price of these calls"),
+            denoiser_turns: book.add("denoiser_turns", "Runs of the model"),
+            denoiser_pictures: book.add("denoiser_pictures", "Pictures in these runs"),
+            denoiser_time: book.seconds("denoiser_busy", "Time in which the model ran"),
+            denoiser_waiting: book.add("denoiser_waiting", "Calls that wait for the model or are in it"),
+        }
+    }
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("smoothgate");
-        let counted = Counted {
-            requests: Family::default(),
-            request_time: timed(),
-            certificates: Family::default(),
-            certificate_time: timed(),
-            refusals: Family::default(),
-            votes: Family::default(),
-            attempts: Family::default(),
-            upstream_time: timed(),
-            cost: Family::default(),
-            unpriced: Family::default(),
-        };
-        let now = LookedUp::default();
-        let r = &mut registry;
-        r.register(
-            "build",
-            "The version of this program",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        let started: Level = Gauge::default();
+        let mut book = Book(Registry::with_prefix("smoothgate"));
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        book.0.register("build", "The version of this program", version);
+        let started: Level = book.seconds("start_time", "When this process began to serve");
         started.set(unix_seconds());
-        r.register_with_unit("start_time", "When this process began to serve", Unit::Seconds, started);
-
-        r.register("requests", "Requests by format, route and status of the reply", counted.requests.clone());
-        r.register_with_unit(
-            "request",
-            "Time from the head of a request to its reply",
-            Unit::Seconds,
-            counted.request_time.clone(),
+        let configured: Gauge = book.add(
+            "configuration_loaded",
+            "0 where the last attempt to load the configuration anew failed, so that the one before it stands",
         );
-        r.register("requests_open", "Requests that are being answered", now.requests.clone());
-        r.register(
-            "certificates",
-            "Pictures with a certificate, by its outcome and where it came from",
-            counted.certificates.clone(),
-        );
-        r.register_with_unit(
-            "certificate",
-            "Time for the certificate of a picture, its queue included",
-            Unit::Seconds,
-            counted.certificate_time.clone(),
-        );
-        r.register("certificates_open", "Certificates that are being made", now.in_flight.clone());
-        r.register("refusals", "Pictures without a certificate, by reason", counted.refusals.clone());
-        r.register("votes", "Votes counted", counted.votes.clone());
-        r.register("attempts", "Calls to upstreams by their end and billing", counted.attempts.clone());
-        r.register_with_unit(
-            "upstream",
-            "Time of a call to an upstream",
-            Unit::Seconds,
-            counted.upstream_time.clone(),
-        );
-        r.register(
-            "cost_dollars",
-            "What calls cost at most, those whose billing is not known included",
-            counted.cost.clone(),
-        );
-        r.register("unpriced_calls", "Calls whose price is not known", counted.unpriced.clone());
-
-        r.register("queue_active", "Pictures that are being certified", now.active.clone());
-        r.register("queue_waiting", "Pictures that wait for their turn", now.waiting.clone());
-        r.register("rate_allowed", "Calls a second that the limiter lets through now", now.allowed.clone());
-        r.register("rate_limit", "Calls a second that are configured as the limit", now.limit.clone());
-        r.register("rate_cuts", "Throttle answers that have lowered the rate", now.cuts.clone());
-        r.register(
-            "upstream_stopped",
-            "1 where nothing is sent to it any more, since its credentials or quota were rejected",
-            now.stopped.clone(),
-        );
-        r.register("budget_left_calls", "Calls that the budgets still admit", now.calls_left.clone());
-        r.register("budget_left_dollars", "The price of these calls", now.money_left.clone());
-        r.register("denoiser_turns", "Runs of the model", now.denoiser_turns.clone());
-        r.register("denoiser_pictures", "Pictures in these runs", now.denoiser_pictures.clone());
-        r.register_with_unit(
-            "denoiser_busy",
-            "Time in which the model ran",
-            Unit::Seconds,
-            now.denoiser_time.clone(),
-        );
-        r.register(
-            "denoiser_waiting",
-            "Calls that wait for the model or are in it",
-            now.denoiser_waiting.clone(),
-        );
-        let configured = Gauge::<i64, _>::default();
         configured.set(1);
-        let help = "0 where the last attempt to load the configuration anew failed, so that the one before it stands";
-        registry.register("configuration_loaded", help, configured.clone());
-        Self { registry, counted, looked_up: Mutex::new(now), configured }
+        let (counted, looked_up) = (Counted::new(&mut book), LookedUp::new(&mut book));
+        Self { registry: book.0, counted, looked_up: Mutex::new(looked_up), configured }
     }
 
     /// Did the last attempt to load the configuration succeed?
@@ -306,7 +276,7 @@ impl LookedUp {
             family.clear();
         }
         for upstream in &now.upstreams {
-            let label = ByUpstream { upstream: upstream.name.clone() };
+            let label = one("upstream", &upstream.name);
             self.active.get_or_create(&label).set(whole(upstream.queue.active));
             self.waiting.get_or_create(&label).set(whole(upstream.queue.waiting));
             self.stopped.get_or_create(&label).set(i64::from(upstream.stopped));
@@ -322,7 +292,7 @@ impl LookedUp {
         self.calls_left.clear();
         self.money_left.clear();
         for route in &now.routes {
-            let label = ByRoute { route: route.name.clone() };
+            let label = one("route", &route.name);
             if let Some(calls) = route.calls_left {
                 self.calls_left.get_or_create(&label).set(whole(calls));
             }
@@ -332,7 +302,7 @@ impl LookedUp {
         }
         self.denoiser_waiting.clear();
         for (name, stats) in &now.denoisers {
-            let label = ByDenoiser { denoiser: name.clone() };
+            let label = one("denoiser", name);
             self.denoiser_turns.get_or_create(&label).inner().store(stats.turns, Ordering::Relaxed);
             self.denoiser_pictures.get_or_create(&label).inner().store(stats.pictures, Ordering::Relaxed);
             let seconds = (stats.busy_us as f64 / 1e6).to_bits();
@@ -354,18 +324,16 @@ impl Observer for Metrics {
                 let status = status.map_or_else(|| "gone".to_owned(), |status| status.to_string());
                 let route = route.unwrap_or_default().to_owned();
                 counted.requests.get_or_create(&Requests { api: api.to_owned(), route, status }).inc();
-                let time = counted.request_time.get_or_create(&Api { api: api.to_owned() });
-                time.observe(elapsed.as_secs_f64());
+                counted.request_time.get_or_create(&one("api", api)).observe(elapsed.as_secs_f64());
             }
             Event::Certified { route, outcome, evidence, elapsed, .. } => {
-                let route = route.to_owned();
-                let time = counted.certificate_time.get_or_create(&ByRoute { route: route.clone() });
+                let time = counted.certificate_time.get_or_create(&one("route", route));
                 time.observe(elapsed.as_secs_f64());
-                let (outcome, evidence) = (Word::of(outcome), evidence.name());
+                let (route, outcome, evidence) = (route.to_owned(), Word::of(outcome), evidence.name());
                 counted.certificates.get_or_create(&Certificates { route, outcome, evidence }).inc();
             }
             Event::Spent { route, spent } => {
-                let label = ByRoute { route: route.to_owned() };
+                let label = one("route", route);
                 match spent.cost {
                     Some(cost) => _ = counted.cost.get_or_create(&label).inc_by(dollars(cost)),
                     None => _ = counted.unpriced.get_or_create(&label).inc_by(spent.billable),
@@ -376,13 +344,12 @@ impl Observer for Metrics {
                 counted.refusals.get_or_create(&refusals).inc();
             }
             Event::Vote { route } => {
-                counted.votes.get_or_create(&ByRoute { route: route.to_owned() }).inc();
+                counted.votes.get_or_create(&one("route", route)).inc();
             }
-            Event::Attempt { upstream, class, billed, latency } => {
-                let upstream = upstream.to_owned();
-                let time = counted.upstream_time.get_or_create(&ByUpstream { upstream: upstream.clone() });
+            Event::Attempt { upstream, class, billed, latency, .. } => {
+                let time = counted.upstream_time.get_or_create(&one("upstream", upstream));
                 time.observe(latency.as_secs_f64());
-                let (class, billed) = (Word::of(class), Word::of(billed));
+                let (upstream, class, billed) = (upstream.to_owned(), Word::of(class), Word::of(billed));
                 counted.attempts.get_or_create(&Attempts { upstream, class, billed }).inc();
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use smoothgate_providers::served::RefusalClass;
 use smoothgate_providers::{Billed, Money, OutcomeClass};
 
@@ -74,9 +75,19 @@ pub enum Event<'a> {
         class: OutcomeClass,
         /// Whether it was billed.
         billed: Billed,
+        /// The status of the reply, where there was one.
+        status: Option<u16>,
         /// How long it took.
         latency: Duration,
     },
+}
+
+/// The name of a case as it is written elsewhere, too: in exports and logs.
+pub(crate) fn word(case: impl Serialize + std::fmt::Debug) -> String {
+    match serde_json::to_value(&case) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => format!("{case:?}").to_lowercase(),
+    }
 }
 
 /// Is told every [`Event`]. Called in the middle of the work: it must return at once.

@@ -86,7 +86,7 @@ impl Answered {
     }
 }
 
-/// The answer that holds what is certified and nothing else, in the order of the certificate. A label's score is the lower
+/// The answer that holds what is certified and nothing else, the highest score first. A label's score is the lower
 /// confidence bound of the smoothed pipeline's probability to give it, where the test has one.
 fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
     let mut answer =
@@ -103,7 +103,16 @@ fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
         };
         answer.labels.push(label);
     }
+    by_score(&mut answer.labels);
     answer
+}
+
+/// Brings labels into the order that clients of every API expect: the highest score first, so that a number of labels that
+/// they ask for is that of the best. Equal scores, and none, stay in the order of the upstream's own answer.
+fn by_score(labels: &mut [Label]) {
+    labels.sort_by(|a, b| {
+        b.score.unwrap_or(f64::NEG_INFINITY).total_cmp(&a.score.unwrap_or(f64::NEG_INFINITY))
+    });
 }
 
 /// The answer with those of its labels that the client lets choose from; `None` without any.
@@ -170,4 +179,23 @@ pub(super) fn head(reply: &mut Response<Bytes>, route: &Route, lines: &[Line]) {
     set("x-smoothgate-cost", list(&|line| line.cost.clone()));
     set("x-smoothgate-certificate", list(&|line| line.certificate.clone()));
     set("x-smoothgate-evidence", list(&|line| line.evidence.map(str::to_owned)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_score_comes_first_and_equal_ones_keep_their_order() {
+        let label = |name: &str, score| Label { name: name.to_owned(), score, id: None };
+        let mut labels = [
+            label("dog", Some(0.7)),
+            label("pet", Some(0.9)),
+            label("blur", None),
+            label("animal", Some(0.9)),
+            label("fur", None),
+        ];
+        by_score(&mut labels);
+        assert_eq!(labels.map(|label| label.name), ["pet", "animal", "dog", "blur", "fur"]);
+    }
 }

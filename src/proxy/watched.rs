@@ -1,17 +1,19 @@
 //! An endpoint that looks on at the calls of one certificate.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use smoothgate_providers::{
     AskError, Attempt, AttemptEnd, AttemptId, Billed, Description, EncodedPicture, Endpoint, Journal,
     JournalError, Outcome, Price,
 };
+use tracing::Span;
 
 use super::access::Spent;
 use super::observer::{Event, Observer};
 use super::promise::Promise;
+use crate::traces;
 
 /// What was sent, and what of it was billed.
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ impl Endpoint for Watched {
         journal: &'a dyn Journal,
     ) -> BoxFuture<'a, Result<Outcome, AskError>> {
         Box::pin(async move {
-            let journal = Witness { watched: self, inner: journal };
+            let journal = Witness { watched: self, inner: journal, spans: Mutex::default() };
             self.inner.ask(draw, picture, &journal).await
         })
     }
@@ -59,6 +61,14 @@ impl Endpoint for Watched {
 struct Witness<'a> {
     watched: &'a Watched,
     inner: &'a dyn Journal,
+    /// Attempts that are out.
+    spans: Mutex<Vec<(AttemptId, Span)>>,
+}
+
+impl Witness<'_> {
+    fn spans(&self) -> MutexGuard<'_, Vec<(AttemptId, Span)>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Journal for Witness<'_> {
@@ -67,6 +77,16 @@ impl Journal for Witness<'_> {
             let id = self.inner.open(attempt).await?;
             self.watched.tally.sent.fetch_add(1, SeqCst);
             self.watched.promise.keep();
+            let span = tracing::debug_span!(
+                target: traces::TARGET,
+                "attempt",
+                otel.kind = "client",
+                smoothgate.draw = attempt.draw,
+                smoothgate.attempt = u64::from(attempt.number),
+            );
+            if !span.is_disabled() {
+                self.spans().push((id, span));
+            }
             Ok(id)
         })
     }
@@ -76,12 +96,18 @@ impl Journal for Witness<'_> {
             if end.billed == Billed::No {
                 self.watched.tally.unbilled.fetch_add(1, SeqCst);
             }
-            self.watched.observer.observe(&Event::Attempt {
+            let event = Event::Attempt {
                 upstream: &self.watched.describe().name,
                 class: end.outcome.class(),
                 billed: end.billed,
+                status: end.status,
                 latency: end.latency,
-            });
+            };
+            let span = {
+                let mut spans = self.spans();
+                spans.iter().position(|(open, _)| *open == id).map(|at| spans.swap_remove(at).1)
+            };
+            span.unwrap_or_else(Span::none).in_scope(|| self.watched.observer.observe(&event));
             self.inner.close(id, end).await
         })
     }

@@ -9,7 +9,7 @@ use smoothgate::emulate::{DEFAULT_KEY, Emulator, Settings};
 use crate::support::{Records, ask, client, emulator, endpoint, endpoint_with, network, once, plan};
 
 async fn get(url: &str) -> Value {
-    let reply = client(reqwest::Client::builder()).get(format!("{url}/__emulator/stats")).send().await;
+    let reply = client().get(format!("{url}/__emulator/stats")).send().await;
     serde_json::from_str(&reply.unwrap().text().await.unwrap()).unwrap()
 }
 

@@ -12,14 +12,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    APIS, Hash, Records, ask, best, client, direct, emulator, endpoint_with, environment, network, once,
-    options, patient, picture, plan, top,
+    APIS, Hash, Records, ask, best, client, client_of, direct, emulator, endpoint_with, environment, network,
+    once, options, patient, picture, plan, top,
 };
 
 #[tokio::test]
 async fn http2_by_prior_knowledge() {
     let emulator = emulator(plan("[[script]]\nfault = \"reset\"\ncalls = 2")).await;
-    let client = client(reqwest::Client::builder().http2_prior_knowledge());
+    let client = client_of(reqwest::Client::builder().http2_prior_knowledge());
     let post = || {
         let request = client.post(format!("{}/models/m", emulator.url())).bearer_auth(DEFAULT_KEY);
         request.body(picture(1).bytes).send()
@@ -87,7 +87,7 @@ async fn faults_over_http2_and_tls() {
 async fn no_body_breaks_the_server() {
     use rand::{Rng as _, RngCore as _, SeedableRng as _};
     let emulator = emulator(Plan::default()).await;
-    let client = client(reqwest::Client::builder());
+    let client = client();
     let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let network = network();
     let mut sent = 0;
@@ -170,7 +170,7 @@ async fn clients_that_misbehave_are_told_so_or_left_and_the_server_lives() {
         assert!(end.is_ok(), "no end to {:?}", bytes.escape_ascii().to_string());
         assert!(!reply.starts_with(b"HTTP/1.1 200"));
     }
-    let client = client(reqwest::Client::builder());
+    let client = client();
     let url = emulator.url();
     // Bodies that are no request of their format, in every format, with the right key.
     for (path, body) in [

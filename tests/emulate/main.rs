@@ -8,4 +8,6 @@ mod control;
 mod faults;
 mod http2;
 mod secrets;
+#[path = "../support/served.rs"]
+mod served;
 mod support;

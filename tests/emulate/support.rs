@@ -5,22 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
-use smoothgate::emulate::{DEFAULT_AWS_ID, DEFAULT_KEY, Emulator, Plan, Settings};
+use smoothgate::emulate::{DEFAULT_AWS_ID, DEFAULT_KEY, Emulator, Plan};
 use smoothgate::engine::{Memory, Settled};
 use smoothgate::providers::credentials::Environment;
 use smoothgate::providers::local::Backend;
 use smoothgate::providers::registry::{self, CredentialSettings};
-use smoothgate::providers::transport::{
-    HttpEndpoint, Network, NetworkSettings, Proxy, Rate, RetryPolicy, TransportSettings,
-};
+use smoothgate::providers::transport::{HttpEndpoint, Network, Rate, RetryPolicy, TransportSettings};
 use smoothgate::providers::{
-    Answer, Attempt, AttemptEnd, AttemptId, Billed, EncodedPicture, Endpoint as _, Format, Journal,
-    JournalError, Label, Outcome, OutcomeClass,
+    Answer, Attempt, AttemptEnd, AttemptId, Billed, EncodedPicture, Endpoint as _, Journal, JournalError,
+    Label, Outcome, OutcomeClass,
 };
 
-pub(crate) const APIS: [&str; 8] =
-    ["google", "aws", "azure", "azure-v3", "clarifai", "openai", "huggingface", "kserve"];
+use crate::served;
+pub(crate) use crate::served::{APIS, client, client_of, direct, options, picture, plan, sized};
 
 /// The formats whose replies name a model version.
 pub(crate) const VERSIONED: [&str; 6] = ["aws", "azure", "azure-v3", "clarifai", "openai", "kserve"];
@@ -43,30 +40,7 @@ impl Backend for Hash {
 }
 
 pub(crate) async fn emulator(plan: Plan) -> Emulator {
-    Emulator::start(Settings { plan, ..Settings::default() }, Arc::new(Hash)).await.unwrap()
-}
-
-pub(crate) fn plan(text: &str) -> Plan {
-    Plan::parse(text).unwrap()
-}
-
-/// The options of `api` that make it call `url`.
-pub(crate) fn options(api: &str, url: &str) -> Value {
-    match api {
-        "google" | "clarifai" => json!({ "endpoint": url, "pictures_per_call": 4 }),
-        "aws" => json!({ "endpoint": url, "region": "us-east-1" }),
-        "azure" | "azure-v3" => json!({ "endpoint": url }),
-        "openai" => {
-            json!({ "endpoint": format!("{url}/v1"), "model": "m", "labels": ["cat", "dog", "fish"] })
-        }
-        "huggingface" => json!({ "url": format!("{url}/models/m") }),
-        "kserve" => json!({ "endpoint": url, "model": "m", "pictures_per_call": 4 }),
-        _ => unreachable!("{api}"),
-    }
-}
-
-pub(crate) fn direct() -> NetworkSettings {
-    NetworkSettings { proxy: Proxy::Direct, ..NetworkSettings::default() }
+    served::emulator(plan, Arc::new(Hash)).await
 }
 
 /// Made once a test: it reads the system's certificate authorities, which takes a while.
@@ -93,16 +67,6 @@ pub(crate) fn patient() -> TransportSettings {
 pub(crate) fn once() -> TransportSettings {
     let patient = patient();
     TransportSettings { retry: RetryPolicy { attempts: 1, ..patient.retry }, ..patient }
-}
-
-/// A client that is none of ours.
-pub(crate) fn client(builder: reqwest::ClientBuilder) -> reqwest::Client {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    builder.tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
 /// Where each provider looks for its key.
@@ -141,21 +105,6 @@ pub(crate) fn endpoint(
     settings: TransportSettings,
 ) -> HttpEndpoint {
     endpoint_with(api, &emulator.url(), DEFAULT_KEY, network, settings)
-}
-
-/// A PNG of this size whose pixels depend on `n`.
-pub(crate) fn sized(n: u32, width: u32, height: u32) -> EncodedPicture {
-    let pixels = image::RgbImage::from_fn(width, height, |x, y| {
-        image::Rgb([(x + n) as u8, (y * 3 + n * 7) as u8, (n * 31) as u8])
-    });
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    EncodedPicture { bytes: bytes.into_inner().into(), format: Format::Png, width, height }
-}
-
-/// A picture that every API takes.
-pub(crate) fn picture(n: u32) -> EncodedPicture {
-    sized(n, 80, 80)
 }
 
 /// What [`Hash`] puts first.

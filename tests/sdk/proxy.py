@@ -4,8 +4,9 @@
     tests/sdk/proxy.py BINARY
 
 Each SDK gets the certified label of a picture and nothing else, and its own exception where nothing is certified
-(`on_abstain = "error"`), for what is no picture, for a wrong key, over the budget and under overload. Certificates are
-fetched by the ids in the replies' headers and held to `smoothgate verify`; calls at the emulator are those in the ledger. The
+(`on_abstain = "error"`), for what is no picture, for a wrong key, for a revoked one, over the budget and under overload. Certificates are
+fetched by the ids in the replies' headers and held to `smoothgate verify`; schemathesis holds the proxy's own paths to their
+OpenAPI document; calls at the emulator are those in the ledger. The
 lines of the pages in docs/sdk are run as they stand.
 """
 
@@ -188,6 +189,13 @@ def refusals():
     }
 
 
+def unknown_pair_of_aws():
+    """What boto3 raises for a pair that nobody has, which is not what it raises for a wrong secret."""
+    from botocore.exceptions import ClientError
+
+    return ClientError, lambda error: error.response["Error"]["Code"] == "UnrecognizedClientException"
+
+
 def run_page(page, url, token, pair, folder):
     """Runs the first lines of Python of a page, with nothing changed but the address."""
     text = page.read_text()
@@ -207,6 +215,15 @@ def run_page(page, url, token, pair, folder):
     expect(ended.returncode == 0, ended.stderr[-600:])
     printed = [line.split()[0] for line in ended.stdout.splitlines()]
     expect(printed == [LABEL], ended.stdout)
+
+
+def described(url, token, folder):
+    """Our own paths are as their OpenAPI document says, whatever is asked of them."""
+    command = [Path(sys.executable).with_name("st"), "run", f"{url}/openapi.json", "--checks", "all", "--seed", "1"]
+    command += ["--max-examples", "100", "--phases", "examples,coverage,fuzzing", "--no-color"]
+    command += ["--header", f"Authorization: Bearer {token['token']}"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    expect(ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:])
 
 
 def annotate(url, token, picture):
@@ -242,7 +259,7 @@ def main():
         check(name, wanted)
 
     bad_pictures = {ask: expected[2] for ask, expected in clients.sdks().items()}
-    every = refusals()
+    every, unknown_pair = refusals(), unknown_pair_of_aws()
     with emulator() as (upstream, stats):
         with proxy(upstream) as (url, token, pair, folder):
             for ask, (_, bad_key, _, _) in every.items():
@@ -262,6 +279,7 @@ def main():
                 run("verify", folder / "certificate.json")
 
             check("the certificate of a reply holds", certificate)
+            check("schemathesis finds nothing", lambda: described(url, token, folder))
             for page in sorted((ROOT / "docs" / "sdk").glob("*.md")):
                 check(f"{page.relative_to(ROOT)}: the lines work as they stand", lambda: run_page(page, url, token, pair, folder))
             # One certificate for the token's caller and one for the pair's: everything else was served again.
@@ -269,6 +287,15 @@ def main():
             ledger = folder / "ledger.db"
             on_record = sum(row["spend"]["calls"] for row in json.loads(run("runs", "--ledger", ledger, "--json")))
             check("calls are those in the ledger", lambda: expect(calls == on_record > 0, (calls, on_record)))
+            for key in (token, pair):
+                run("keys", "revoke", key["id"], "--keys", folder / "keys.json")
+            # A running server looks at the file once a second at most.
+            time.sleep(1.1)
+            for ask, (_, unknown_key, _, _) in every.items():
+                expected = unknown_pair if ask is clients.boto3 else unknown_key
+                right = ask_with(ask, token, pair)
+                raising(f"{ask.__name__}: a revoked key", expected, lambda: right(url, PICTURE))
+            check("for revoked keys nothing is asked", lambda: expect(stats()["calls"] == calls, calls))
         abstains = 'question = "present:goldfish"\nn_max = 60\non_abstain = "error"'
         with proxy(upstream, abstains) as (url, token, pair, _):
             for ask, (abstained, _, _, _) in every.items():

@@ -8,14 +8,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use smoothgate::ledger::{Ledger, Options};
 use smoothgate::providers::credentials::Environment;
 use smoothgate::providers::registry::{self, CredentialSettings};
-use smoothgate::providers::transport::{self, Network, NetworkSettings};
+use smoothgate::providers::transport::Network;
 use smoothgate::providers::{Outcome, OutcomeClass, Reply};
 use smoothgate::proxy::access::{
     Access, Cap, KeyFile, KeyId, Keyring, Keys, Master, Proof, Record, Routes, Time, TokenHash,
 };
 use smoothgate::proxy::fetch::{self, Fetcher};
-use smoothgate::proxy::{self, Opener, Proxy, observer};
+use smoothgate::proxy::{self, Opener, Proxy};
 
+use crate::served::{direct, open_to_all};
 use crate::support::{APIS, Dog, client, config, emulator, header, options, picture, plan, route};
 
 fn record(id: KeyId, proof: Proof) -> Record {
@@ -47,12 +48,9 @@ async fn guarded(
     let ring = Keyring::open(&folder.join("keys.json"), master).unwrap();
     let keys = Arc::new(Keys::new(ring, Arc::new(ledger)));
     let settings = proxy::Settings {
-        serve: config.serve.clone(),
-        opened,
         access: Arc::clone(&keys) as Arc<dyn Access>,
         fetch: Arc::new(Fetcher::new(fetch::Options::default()).unwrap()),
-        observer: Arc::new(observer::Unobserved),
-        tls: None,
+        ..open_to_all(config, opened)
     };
     (Proxy::start(settings).await.unwrap(), keys)
 }
@@ -72,8 +70,7 @@ async fn ask(api: &str, url: &str, key: &str, aws: (&str, &str), n: u32) -> (Out
     let own = ["openai", "huggingface", "kserve"].contains(&api).then(|| "env::KEY".parse().unwrap());
     let credentials = CredentialSettings { key: own, ..CredentialSettings::default() };
     let adapter = registration.adapter(&options(api, url), &environment).unwrap();
-    let direct = NetworkSettings { proxy: transport::Proxy::Direct, ..NetworkSettings::default() };
-    let network = Network::new(direct).unwrap();
+    let network = Network::new(direct()).unwrap();
     let credential =
         registration.credential(&options(api, url), &credentials, &environment, &network).unwrap();
     let mut request = adapter.provider.request(&[picture(n)]).unwrap();
@@ -180,5 +177,82 @@ async fn pictures_that_a_request_only_names_are_refused_without_a_rule() {
         assert!(text.contains("fetches no pictures"), "{uri}: {text}");
     }
     assert_eq!(up.stats().total.calls, 0);
+    proxy.stop().await.unwrap();
+}
+
+/// What AWS' client sends, signed with this pair, and then changed.
+async fn signed(
+    url: &str,
+    id: &str,
+    secret: &str,
+    change: impl FnOnce(&mut reqwest::Request),
+) -> (u16, serde_json::Value) {
+    let environment = Environment::of([
+        ("AWS_ACCESS_KEY_ID", id),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_REGION", "us-east-1"),
+    ]);
+    let registration = registry::find("aws").unwrap();
+    let adapter = registration.adapter(&options("aws", url), &environment).unwrap();
+    let network = Network::new(direct()).unwrap();
+    let settings = CredentialSettings::default();
+    let credential =
+        registration.credential(&options("aws", url), &settings, &environment, &network).unwrap();
+    let mut request = adapter.provider.request(&[picture(1)]).unwrap();
+    credential.authorization().await.unwrap().apply(&mut request, SystemTime::now()).unwrap();
+    let mut request = reqwest::Request::try_from(request).unwrap();
+    change(&mut request);
+    let reply = client().execute(request).await.unwrap();
+    let status = reply.status().as_u16();
+    (status, serde_json::from_slice(&reply.bytes().await.unwrap()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_that_are_cut_or_changed_are_refused_in_the_words_of_aws() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = emulator(plan(""), Arc::new(Dog)).await;
+    let master = Master::create(&folder.path().join("master")).unwrap();
+    let pair = KeyId::fresh().unwrap();
+    let path = folder.path().join("keys.json");
+    KeyFile::change(&path, |file| {
+        file.adopt(&path, &master)?;
+        file.add(record(pair, Proof::Aws))
+    })
+    .unwrap();
+    let (proxy, _) = guarded(&config(&up, &route("")), folder.path(), Some(master.clone())).await;
+    let (id, secret) = (pair.for_aws(), master.secret(pair));
+    let secret = secret.expose_secret();
+    let authorization = |request: &mut reqwest::Request, change: &dyn Fn(&str) -> String| {
+        let changed = change(request.headers()["authorization"].to_str().unwrap());
+        request.headers_mut().insert("authorization", changed.parse().unwrap());
+    };
+    let mut refused = Vec::new();
+    for cut in (0..250).step_by(9) {
+        let cut = |value: &str| value[..value.len().saturating_sub(1 + cut)].to_owned();
+        refused.push(signed(&proxy.url(), &id, secret, |request| authorization(request, &cut)).await);
+    }
+    let changes: [(&str, &str); 6] = [
+        ("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1"),
+        ("us-east-1", "us-east-2"),
+        ("SignedHeaders=", "SignedHeaders=a;"),
+        ("Signature=", "Signature=0"),
+        ("Credential=", "Credential=//"),
+        ("aws4_request", "aws4_request,aws4_request"),
+    ];
+    for (from, to) in changes {
+        let change = |value: &str| value.replace(from, to);
+        refused.push(signed(&proxy.url(), &id, secret, |request| authorization(request, &change)).await);
+    }
+    refused.push(
+        signed(&proxy.url(), &id, secret, |request| drop(request.headers_mut().remove("x-amz-date"))).await,
+    );
+    refused.push(signed(&proxy.url(), &id, secret, |request| *request.body_mut() = Some("{}".into())).await);
+    for (status, body) in &refused {
+        assert!((400..500).contains(status) && body["__type"].is_string(), "{status}: {body}");
+        assert!(!body.to_string().contains(secret), "{body}");
+    }
+    assert_eq!(up.stats().total.calls, 0);
+    let (status, body) = signed(&proxy.url(), &id, secret, |_| {}).await;
+    assert_eq!(status, 200, "{body}");
     proxy.stop().await.unwrap();
 }

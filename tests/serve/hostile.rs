@@ -13,7 +13,7 @@ use smoothgate::providers::{EncodedPicture, Format};
 use smoothgate::proxy::Proxy;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{APIS, Dog, adapter, ask, client, config, emulator, picture, proxy, route};
+use crate::support::{APIS, Dog, adapter, ask, client, config, emulator, head_of, picture, proxy, route};
 
 /// A proxy that strangers reach, and what it must not have cost.
 struct Target {
@@ -24,9 +24,14 @@ struct Target {
 
 impl Target {
     async fn new() -> Self {
+        Self::with(&route("")).await
+    }
+
+    /// With this below `[serve]`.
+    async fn with(more: &str) -> Self {
         let emulator = emulator(Plan::default(), Arc::new(Dog)).await;
         let folder = tempdir().unwrap();
-        let proxy = proxy(&config(&emulator, &route("")), folder.path()).await;
+        let proxy = proxy(&config(&emulator, more), folder.path()).await;
         Self { emulator, proxy, _folder: folder }
     }
 
@@ -132,6 +137,74 @@ async fn bodies_that_are_no_request_of_the_api_are_refused_in_its_shape() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_only_drip_are_refused_in_the_apis_shape() {
+    let limits = "[serve.limits]\nbody_time = \"400ms\"\n";
+    let target = Target::with(&format!("{limits}{}", route(""))).await;
+    std::thread::scope(|scope| {
+        for api in APIS {
+            let (url, address) = (target.proxy.url(), target.proxy.address());
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                let head = head_of(api, &url);
+                stream.write_all(format!("{head}content-length: 5000\r\n\r\n").as_bytes()).unwrap();
+                let mut drip = stream.try_clone().unwrap();
+                scope.spawn(move || {
+                    // Always something, so that it is never idle; until the connection is closed.
+                    for _ in 0..4000 {
+                        if drip.write_all(b" ").is_err() {
+                            break;
+                        }
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+                let (mut reply, mut buffer) = (Vec::new(), [0; 4096]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    reply.extend_from_slice(&buffer[..count]);
+                }
+                let reply = String::from_utf8_lossy(&reply);
+                assert!(reply.starts_with("HTTP/1.1 4"), "{api}: {reply}");
+                let (_, body) = reply.split_once("\r\n\r\n").unwrap();
+                assert_refused(api, StatusCode::BAD_REQUEST, &serde_json::from_str(body).unwrap());
+            });
+        }
+    });
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_on_every_route_is_refused() {
+    let target = Target::new().await;
+    let url = target.proxy.url();
+    let calls: Vec<String> = APIS
+        .iter()
+        .map(|api| adapter(api, &url).request(&[picture(1)]).unwrap().uri().path().to_owned())
+        .collect();
+    let own = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/certificates/1-00", "/", "/nowhere"];
+    for (seed, path) in (0..).zip(calls.iter().map(String::as_str).chain(own)) {
+        for (method, kind) in [
+            (Method::POST, "application/json"),
+            (Method::POST, "application/x-amz-json-1.1"),
+            (Method::POST, "application/octet-stream"),
+            (Method::POST, "multipart/form-data; boundary=x"),
+            (Method::PUT, "image/png"),
+        ] {
+            let request =
+                client().request(method.clone(), format!("{url}{path}")).header("content-type", kind);
+            let reply = request.body(noise(seed, 10_000)).send().await.unwrap();
+            let status = reply.status();
+            let text = reply.text().await.unwrap();
+            assert!(
+                status.is_client_error() || (status == 200 && calls.iter().any(|call| call.as_str() == path)),
+                "{method} {path} {kind}: {status} {text}"
+            );
+            assert!(serde_json::from_str::<Value>(&text).is_ok(), "{method} {path} {kind}: {status} {text}");
+        }
+    }
+    target.unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compressed_and_overlong_bodies_are_not_read() {
     let target = Target::new().await;
     for api in APIS {
@@ -140,13 +213,14 @@ async fn compressed_and_overlong_bodies_are_not_read() {
         let (status, body) = target.send(api, bomb, &[("content-encoding", "gzip")]).await;
         assert_refused(api, status, &body);
 
-        let request = adapter(api, &target.proxy.url()).request(&[picture(1)]).unwrap();
-        let mut head = format!("POST {} HTTP/1.1\r\nhost: localhost\r\n", request.uri().path());
-        for (name, value) in request.headers() {
-            if name != "content-length" {
-                write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
-            }
-        }
+        // Ten megabytes of nothing, in ten kilobytes.
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        bomb.write_all(&vec![b' '; 10_000_000]).unwrap();
+        let (status, body) = target.send(api, bomb.finish().unwrap(), &[("content-encoding", "gzip")]).await;
+        assert_refused(api, status, &body);
+        let head = head_of(api, &target.proxy.url());
+        let coded = target.raw(format!("{head}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n").as_bytes());
+        assert!(coded.is_empty() || coded.starts_with("HTTP/1.1 4"), "{api}: {coded}");
         // 2 GB are announced, and none of it comes.
         let announced = target.raw(format!("{head}content-length: 2000000000\r\n\r\n").as_bytes());
         assert!(announced.starts_with("HTTP/1.1 4"), "{api}: {announced}");

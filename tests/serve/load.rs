@@ -89,6 +89,17 @@ async fn client_of(
     }
 }
 
+/// Once it is warm it does not grow: the last quarter of the time takes no more than the second did, and a little.
+fn assert_flat(resident: &[u64]) {
+    let quarter = resident.len() / 4;
+    // A short run says nothing.
+    if quarter >= 10 {
+        let most = |part: &[u64]| part.iter().copied().max().unwrap_or_default();
+        let (early, late) = (most(&resident[quarter..2 * quarter]), most(&resident[3 * quarter..]));
+        assert!(late <= early + early / 4 + 16, "from {early} to {late} MiB: {resident:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_has_a_certificate_and_every_call_is_on_record_through_faults_and_a_restart() {
     let size = Size::of_this_run();
@@ -125,7 +136,7 @@ async fn every_answer_has_a_certificate_and_every_call_is_on_record_through_faul
     first.signal("-TERM");
     first.end(folder).await;
     let second = Server::start(folder).await;
-    let resident = second.memory("VmRSS:");
+    let resident = second.resident();
     tell.send_replace(second.url.clone());
     let mut fared = Vec::new();
     for client in clients {
@@ -142,16 +153,18 @@ async fn every_answer_has_a_certificate_and_every_call_is_on_record_through_faul
     }
     let over = fared.iter().filter(|one| **one == Fared::OverBudget).count();
     let most = second.memory("VmHWM:");
+    second.signal("-TERM");
+    second.end(folder).await;
+    let resident = resident.await.unwrap();
     eprintln!(
-        "{answered} answered, {over} over the budget, {} hung up; {} calls of {budget}; MiB resident: {resident:?} after the \
-         start, {most:?} at most",
+        "{answered} answered, {over} over the budget, {} hung up; {} calls of {budget}; MiB resident over time: {resident:?}, \
+         {most:?} at most",
         fared.len() - answered - over,
         emulator.stats().total.pictures,
     );
     assert!(answered > size.requests / 4 && over > 0, "{fared:?}");
     assert!(most.is_none_or(|most| most < 1024), "{most:?} MiB");
-    second.signal("-TERM");
-    second.end(folder).await;
+    assert_flat(&resident);
 
     // Calls that carry several pictures are an attempt for each.
     let calls = emulator.stats().total.pictures;

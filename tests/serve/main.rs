@@ -16,4 +16,10 @@ mod policy;
 mod process;
 #[cfg(unix)]
 mod reload;
+#[path = "../support/served.rs"]
+mod served;
+#[cfg(target_os = "linux")]
+mod siege;
 mod support;
+#[cfg(all(unix, feature = "otel"))]
+mod traces;

@@ -61,7 +61,7 @@ async fn it_is_not_ready_once_the_upstream_rejects_its_credentials_and_says_why_
     let settings = config(&emulator, &format!("admin = \"127.0.0.1:0\"\n{}", route("")));
     // The emulator takes another key.
     let wrong = smoothgate::providers::credentials::Environment::of([("GOOGLE_API_KEY", "a-wrong-key")]);
-    let proxy = crate::support::proxy_with(&settings, folder.path(), &wrong).await;
+    let proxy = crate::served::proxy(&settings, folder.path(), &wrong).await;
     let (_, reply) = ask("google", &proxy.url(), &[picture(1)]).await;
     assert_eq!(header(&reply.headers, "outcome"), "refused");
     let (status, body) = get(&format!("{}/readyz", proxy.url())).await;

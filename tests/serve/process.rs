@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use smoothgate::emulate::DEFAULT_KEY;
 
+/// A line of a process's status, in MiB; `None` once it has ended, and where there is no `/proc`.
+fn memory(process: u32, line: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let found = status.lines().find_map(|text| text.strip_prefix(line))?;
+    Some(found.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+}
+
 /// `smoothgate serve` as a process of its own.
 pub(crate) struct Server {
     child: Child,
@@ -16,6 +23,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it with the `smoothgate.toml` and the ledger of the folder, and waits until it listens.
     pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[], &[]).await
+    }
+
+    /// The same with more arguments and variables.
+    pub(crate) async fn start_with(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let port = folder.join("port");
         let _ = std::fs::remove_file(&port);
         let log = std::fs::File::create(folder.join("log")).unwrap();
@@ -26,6 +38,8 @@ impl Server {
             .env("GOOGLE_API_KEY", DEFAULT_KEY)
             .args(["--config", "smoothgate.toml", "serve", "--ledger", "ledger.db", "--port-file", "port"])
             .args(["--log", "json"])
+            .args(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -47,11 +61,27 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(folder: &Path) -> String {
+        std::fs::read_to_string(folder.join("log")).unwrap()
+    }
+
     /// A line of the process's status, in MiB.
     pub(crate) fn memory(&self, line: &str) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let found = status.lines().find_map(|text| text.strip_prefix(line))?;
-        Some(found.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+        memory(self.child.id(), line)
+    }
+
+    /// Looks at its resident memory for as long as it runs, ten times a second.
+    pub(crate) fn resident(&self) -> tokio::task::JoinHandle<Vec<u64>> {
+        let process = self.child.id();
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while let Some(now) = memory(process, "VmRSS:") {
+                seen.push(now);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            seen
+        })
     }
 
     /// It ends well, and with nothing in its log that a panic leaves.
@@ -62,7 +92,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
+        let log = Self::log(folder);
         assert!(ended.success(), "{ended}: {log}");
         assert!(!log.contains("panicked"), "{log}");
     }

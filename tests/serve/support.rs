@@ -1,22 +1,21 @@
 //! A proxy in front of an emulator, and clients that speak each format.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde_json::{Value, json};
 use smoothgate::certificate::{Certificate, Document, Verification};
 use smoothgate::config::Config;
-use smoothgate::emulate::{DEFAULT_KEY, Emulator, Plan, Settings};
-use smoothgate::ledger::{Ledger, Options};
+use smoothgate::emulate::{DEFAULT_KEY, Emulator};
 use smoothgate::providers::credentials::Environment;
 use smoothgate::providers::local::Backend;
 use smoothgate::providers::registry;
-use smoothgate::providers::{Answer, EncodedPicture, Format, Label, Outcome, Provider, Reply};
-use smoothgate::proxy::{self, Opener, Proxy, access, fetch, observer};
+use smoothgate::providers::{Answer, EncodedPicture, Label, Outcome, Provider, Reply};
+use smoothgate::proxy::Proxy;
 
-pub(crate) const APIS: [&str; 8] =
-    ["google", "aws", "azure", "azure-v3", "clarifai", "openai", "huggingface", "kserve"];
+use crate::served;
+pub(crate) use crate::served::{APIS, client, emulator, options, picture, plan};
 
 /// Every answer holds `dog`; now and then `cat` comes first.
 pub(crate) struct Dog;
@@ -44,30 +43,7 @@ impl Backend for Chance {
     }
 }
 
-pub(crate) async fn emulator(plan: Plan, backend: Arc<dyn Backend>) -> Emulator {
-    Emulator::start(Settings { plan, ..Settings::default() }, backend).await.unwrap()
-}
-
-pub(crate) fn plan(text: &str) -> Plan {
-    Plan::parse(text).unwrap()
-}
-
-/// The options of `api` that make it call `url`.
-pub(crate) fn options(api: &str, url: &str) -> Value {
-    match api {
-        "google" | "clarifai" => json!({ "endpoint": url, "pictures_per_call": 4 }),
-        "aws" => json!({ "endpoint": url, "region": "us-east-1" }),
-        "azure" | "azure-v3" => json!({ "endpoint": url }),
-        "openai" => {
-            json!({ "endpoint": format!("{url}/v1"), "model": "m", "labels": ["cat", "dog", "fish"] })
-        }
-        "huggingface" => json!({ "url": format!("{url}/models/m") }),
-        "kserve" => json!({ "endpoint": url, "model": "m", "pictures_per_call": 4 }),
-        _ => unreachable!("{api}"),
-    }
-}
-
-fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     Environment::of([("GOOGLE_API_KEY", DEFAULT_KEY)])
 }
 
@@ -97,32 +73,7 @@ pub(crate) fn route(more: &str) -> String {
 
 /// A proxy with the routes of `config`, and a ledger in `folder`.
 pub(crate) async fn proxy(config: &Config, folder: &Path) -> Proxy {
-    proxy_with(config, folder, &environment()).await
-}
-
-/// The same with credentials from `environment`.
-pub(crate) async fn proxy_with(config: &Config, folder: &Path, environment: &Environment) -> Proxy {
-    let ledger = Ledger::open(folder.join("ledger.db"), &Options::default()).unwrap();
-    let opened = Opener::new(config, environment, &config.serve, ledger).open(&config.routes).await.unwrap();
-    let settings = proxy::Settings {
-        serve: config.serve.clone(),
-        opened,
-        access: Arc::new(access::Open::Local),
-        fetch: Arc::new(fetch::Refused),
-        observer: Arc::new(observer::Unobserved),
-        tls: None,
-    };
-    Proxy::start(settings).await.unwrap()
-}
-
-/// A client that is none of ours.
-pub(crate) fn client() -> reqwest::Client {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    served::proxy(config, folder, &environment()).await
 }
 
 /// What speaks `api` to `url`.
@@ -155,12 +106,15 @@ pub(crate) async fn certificate(url: &str, id: &str) -> Certificate {
     Document::parse(&text).unwrap().certificate
 }
 
-/// A PNG that every API takes, whose pixels depend on `n`.
-pub(crate) fn picture(n: u32) -> EncodedPicture {
-    let pixels = image::RgbImage::from_fn(80, 80, |x, y| {
-        image::Rgb([(x + n) as u8, (y * 3 + n * 7) as u8, (n * 31) as u8])
-    });
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    pixels.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    EncodedPicture { bytes: bytes.into_inner().into(), format: Format::Png, width: 80, height: 80 }
+/// The head of a request as the client of `api` makes it, up to the length of its body.
+pub(crate) fn head_of(api: &str, url: &str) -> String {
+    let request = adapter(api, url).request(&[picture(1)]).unwrap();
+    let path = request.uri().path_and_query().unwrap();
+    let mut head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n");
+    for (name, value) in request.headers() {
+        if name != "content-length" {
+            write!(head, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
+        }
+    }
+    head
 }

@@ -139,3 +139,17 @@ async fn answers_are_overwritten_once_certified_where_that_is_asked_for() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_record_after_the_other_is_not_kept_waiting() {
+    let (folder, options) = folder();
+    let options = Options { commit_every: Duration::from_millis(50), ..options };
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let begun = std::time::Instant::now();
+    for n in 0..100 {
+        run.picture(picture_spec(&n.to_string())).await.unwrap();
+    }
+    // Each on its own, with the distance kept, would take five seconds.
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+}
