@@ -17,7 +17,7 @@ pub(super) enum Cell {
 /// Features of some pictures, channels innermost, with a border of zeros one pixel wide around each picture and beyond it to the
 /// next multiple of [`Layout::TILE`]: `[pictures, 1 + height.. + 1, 1 + width.. + 1, channels]`.
 ///
-/// Nobody ever writes to the border, so a convolution needs no test for the edge of the picture.
+/// Nobody writes to the border but to zero it ([`Layout::clear_border`]), so a convolution needs no test for the edge of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) pictures: usize,
