@@ -173,7 +173,7 @@ fn inquiry(incoming: &Incoming<'_>, model: String, version: Option<&str>) -> Res
     let (head, raw) = binary::split(incoming.headers, incoming.body).ok_or_else(|| {
         Refusal::bad_request("Inference-Header-Content-Length does not fit the body's length")
     })?;
-    let body: Value = crate::wire::json(head)
+    let body: Value = crate::wire::json_of_stranger(head)
         .map_err(|problem| Refusal::bad_request(format!("the body is not valid: {problem}")))?;
     let inputs = body.get("inputs").and_then(Value::as_array).map(Vec::as_slice);
     let raw = binary::raw_of_each(inputs.unwrap_or_default(), raw).ok_or_else(|| {

@@ -82,7 +82,7 @@ impl<'a> Incoming<'a> {
 
     /// The body as JSON.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Refusal> {
-        crate::wire::json(self.body).map_err(|problem| {
+        crate::wire::json_of_stranger(self.body).map_err(|problem| {
             Refusal::new(RefusalClass::BadRequest, format!("the body is not valid: {problem}"))
         })
     }

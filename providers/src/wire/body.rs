@@ -18,6 +18,44 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     })
 }
 
+/// Most values in the JSON that a server takes.
+const MOST_VALUES: usize = 100_000;
+
+/// The JSON of a stranger. Each value takes memory of its own, dozens of bytes for the two of `0,`, so their number is
+/// bounded before any is read.
+pub(crate) fn json_of_stranger<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if has_more_values(body, MOST_VALUES) {
+        return Err(format!("JSON of more than {MOST_VALUES} values"));
+    }
+    json(body)
+}
+
+/// Whether a JSON has more values than `most`: each but the first comes after a comma or an opening bracket that is outside
+/// of strings.
+fn has_more_values(body: &[u8], most: usize) -> bool {
+    let (mut rest, mut values) = (body, 1);
+    loop {
+        let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        let (outside, string) = rest.split_at(quote);
+        values += memchr::memchr3_iter(b',', b'[', b'{', outside).take(most).count();
+        if values > most {
+            return true;
+        }
+        rest = string.get(1..).unwrap_or_default();
+        loop {
+            match memchr::memchr2(b'"', b'\\', rest) {
+                Some(end) if rest[end] == b'"' => {
+                    rest = &rest[end + 1..];
+                    break;
+                }
+                Some(escape) => rest = rest.get(escape + 2..).unwrap_or_default(),
+                // It has ended, or it is cut and no JSON.
+                None => return false,
+            }
+        }
+    }
+}
+
 /// What a body seems to be, in a few words: never the picture, never a credential.
 pub(crate) fn glimpse(body: &[u8]) -> String {
     let start = body.trim_ascii_start();
@@ -46,6 +84,28 @@ fn title(page: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        for (body, values) in [
+            (r#"{}"#, 2),
+            (r#"[0,0,0]"#, 4),
+            (r#"{"a":"[,[,[","b\\":"\"[["}"#, 3),
+            (r#"[["x"],["y","z"]]"#, 6),
+        ] {
+            assert!(!has_more_values(body.as_bytes(), values), "{body}");
+            assert!(has_more_values(body.as_bytes(), values - 1), "{body}");
+        }
+        for cut in ["\"", "[\"\\", "[\"a"] {
+            assert!(!has_more_values(cut.as_bytes(), 2), "{cut}");
+        }
+        let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
+        assert!(json::<serde_json::Value>(many.as_bytes()).is_ok());
+        assert_eq!(
+            json_of_stranger::<serde_json::Value>(many.as_bytes()).unwrap_err(),
+            "JSON of more than 100000 values"
+        );
+    }
 
     #[test]
     fn each_kind_of_wrong_body_is_named() {

@@ -8,7 +8,7 @@ mod status;
 mod text;
 mod time;
 
-pub(crate) use body::{glimpse, json};
+pub(crate) use body::{glimpse, json, json_of_stranger};
 pub use headers::{from_cache, retry_after};
 pub(crate) use picture::{base64, decode_base64, fit_base64};
 pub(crate) use request::{check, endpoint, get_ready, invalid};
