@@ -19,7 +19,7 @@ use tracing::Span;
 pub use otlp::{Marks, Traces, TracesError};
 
 /// What the spans are filed under. Logs leave it out: their lines have a request's id by a span of their own.
-pub const TARGET: &str = "smoothgate::traces";
+pub const TARGET: &str = "smoothgate::spans";
 
 /// Makes `span`, which has only just been made, a part of the trace that the headers of a request name (`traceparent`).
 #[cfg(feature = "otel")]

@@ -51,10 +51,10 @@ fn serve(stream: TcpStream, exports: &Mutex<Vec<Export>>) {
     }
 }
 
-/// A field of a protobuf message: its number, and its bytes or its number.
+/// A field of a protobuf message: its number and its bytes, or a number.
 enum Field<'a> {
     Bytes(u64, &'a [u8]),
-    Number(u64, u64),
+    Number(u64),
 }
 
 fn varint(bytes: &mut &[u8]) -> u64 {
@@ -77,7 +77,7 @@ fn fields(mut bytes: &[u8]) -> Vec<Field<'_>> {
         let field = key >> 3;
         let length = match key & 7 {
             0 => {
-                found.push(Field::Number(field, varint(&mut bytes)));
+                found.push(Field::Number(varint(&mut bytes)));
                 continue;
             }
             1 => 8,
@@ -129,7 +129,7 @@ impl Span {
             let value = inside(pair, 2)[0];
             let shown = match fields(value).into_iter().next() {
                 Some(Field::Bytes(_, text)) => String::from_utf8_lossy(text).into_owned(),
-                Some(Field::Number(_, number)) => number.to_string(),
+                Some(Field::Number(number)) => number.to_string(),
                 None => String::new(),
             };
             (text(pair, 1), shown)
