@@ -307,12 +307,12 @@ impl Reader {
         })
     }
 
-    /// Runs a query in one transaction, so that it sees one instant.
     /// The latest picture of a run whose name begins with `stem/`.
     pub(super) fn latest(&self, run: RunId, stem: &str) -> Result<Option<Known>, LedgerError> {
         self.at(|db| runs::latest(db, run, stem))
     }
 
+    /// Runs a query in one transaction, so that it sees one instant.
     fn at<T>(&self, query: impl FnOnce(&Connection) -> Result<T, RowError>) -> Result<T, LedgerError> {
         let read = || -> Result<T, RowError> {
             let tx = self.db.unchecked_transaction()?;
