@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ReportError;
@@ -24,9 +24,8 @@ pub(super) struct Line {
     label: Option<String>,
     radius: Option<f64>,
     truth: Option<String>,
-    /// The provider's label of the picture without noise, where the row says: `null` where that answer holds none.
-    #[serde(default, deserialize_with = "said")]
-    clean: Option<Option<String>>,
+    #[serde(default)]
+    clean: Clean,
     sigma: Option<f64>,
     alpha: Option<f64>,
     question: Option<String>,
@@ -37,6 +36,23 @@ pub(super) struct Line {
     provider: Option<String>,
     denoiser: Option<String>,
     claim: Option<usize>,
+}
+
+/// The provider's answer about the picture without noise.
+#[derive(Default, Deserialize)]
+#[serde(from = "Option<String>")]
+enum Clean {
+    /// The row says nothing of it.
+    #[default]
+    Unknown,
+    /// Its label; none where it is `null`.
+    Label(Option<String>),
+}
+
+impl From<Option<String>> for Clean {
+    fn from(label: Option<String>) -> Self {
+        Self::Label(label)
+    }
 }
 
 /// What a report needs of a certificate document.
@@ -265,11 +281,6 @@ impl Answers {
     }
 }
 
-/// A field that is there, be it `null`.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl Line {
     pub(super) fn row(self, truth: Truth) -> Result<Row, String> {
         let verdict = self.outcome.into();
@@ -278,10 +289,14 @@ impl Line {
             |truth: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(truth));
         // A row that failed reports no calls and no votes because there is no certificate to count them in.
         let known = |count: Option<u64>| count.filter(|_| verdict != Verdict::Failed);
-        let clean = self.clean.filter(|_| truth == Truth::Clean && self.truth.is_none());
-        let by_clean_answer = clean.is_some();
         // With a clean answer that holds no label nothing agrees.
-        let agrees = clean.map(|label| label.as_deref().is_some_and(right));
+        let agrees = match &self.clean {
+            Clean::Label(label) if truth == Truth::Clean && self.truth.is_none() => {
+                Some(label.as_deref().is_some_and(right))
+            }
+            _ => None,
+        };
+        let by_clean_answer = agrees.is_some();
         let picture = Picture {
             name: self.image.or_else(|| self.idx.map(|idx| idx.to_string())).unwrap_or_default(),
             verdict,

@@ -87,12 +87,9 @@ mod tests {
 
     #[test]
     fn values_are_counted_outside_of_strings() {
-        for (body, values) in [
-            (r#"{}"#, 2),
-            (r#"[0,0,0]"#, 4),
-            (r#"{"a":"[,[,[","b\\":"\"[["}"#, 3),
-            (r#"[["x"],["y","z"]]"#, 6),
-        ] {
+        for (body, values) in
+            [(r"{}", 2), (r"[0,0,0]", 4), (r#"{"a":"[,[,[","b\\":"\"[["}"#, 3), (r#"[["x"],["y","z"]]"#, 6)]
+        {
             assert!(!has_more_values(body.as_bytes(), values), "{body}");
             assert!(has_more_values(body.as_bytes(), values - 1), "{body}");
         }
