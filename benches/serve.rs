@@ -161,6 +161,9 @@ fn spread(values: impl Iterator<Item = f64>) -> String {
     )
 }
 
+/// What is compared of two rounds.
+type Figure = fn(&Took) -> f64;
+
 async fn compare(emulator: SocketAddr, proxy: SocketAddr, first: &mut u32, connections: usize, count: u32) {
     let mut rounds = Vec::new();
     // The first warms up.
@@ -173,9 +176,9 @@ async fn compare(emulator: SocketAddr, proxy: SocketAddr, first: &mut u32, conne
         ));
     }
     rounds.remove(0);
-    let directly = |take: fn(&Took) -> f64| spread(rounds.iter().map(|(direct, _)| take(direct)));
-    let through = |take: fn(&Took) -> f64| spread(rounds.iter().map(|(_, through)| take(through)));
-    let figures: [(&str, fn(&Took) -> f64); 3] = [
+    let directly = |take: Figure| spread(rounds.iter().map(|(direct, _)| take(direct)));
+    let through = |take: Figure| spread(rounds.iter().map(|(_, through)| take(through)));
+    let figures: [(&str, Figure); 3] = [
         ("requests/s", |took| took.rate),
         ("median latency, ms", |took| took.median),
         ("processor time, ms", |took| took.work),
