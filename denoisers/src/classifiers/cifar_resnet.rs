@@ -7,7 +7,10 @@
 //! Names: `conv1`, `bn1`, `layer1.0.conv1/bn1/conv2/bn2`, `linear` or `fc`, all behind `1.` where the network followed a normalising layer.
 //! That layer has no tensors: its `mean` and `std` are read from the metadata, and are those of `ImageNet` otherwise.
 
-use super::{Loaded, normalised};
+use super::{
+    Loaded, normalised,
+    residual::{self, BATCH_NORM_EPS},
+};
 use crate::{
     graph::{Conv, Entry, Exit, Graph, Kind, Value},
     network::Model,
@@ -15,7 +18,6 @@ use crate::{
 };
 
 const SIZE: (usize, usize) = (32, 32);
-const BATCH_NORM_EPS: f64 = 1e-5;
 /// The classes of CIFAR-10 in their order.
 pub(crate) const CIFAR10: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -113,7 +115,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     Ok(Loaded { model, labels, input_size: SIZE })
 }
 
-/// `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`.
+/// A basic block.
 fn block(
     graph: &mut Graph,
     weights: &Weights,
@@ -121,19 +123,15 @@ fn block(
     x: Value,
     (to, stride): (usize, usize),
 ) -> Result<Value, WeightsError> {
-    let from = graph.channels(x);
-    let conv = |part: &str, norm: &str, kind, io| {
-        normalised(weights, (&format!("{name}.{part}"), &format!("{name}.{norm}")), kind, io, BATCH_NORM_EPS)
-    };
-    let inner = graph.push(x, conv("conv1", "bn1", Kind::Same3x3 { stride }, (from, to))?.relu());
-    let shortcut = if weights.has(&format!("{name}.downsample.0.weight")) {
-        graph.push(x, conv("downsample.0", "downsample.1", Kind::Point { stride }, (from, to))?)
-    } else if stride > 1 || from != to {
-        // Option A; the old channels lie in the middle of the new ones.
-        graph.push(x, Conv::select(from, to, stride, to.saturating_sub(from) / 2))
-    } else {
-        x
-    };
-    let outer = conv("conv2", "bn2", Kind::Same3x3 { stride: 1 }, (to, to))?;
-    Ok(graph.push(inner, outer.add(shortcut).relu()))
+    residual::basic(graph, weights, name, x, (to, stride), |graph| {
+        let from = graph.channels(x);
+        if weights.has(&format!("{name}.downsample.0.weight")) {
+            residual::projection(graph, weights, name, x, (to, stride))
+        } else if stride > 1 || from != to {
+            // Option A; the old channels lie in the middle of the new ones.
+            Ok(graph.push(x, Conv::select(from, to, stride, to.saturating_sub(from) / 2)))
+        } else {
+            Ok(x)
+        }
+    })
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cifar_resnet;
 pub(crate) mod efficientnet_lite;
+mod residual;
 pub(crate) mod resnet;
 pub(crate) mod things64;
 

@@ -10,14 +10,16 @@
 //! Such a network can be run, and denoisers can be trained through it, but it cannot be trained itself: its first two layers are made of
 //! other ones ([`stem`], [`maximum`]), whose zeros training would not leave.
 
-use super::{Loaded, normalised};
+use super::{
+    Loaded,
+    residual::{self, BATCH_NORM_EPS, conv},
+};
 use crate::{
     graph::{Activation, BatchNorm, Conv, Entry, Exit, Graph, Kind, Value},
     network::Model,
     weights::{Weights, WeightsError},
 };
 
-const BATCH_NORM_EPS: f64 = 1e-5;
 const SIZE: usize = 224;
 /// Product of all strides.
 const ALIGN: usize = 32;
@@ -57,7 +59,9 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
             value = if deep {
                 bottleneck(&mut graph, weights, &name, value, stride)?
             } else {
-                basic(&mut graph, weights, &name, value, stride)?
+                let to = width(weights, &format!("{name}.conv1"));
+                let shortcut = |graph: &mut Graph| shortcut(graph, weights, &name, value, (to, stride));
+                residual::basic(&mut graph, weights, &name, value, (to, stride), shortcut)?
             };
             layers += if deep { 3 } else { 2 };
             number += 1;
@@ -149,16 +153,6 @@ fn maximum(graph: &mut Graph, x: Value) -> Value {
     graph.push(negated, negate)
 }
 
-/// A convolution and its normalisation.
-fn conv(
-    weights: &Weights,
-    (block, conv, norm): (&str, &str, &str),
-    kind: Kind,
-    io: (usize, usize),
-) -> Result<Conv, WeightsError> {
-    normalised(weights, (&format!("{block}.{conv}"), &format!("{block}.{norm}")), kind, io, BATCH_NORM_EPS)
-}
-
 /// What the block's result is added to: x, or a 1x1 convolution of it.
 fn shortcut(
     graph: &mut Graph,
@@ -171,27 +165,10 @@ fn shortcut(
     if stride == 1 && from == to && !weights.has(&format!("{name}.downsample.0.weight")) {
         return Ok(x);
     }
-    let point = conv(weights, (name, "downsample.0", "downsample.1"), Kind::Point { stride }, (from, to))?;
-    Ok(graph.push(x, point))
+    residual::projection(graph, weights, name, x, (to, stride))
 }
 
-/// `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`.
-fn basic(
-    graph: &mut Graph,
-    weights: &Weights,
-    name: &str,
-    x: Value,
-    stride: usize,
-) -> Result<Value, WeightsError> {
-    let (from, to) = (graph.channels(x), width(weights, &format!("{name}.conv1")));
-    let first = conv(weights, (name, "conv1", "bn1"), Kind::Same3x3 { stride }, (from, to))?;
-    let inner = graph.push(x, first.relu());
-    let shortcut = shortcut(graph, weights, name, x, (to, stride))?;
-    let second = conv(weights, (name, "conv2", "bn2"), Kind::Same3x3 { stride: 1 }, (to, to))?;
-    Ok(graph.push(inner, second.add(shortcut).relu()))
-}
-
-/// The same with 1x1, 3x3 and 1x1.
+/// `relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(x)))))))) + shortcut(x))`: 1x1, 3x3 and 1x1.
 fn bottleneck(
     graph: &mut Graph,
     weights: &Weights,
