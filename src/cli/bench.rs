@@ -7,6 +7,7 @@ use serde::Serialize;
 use smoothgate_denoisers::{Batch, Denoiser, Device, Precision, open, speed};
 
 use super::options::DenoiserOptions;
+use super::output::json_line;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure};
 use crate::picture::WorkingSize;
@@ -168,8 +169,7 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 fn print(line: &Line, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, line)?;
-        return writeln!(out);
+        return json_line(&mut out, line);
     }
     writeln!(out, "{}@{}", line.denoiser, line.hash)?;
     let on = line.instructions.map(|on| format!(" with {on}")).unwrap_or_default();

@@ -10,6 +10,7 @@ use smoothgate_denoisers::{Batch, DenoiserHandle};
 
 use super::inputs::{self, Input};
 use super::options::{DenoiserOptions, SizeOptions};
+use super::output::json_line;
 use super::progress::Progress;
 use super::{Ended, Exit, Failure};
 use crate::dataset::{Dataset, Sample, Selection};
@@ -270,8 +271,7 @@ fn each(lines: &[Line<'_>], json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in lines {
         if json {
-            serde_json::to_writer(&mut out, line)?;
-            writeln!(out)?;
+            json_line(&mut out, line)?;
             continue;
         }
         let Quality { psnr_noisy, psnr_denoised, .. } = line.quality;
@@ -289,11 +289,7 @@ fn each(lines: &[Line<'_>], json: bool) -> std::io::Result<()> {
 fn table(means: &[Mean<'_>], json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        for mean in means {
-            serde_json::to_writer(&mut out, mean)?;
-            writeln!(out)?;
-        }
-        return Ok(());
+        return means.iter().try_for_each(|mean| json_line(&mut out, mean));
     }
     let Some(first) = means.first() else { return Ok(()) };
     let width = first.denoiser.len().max(5);

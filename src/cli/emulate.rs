@@ -12,6 +12,7 @@ use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::aws::AwsKeys;
 
 use super::files::write_whole;
+use super::output::json_line;
 use super::{Ended, Exit, Failure, runtime};
 use crate::emulate::{Chance, Emulator, Keys, Latency, Line, Plan, Settings, Stats};
 use crate::front;
@@ -197,8 +198,7 @@ fn print_line(json: bool, line: &Line) {
 fn print_stats(json: bool, stats: &Stats) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, stats)?;
-        return Ok(writeln!(out)?);
+        return Ok(json_line(&mut out, stats)?);
     }
     let total = &stats.total;
     writeln!(

@@ -15,6 +15,7 @@ use smoothgate_providers::{
 use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::SizeOptions;
+use super::output::json_line;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::{Ended, Exit, Failure, runtime};
 use crate::engine::encoded;
@@ -213,10 +214,7 @@ fn print(args: &Args, line: &Line, width: usize) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let score = |shown: &Shown| shown.score.map_or("-".to_owned(), |score| format!("{score:.4}"));
     match args.format {
-        Format::Jsonl => {
-            serde_json::to_writer(&mut out, line)?;
-            writeln!(out)
-        }
+        Format::Jsonl => json_line(&mut out, line),
         Format::Tsv => {
             for (rank, shown) in line.labels.iter().take(args.top).enumerate() {
                 let name = shown.name.replace(['\t', '\n', '\r'], " ");

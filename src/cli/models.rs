@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use smoothgate_denoisers::{BUILTIN, Builtin, Device, OpenError, Options, Task, open, open_classifier};
 
+use super::output::json_line;
 use super::{Ended, Exit, Failure};
 
 /// Options of `models`.
@@ -50,8 +51,7 @@ fn print(lines: &[Line], json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in lines {
         if json {
-            serde_json::to_writer(&mut out, line)?;
-            writeln!(out)?;
+            json_line(&mut out, line)?;
             continue;
         }
         writeln!(out, "{} ({})\n  {}\n  {}", line.name, line.task, line.about, line.numbers)?;

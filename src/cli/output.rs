@@ -205,6 +205,12 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
+/// One JSON document on a line of its own.
+pub(super) fn json_line(out: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    writeln!(out)
+}
+
 /// Writes rows to standard output.
 pub(super) struct Printer {
     format: Format,
@@ -225,10 +231,7 @@ impl Printer {
         let mut out = std::io::stdout().lock();
         for (at, line) in row.lines().iter().enumerate() {
             match self.format {
-                Format::Jsonl => {
-                    serde_json::to_writer(&mut out, line)?;
-                    writeln!(out)?;
-                }
+                Format::Jsonl => json_line(&mut out, line)?,
                 Format::Tsv => self.tsv(&mut out, row, line)?,
                 Format::Table => {
                     let claim = row.result.as_ref().ok().and_then(|certificate| certificate.claims.get(at));

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args as ClapArgs;
 use serde::Serialize;
 
+use super::output::json_line;
 use super::{Ended, Exit, Failure};
 use crate::stats::{cp_lower, radius_l2, round_down};
 use crate::units::{Alpha, Sigma};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args) -> Ended {
     let mut out = std::io::stdout().lock();
     let bound = Bound { p_lower, radius };
     let printed = if args.json {
-        serde_json::to_writer(&mut out, &bound).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+        json_line(&mut out, &bound)
     } else {
         writeln!(
             out,

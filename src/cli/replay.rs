@@ -6,7 +6,7 @@ use std::io::{BufWriter, Read, Write};
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::output::Format;
+use super::output::{Format, json_line};
 use super::test_options::TestOptions;
 use super::{Ended, Exit, Failure};
 use crate::plan::About;
@@ -165,10 +165,7 @@ impl Printer {
     fn print(&mut self, out: &mut impl Write, row: &Row) -> std::io::Result<()> {
         let first = !std::mem::replace(&mut self.started, true);
         match self.format {
-            Format::Jsonl => {
-                serde_json::to_writer(&mut *out, row)?;
-                writeln!(out)
-            }
+            Format::Jsonl => json_line(out, row),
             Format::Tsv => tsv(out, row, first),
             Format::Table => table(out, row, first),
         }

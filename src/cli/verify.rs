@@ -11,6 +11,7 @@ use smoothgate_denoisers::Device;
 use super::inputs::Input;
 use super::ledger::LedgerPath;
 use super::options::denoiser_of;
+use super::output::json_line;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
@@ -152,8 +153,7 @@ fn print(name: &str, verification: &Verification, json: bool) -> std::io::Result
     let statement = verification.certificate().map(|certificate| certificate.statement.as_str());
     if json {
         let line = Line { certificate: name.to_owned(), holds, statement, checks: verification.checks() };
-        serde_json::to_writer(&mut out, &line)?;
-        return writeln!(out);
+        return json_line(&mut out, &line);
     }
     writeln!(out, "{name}")?;
     for check in verification.checks() {

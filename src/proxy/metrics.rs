@@ -168,16 +168,13 @@ impl Book {
         metric
     }
 
-    fn seconds<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
-        let metric = M::default();
+    fn seconds<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
         self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
         metric
     }
 
     fn times(&mut self, name: &str, help: &str) -> Times {
-        let metric = Times::new_with_constructor(times);
-        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
-        metric
+        self.seconds(name, help, Times::new_with_constructor(times))
     }
 }
 
@@ -219,7 +216,7 @@ impl LookedUp {
             money_left: book.add("budget_left_dollars", "The price of these calls"),
             denoiser_turns: book.add("denoiser_turns", "Runs of the model"),
             denoiser_pictures: book.add("denoiser_pictures", "Pictures in these runs"),
-            denoiser_time: book.seconds("denoiser_busy", "Time in which the model ran"),
+            denoiser_time: book.seconds("denoiser_busy", "Time in which the model ran", Family::default()),
             denoiser_waiting: book.add("denoiser_waiting", "Calls that wait for the model or are in it"),
         }
     }
@@ -230,7 +227,7 @@ impl Metrics {
         let mut book = Book(Registry::with_prefix("smoothgate"));
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         book.0.register("build", "The version of this program", version);
-        let started: Level = book.seconds("start_time", "When this process began to serve");
+        let started = book.seconds("start_time", "When this process began to serve", Level::default());
         started.set(unix_seconds());
         let configured: Gauge = book.add(
             "configuration_loaded",

@@ -35,6 +35,19 @@ fn key(folder: &Path, change: impl FnOnce(&mut Record)) -> (KeyId, SecretString)
     (id, token)
 }
 
+/// An AWS pair of our own, and the master secret that its secret is derived from.
+fn aws_pair(folder: &Path) -> (Master, KeyId) {
+    let master = Master::create(&folder.join("master")).unwrap();
+    let pair = KeyId::fresh().unwrap();
+    let path = folder.join("keys.json");
+    KeyFile::change(&path, |file| {
+        file.adopt(&path, &master)?;
+        file.add(record(pair, Proof::Aws))
+    })
+    .unwrap();
+    (master, pair)
+}
+
 /// A proxy that lets in the holders of the keys in `folder`.
 async fn guarded(
     config: &smoothgate::config::Config,
@@ -88,14 +101,7 @@ async fn every_format_takes_keys_of_ours_and_says_what_is_wrong_with_others_in_i
     let (_, token) = key(folder.path(), |_| {});
     let (_, revoked) = key(folder.path(), |key| key.revoked = Some(key.created));
     let (_, elsewhere) = key(folder.path(), |key| key.routes = Routes::of(&["other"]).unwrap());
-    let master = Master::create(&folder.path().join("master")).unwrap();
-    let pair = KeyId::fresh().unwrap();
-    let path = folder.path().join("keys.json");
-    KeyFile::change(&path, |file| {
-        file.adopt(&path, &master)?;
-        file.add(record(pair, Proof::Aws))
-    })
-    .unwrap();
+    let (master, pair) = aws_pair(folder.path());
     let (proxy, _) = guarded(&config(&up, &route("")), folder.path(), Some(master.clone())).await;
     let (id, secret) = (pair.for_aws(), master.secret(pair));
     for (n, api) in (1..).zip(APIS) {
@@ -211,14 +217,7 @@ async fn signed(
 async fn signatures_that_are_cut_or_changed_are_refused_in_the_words_of_aws() {
     let folder = tempfile::tempdir().unwrap();
     let up = emulator(plan(""), Arc::new(Dog)).await;
-    let master = Master::create(&folder.path().join("master")).unwrap();
-    let pair = KeyId::fresh().unwrap();
-    let path = folder.path().join("keys.json");
-    KeyFile::change(&path, |file| {
-        file.adopt(&path, &master)?;
-        file.add(record(pair, Proof::Aws))
-    })
-    .unwrap();
+    let (master, pair) = aws_pair(folder.path());
     let (proxy, _) = guarded(&config(&up, &route("")), folder.path(), Some(master.clone())).await;
     let (id, secret) = (pair.for_aws(), master.secret(pair));
     let secret = secret.expose_secret();
