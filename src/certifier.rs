@@ -167,7 +167,9 @@ impl Certifier {
             Some(seed) => seed,
             None => Seed::fresh().map_err(EngineError::from)?,
         };
-        let Some(run) = &self.run else { return self.gather(image, seed, &Forgetful, watch).await };
+        let Some(run) = &self.run else {
+            return Ok(self.gather(image, seed, &Forgetful, watch).await?.0);
+        };
         let picture = run.picture_for(self.caller(), spec(name, &image, seed)?).await?;
         if let Some(text) = &picture.stored().certificate {
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
@@ -183,8 +185,9 @@ impl Certifier {
                 record: Some(picture.id()),
             });
         }
-        let mut certified = self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
-        picture.store_certificate(&certified.document.to_text()?).await?;
+        let (mut certified, text) =
+            self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
+        picture.store_certificate(&text).await?;
         certified.billable_before = picture.stored().billable;
         certified.record = Some(picture.id());
         Ok(certified)
@@ -194,17 +197,18 @@ impl Certifier {
         self.caller.as_deref().cloned()
     }
 
+    /// The certificate, and its text.
     async fn gather(
         &self,
         image: Arc<WorkingImage>,
         seed: Seed,
         memory: &dyn Memory,
         watch: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Certified, CertifyError> {
+    ) -> Result<(Certified, String), CertifyError> {
         let evidence = self.engine.gather(Arc::clone(&image), seed, memory, watch).await?;
         let certificate = Certificate::new(&self.engine, &image, seed, &evidence);
-        let document = Document::seal(certificate, self.key.as_deref())?;
-        Ok(Certified { document, calls: evidence.calls, billable_before: 0, record: None })
+        let (document, text) = Document::write(certificate, self.key.as_deref())?;
+        Ok((Certified { document, calls: evidence.calls, billable_before: 0, record: None }, text))
     }
 
     /// What the endpoint says about the picture as it is, without noise: no vote, and nothing certified. Asked once and kept

@@ -58,6 +58,30 @@ pub fn parse(bytes: &[u8]) -> Result<Value, CanonicalError> {
     Ok(value)
 }
 
+/// The canonical text of an object whose members' canonical texts are known.
+///
+/// # Errors
+/// None for a name that is text.
+pub(super) fn object<'a>(
+    members: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<String, CanonicalError> {
+    let mut members: Vec<(&str, &str)> = members.into_iter().collect();
+    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    let length = members.iter().map(|(name, text)| name.len() + text.len() + 4).sum::<usize>() + 2;
+    let mut object = String::with_capacity(length);
+    for (name, text) in members {
+        object.push(if object.is_empty() { '{' } else { ',' });
+        object += &serde_json_canonicalizer::to_string(&name)?;
+        object.push(':');
+        object += text;
+    }
+    if object.is_empty() {
+        object.push('{');
+    }
+    object.push('}');
+    Ok(object)
+}
+
 fn check_numbers(value: &Value) -> Result<(), CanonicalError> {
     match value {
         Value::Number(number) => {

@@ -28,24 +28,8 @@ pub struct Digest {
     pub fields: BTreeMap<String, String>,
 }
 
-/// What gets a fingerprint, by name: members, and members of each claim. A list of claims that is none is one part.
-fn parts(covered: &Map<String, Value>) -> Vec<(String, &Value)> {
-    let mut parts = Vec::new();
-    for (name, value) in covered {
-        match value {
-            Value::Array(claims)
-                if name == CLAIMS && !claims.is_empty() && claims.iter().all(Value::is_object) =>
-            {
-                for (at, claim) in claims.iter().enumerate() {
-                    let members = claim.as_object().into_iter().flatten();
-                    parts.extend(members.map(|(member, value)| (format!("{name}[{at}].{member}"), value)));
-                }
-            }
-            value => parts.push((name.clone(), value)),
-        }
-    }
-    parts
-}
+/// The canonical texts of a document's members, by name, without those that its digest is not about.
+pub(super) type Texts = BTreeMap<String, String>;
 
 impl Digest {
     /// The digest of a document's members; `digest` and `signature` may be among them.
@@ -53,15 +37,22 @@ impl Digest {
     /// # Errors
     /// [`CanonicalError::Number`].
     pub fn of(document: &Map<String, Value>) -> Result<Self, CanonicalError> {
-        let mut covered = document.clone();
-        covered.retain(|name, _| !NOT_DIGESTED.contains(&name.as_str()));
-        let fingerprint = |(name, value): (String, &Value)| {
-            let hash = blake3::hash(canonical::text(value)?.as_bytes()).to_hex();
-            Ok((name, hash[..FINGERPRINT_DIGITS].to_owned()))
-        };
-        let fields = parts(&covered).into_iter().map(fingerprint).collect::<Result<_, CanonicalError>>()?;
-        let document = blake3::hash(canonical::text(&Value::Object(covered))?.as_bytes());
-        Ok(Self { document: document.to_hex().to_string(), fields })
+        Ok(Self::with_texts(document)?.0)
+    }
+
+    /// The digest, and what it is about, so that nobody has to write it again.
+    pub(super) fn with_texts(document: &Map<String, Value>) -> Result<(Self, Texts), CanonicalError> {
+        let (mut fields, mut texts) = (BTreeMap::new(), Texts::new());
+        for (name, value) in document.iter().filter(|(name, _)| !NOT_DIGESTED.contains(&name.as_str())) {
+            let text = match claims(name, value) {
+                Some(claims) => text_of_claims(&claims, name, &mut fields)?,
+                None => text_of(value, name.clone(), &mut fields)?,
+            };
+            texts.insert(name.clone(), text);
+        }
+        let whole = canonical::object(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
+        let document = blake3::hash(whole.as_bytes()).to_hex().to_string();
+        Ok((Self { document, fields }, texts))
     }
 
     /// The members that are not those which `other` is about.
@@ -70,4 +61,38 @@ impl Digest {
             self.fields.keys().chain(other.fields.keys().filter(|name| !self.fields.contains_key(*name)));
         names.filter(|name| self.fields.get(*name) != other.fields.get(*name)).cloned().collect()
     }
+}
+
+/// The claims of a document, where this member is a list of such: their parts are told apart.
+fn claims<'v>(name: &str, value: &'v Value) -> Option<Vec<&'v Map<String, Value>>> {
+    let list = value.as_array().filter(|list| name == CLAIMS && !list.is_empty())?;
+    list.iter().map(Value::as_object).collect()
+}
+
+/// The canonical text of something that gets a fingerprint under this name.
+fn text_of(
+    value: &Value,
+    name: String,
+    fields: &mut BTreeMap<String, String>,
+) -> Result<String, CanonicalError> {
+    let text = canonical::text(value)?;
+    fields.insert(name, blake3::hash(text.as_bytes()).to_hex()[..FINGERPRINT_DIGITS].to_owned());
+    Ok(text)
+}
+
+/// The canonical text of the list of claims, every member of which gets a fingerprint.
+fn text_of_claims(
+    claims: &[&Map<String, Value>],
+    name: &str,
+    fields: &mut BTreeMap<String, String>,
+) -> Result<String, CanonicalError> {
+    let mut texts = Vec::with_capacity(claims.len());
+    for (at, claim) in claims.iter().enumerate() {
+        let mut members = Vec::with_capacity(claim.len());
+        for (member, value) in *claim {
+            members.push((member.as_str(), text_of(value, format!("{name}[{at}].{member}"), fields)?));
+        }
+        texts.push(canonical::object(members.iter().map(|(member, text)| (*member, text.as_str())))?);
+    }
+    Ok(format!("[{}]", texts.join(",")))
 }

@@ -64,12 +64,23 @@ impl Document {
     /// # Errors
     /// [`DocumentError`]; none can occur for a certificate that the engine's evidence made.
     pub fn seal(certificate: Certificate, key: Option<&SigningKey>) -> Result<Self, DocumentError> {
+        Ok(Self::write(certificate, key)?.0)
+    }
+
+    /// Seals a certificate, and writes it down: the document and what [`to_text`](Self::to_text) makes of it.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn write(
+        certificate: Certificate,
+        key: Option<&SigningKey>,
+    ) -> Result<(Self, String), DocumentError> {
         let public = key.map(SigningKey::public);
         let signer =
             public.map(|public| Signer { key: public.id().to_string(), public_key: public.to_hex() });
         let mut members = object(&certificate)?;
         members.insert("signer".to_owned(), value(&signer)?);
-        let digest = Digest::of(&members)?;
+        let (digest, mut texts) = Digest::with_texts(&members)?;
         let signature = match key {
             None => None,
             Some(key) => {
@@ -78,7 +89,11 @@ impl Document {
                 Some(to_hex(&key.sign(&hash).ok_or_else(failed)?))
             }
         };
-        Ok(Self { certificate, seal: Seal { signer, digest, signature } })
+        texts.insert("digest".to_owned(), canonical::text(&value(&digest)?)?);
+        texts.insert("signature".to_owned(), canonical::text(&value(&signature)?)?);
+        let mut text = canonical::object(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
+        text.push('\n');
+        Ok((Self { certificate, seal: Seal { signer, digest, signature } }, text))
     }
 
     /// The file: the canonical text and a newline.

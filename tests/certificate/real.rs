@@ -88,7 +88,7 @@ fn make(
     let image = Arc::new(WorkingImage::decode(&file, &options).unwrap());
     let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
     let certificate = Certificate::new(&engine, &image, seed(), &evidence);
-    let text = Document::seal(certificate, key).unwrap().to_text().unwrap();
+    let text = Document::write(certificate, key).unwrap().1;
     Case { name, text, file }
 }
 
