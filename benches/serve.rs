@@ -1,10 +1,11 @@
 //! What the proxy costs: pictures asked of the emulator directly, and through `serve`. Prints numbers, asserts nothing.
 //!
 //! `cargo bench --bench serve`. No denoiser, pictures of 8×8 pixels, each another one: nothing is shared or served again.
-//! Every call is on record in a ledger on disk before it is sent. With one vote a request (`fixed`, n = 1) nothing can be
-//! certified at any alpha below one half, so the reply is an abstention, with a certificate of it on record; with two (alpha
-//! 0.49) the label is certified. Clients, proxy and emulator share two threads, so a request through the proxy pays for the
-//! emulator twice: once for its call and once for what a direct request costs anyway.
+//! Every call is on record in a ledger on disk before it is sent, and so is the certificate before it is replied. One vote
+//! cannot certify anything at an alpha that is allowed, but it can end a claim: of the three votes that the claim takes, the
+//! first is against it, and the reply is an abstention, with its certificate. For the other claim all three are, one after
+//! the other. Clients, proxy and emulator share two threads, so a request through the proxy pays for the emulator twice:
+//! once for its call and once for what a direct request costs anyway.
 //!
 //! Direct and proxied rounds alternate, so that whatever else the machine does falls on both. The processor time is this
 //! process's, for clients, proxy and emulator together, and depends less on that.
@@ -14,6 +15,10 @@
     clippy::print_stdout,
     reason = "a measurement that ends at the first surprise and prints"
 )]
+
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[path = "../tests/support/served.rs"]
 mod served;
@@ -61,12 +66,14 @@ fn request(n: u32) -> Vec<u8> {
 }
 
 async fn proxy(upstream: &str, folder: &Path, votes: usize) -> Proxy {
+    let label = if votes == 1 { "cat" } else { "dog" };
     let text = format!(
         "[providers.up]\nkind = \"huggingface\"\nprice = \"0.0010USD\"\nrate = \"unlimited\"\n\
          credentials = {{ key = \"env::KEY\" }}\noptions = {{ url = \"{upstream}/models/m\" }}\n\
          network = {{ proxy = \"direct\" }}\n\
          [serve]\nlisten = \"127.0.0.1:0\"\nmax_active = 64\nmax_waiting = 4096\n\
-         [routes.all]\nupstream = \"up\"\nquestion = \"present:dog\"\nalpha = 0.49\ntest = \"fixed\"\nn = {votes}\n\
+         [routes.all]\nupstream = \"up\"\nquestion = \"present:{label}\"\nalpha = 0.19\n\
+         test = \"table\"\nradius = [0.02]\nn_max = 3\n\
          denoiser = \"none\"\nsize = 8\nbatch = 2\n"
     );
     let environment = Environment::of([("KEY", DEFAULT_KEY)]);
@@ -197,7 +204,7 @@ fn main() {
     runtime.block_on(async {
         let emulator = served::emulator(Plan::default(), Arc::new(Dog)).await;
         let mut first = 0;
-        for votes in [1, 2] {
+        for votes in [1, 3] {
             let folder = tempfile::tempdir().unwrap();
             let proxy = proxy(&emulator.url(), folder.path(), votes).await;
             for (connections, count) in [(1, 1000), (64, 4000)] {

@@ -164,6 +164,9 @@ pub(super) struct Accounts {
     open: Vec<OpenAccount>,
 }
 
+/// Up to four accounts of [`Accounts`], by index.
+type Places = [Option<usize>; 4];
+
 struct OpenAccount {
     kind: Kind,
     instance: String,
@@ -189,10 +192,13 @@ impl Accounts {
         price: Price,
     ) -> Result<(), RowError> {
         let caps = [&budgets.run, &budgets.day, &budgets.month, cap];
-        for (scope, cap) in charge.all().zip(caps) {
-            self.spend(db, &scope)?.admits(cap, price, &scope, charge.instance)?;
+        let places = self.places(db, charge)?;
+        for ((scope, at), cap) in charge.all().zip(places).zip(caps) {
+            if let Some(account) = at.and_then(|at| self.open.get(at)) {
+                account.spend.admits(cap, price, &scope, charge.instance)?;
+            }
         }
-        self.change(db, charge, |spend| spend.reserve(price))
+        self.change(&places, |spend| spend.reserve(price))
     }
 
     /// How many more calls at `price` all of `budgets` admit; `None` where nothing limits them.
@@ -221,7 +227,8 @@ impl Accounts {
         from: Standing,
         to: Standing,
     ) -> Result<(), RowError> {
-        let settled = self.change(db, charge, |spend| spend.settle(price, from, to));
+        let places = self.places(db, charge)?;
+        let settled = self.change(&places, |spend| spend.settle(price, from, to));
         // What was reserved can be settled: accounts that cannot are not what the ledger wrote, and the caller has
         // written already.
         settled.map_err(|failure| match failure {
@@ -250,27 +257,32 @@ impl Accounts {
         Ok(())
     }
 
-    /// All accounts change, or none.
-    fn change(
-        &mut self,
-        db: &Connection,
-        charge: &Charge<'_>,
-        by: impl Fn(&mut Spend) -> Option<()>,
-    ) -> Result<(), RowError> {
+    /// All these accounts change, or none.
+    fn change(&mut self, places: &Places, by: impl Fn(&mut Spend) -> Option<()>) -> Result<(), RowError> {
         let mut after = [None; 4];
-        for (slot, scope) in after.iter_mut().zip(charge.all()) {
-            let at = self.index(db, &scope)?;
-            let mut spend = self.open[at].spend;
+        for (slot, at) in after.iter_mut().zip(places.iter().flatten()) {
+            let account = &self.open[*at];
+            let mut spend = account.spend;
             by(&mut spend).ok_or_else(|| {
+                let scope = account.scope();
                 LedgerError::Misuse(format!("the account {scope} cannot take this amount: {spend:?}"))
             })?;
-            *slot = Some((at, spend));
+            *slot = Some((*at, spend));
         }
         for (at, spend) in after.into_iter().flatten() {
             self.open[at].spend = spend;
             self.open[at].changed = true;
         }
         Ok(())
+    }
+
+    /// Where the accounts of a charge are, in their order.
+    fn places(&mut self, db: &Connection, charge: &Charge<'_>) -> Result<Places, RowError> {
+        let mut places = [None; 4];
+        for (place, scope) in places.iter_mut().zip(charge.all()) {
+            *place = Some(self.index(db, &scope)?);
+        }
+        Ok(places)
     }
 
     fn index(&mut self, db: &Connection, scope: &Scope<'_>) -> Result<usize, RowError> {

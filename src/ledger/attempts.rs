@@ -67,8 +67,7 @@ pub(super) fn open(
 ) -> Result<OpenAttempt, RowError> {
     // Nearly every draw is new: finding that out and recording it are one statement.
     let new = batch
-        .db
-        .prepare_cached("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+        .prepare("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
         .execute(params![place.picture, draw, attempt.picture])?
         > 0;
     if let Some(before) = if new { None } else { seen(batch.db, place, draw)? } {
@@ -96,13 +95,13 @@ pub(super) fn open(
     if !new {
         abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     }
-    let mut insert = batch.db.prepare_cached(
+    let price = attempt.price.of(1);
+    let (number, now, day) = (attempt.number, batch.now, batch.day);
+    let insert = batch.prepare(
         "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
     )?;
-    let price = attempt.price.of(1);
-    let (number, day) = (attempt.number, batch.day);
-    let id = insert.insert(params![place.picture, draw, number, batch.now, day.0, price.map(text)])?;
+    let id = insert.insert(params![place.picture, draw, number, now, day.0, price.map(text)])?;
     Ok(OpenAttempt { id, draw, day, price })
 }
 
@@ -150,8 +149,7 @@ pub(super) fn close(
 ) -> Result<(), RowError> {
     let id = open.id;
     let closed = batch
-        .db
-        .prepare_cached(
+        .prepare(
             "UPDATE attempt SET standing = ?3, class = ?4, status = ?5, latency = ?6, reason = ?7
              WHERE id = ?1 AND picture = ?2 AND standing = 0",
         )?
@@ -167,16 +165,10 @@ pub(super) fn close(
     if closed == 0 {
         return Err(not_open(place, id).into());
     }
+    batch.latencies.add(end.latency);
     open.settle(batch, &place.charge(open.day), end.standing)?;
     if let Some(answer) = &end.answer {
-        batch
-            .db
-            .prepare_cached("INSERT INTO answer (attempt, body) VALUES (?1, ?2)")?
-            .execute(params![id, answer])?;
-        batch
-            .db
-            .prepare_cached("UPDATE draw SET attempt = ?3 WHERE picture = ?1 AND draw = ?2")?
-            .execute(params![place.picture, open.draw, id])?;
+        batch.prepare("INSERT INTO answer (attempt, body) VALUES (?1, ?2)")?.execute(params![id, answer])?;
     }
     Ok(())
 }
@@ -303,11 +295,13 @@ impl Seen {
 }
 
 fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {
-    let mut select =
-        db.prepare_cached("SELECT bytes, attempt, class FROM draw WHERE picture = ?1 AND draw = ?2")?;
+    let mut select = db.prepare_cached(
+        "SELECT bytes, class, EXISTS (SELECT 1 FROM attempt WHERE picture = ?1 AND draw = ?2 AND class = 'answered')
+         FROM draw WHERE picture = ?1 AND draw = ?2",
+    )?;
     let row = select.query_row(params![place.picture, draw], |row| {
-        let (attempt, class): (Option<i64>, Option<String>) = (row.get(1)?, row.get(2)?);
-        Ok(Seen { bytes: row.get(0)?, settled: attempt.is_some() || class.is_some(), class })
+        let (class, answered): (Option<String>, bool) = (row.get(1)?, row.get(2)?);
+        Ok(Seen { bytes: row.get(0)?, settled: answered || class.is_some(), class })
     });
     Ok(row.optional()?)
 }

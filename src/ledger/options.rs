@@ -10,8 +10,8 @@ pub struct Options {
     /// How long an acknowledged record may be in the operating system's hands before it is forced to the disk. Zero
     /// forces every group before it is acknowledged. See the module's documentation for what each survives.
     pub sync_within: Duration,
-    /// Least time between two commits under load: records that come within this time share a commit, and within up to
-    /// four times this while more of them come. Where too few come to be worth the wait, each is committed at once.
+    /// Longest time that a record waits for others to share its commit, as long as others come; it is shorter where calls
+    /// take less than ten times this. Where too few come to be worth the wait, each is committed at once.
     pub commit_every: Duration,
     /// What is kept of raw answers.
     pub answers: Retention,
@@ -31,7 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             sync_within: Duration::from_millis(100),
-            commit_every: Duration::from_millis(2),
+            commit_every: Duration::from_millis(25),
             answers: Retention::Keep,
             busy: Duration::from_secs(30),
             reserve: 4 << 20,

@@ -147,6 +147,7 @@ impl Reader {
         if format < schema::FORMAT {
             return Err(LedgerError::Older { path: path.to_owned(), found: format, known: schema::FORMAT });
         }
+        schema::keep_statements(&db).map_err(fail)?;
         Ok(Self { path: path.canonicalize().unwrap_or_else(|_| path.to_owned()), db })
     }
 
@@ -369,12 +370,12 @@ impl std::fmt::Debug for Reader {
 fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError> {
     let mut select = db.prepare(
         "SELECT name,
-             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0
-                AND (attempt IS NOT NULL OR class IS NOT NULL)),
+             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL)
+                + (SELECT count(*) FROM attempt WHERE picture = p.id AND draw >= 0 AND class = 'answered'),
              (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL),
              (SELECT count(*) FROM attempt WHERE picture = p.id),
-             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0
-                AND (attempt IS NOT NULL OR class IS NOT NULL)),
+             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0 AND class IS NOT NULL)
+                OR EXISTS (SELECT 1 FROM attempt WHERE picture = p.id AND draw < 0 AND class = 'answered'),
              EXISTS (SELECT 1 FROM certificate WHERE picture = p.id)
          FROM picture p WHERE run = ?1 ORDER BY id",
     )?;

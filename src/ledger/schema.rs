@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{LedgerError, Options, Retention};
@@ -17,8 +18,13 @@ pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 
 /// `MIGRATIONS[n]` leads from format n to format n + 1, inside a transaction. Never changed once released, only added
 /// to.
-const MIGRATIONS: &[fn(&Connection) -> rusqlite::Result<()>] =
-    &[|db| db.execute_batch(include_str!("schema.sql")), digests, callers];
+pub(super) const MIGRATIONS: &[fn(&Connection) -> rusqlite::Result<()>] =
+    &[|db| db.execute_batch(include_str!("schema.sql")), digests, callers, answered];
+
+/// Format 4: a draw is settled by its answered attempt, and does not name it once more.
+fn answered(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("ALTER TABLE draw DROP COLUMN attempt")
+}
 
 /// Format 3: a picture may have been asked for by one of several callers, who has an account.
 fn callers(db: &Connection) -> rusqlite::Result<()> {
@@ -51,7 +57,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, LedgerE
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(fail)?;
     db.busy_timeout(options.busy).map_err(fail)?;
-    db.set_prepared_statement_cache_capacity(64);
+    keep_statements(&db).map_err(fail)?;
     identify(&db, path)?;
     if db.is_readonly("main").map_err(fail)? {
         return Err(LedgerError::ReadOnly { path: path.to_owned() });
@@ -59,6 +65,13 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, LedgerE
     check(&db, path, options.check_up_to)?;
     set_up(&mut db, path, options)?;
     Ok(db)
+}
+
+/// Statements are prepared once: not every time they get other values, since no plan here depends on those.
+pub(super) fn keep_statements(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Creates the file, readable by its owner alone: answers about private pictures lie in it. `SQLite` gives its

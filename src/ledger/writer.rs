@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::accounts::Accounts;
@@ -19,17 +19,20 @@ use super::{LedgerError, Options};
 /// Most records of one commit: bounds how long the first of them waits.
 const LARGEST_GROUP: usize = 512;
 
-/// The longest distance of two commits under load, in least distances.
-const LONGEST_DISTANCE: u32 = 4;
+/// How long the first looks at what came are apart, while a group waits for more.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 
-/// With so many records in a group the price of a commit is small for each of them: nobody waits for more.
-const ENOUGH: usize = 32;
+/// And all others.
+const LOOK: Duration = Duration::from_millis(2);
 
-/// A group of fewer records was not worth the wait: a commit costs a tenth of it.
+/// After so many groups in a row for which the first look brought nothing, nobody waits for a while.
+const LOOKS_IN_VAIN: u32 = 3;
+
+/// So many commits. Then it is tried again: the load may have changed.
+const WITHOUT_WAITING: u32 = 64;
+
+/// Unless so many records come at once.
 const WORTH_WAITING: usize = 8;
-
-/// Commits without a wait after one that was not worth it. Then it is tried again: the load may have changed.
-const WITHOUT_WAITING: u32 = 256;
 
 /// What the writer must know of a record before it looks into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +49,33 @@ pub(super) enum Kind {
 pub(super) struct Batch<'c> {
     pub(super) db: &'c Connection,
     pub(super) accounts: Accounts,
+    prepared: Vec<(&'static str, CachedStatement<'c>)>,
     /// The clock's milliseconds since 1970-01-01 UTC.
     pub(super) now: i64,
     /// The day that calls are charged to: the clock's, unless the ledger has seen a later one.
     pub(super) day: Day,
     /// Has the ledger seen a later day?
     behind: bool,
+    /// How long the calls took whose ends are recorded.
+    pub(super) latencies: Latencies,
+}
+
+/// A sum of latencies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Latencies {
+    sum: Duration,
+    calls: u32,
+}
+
+impl Latencies {
+    pub(super) fn add(&mut self, latency: Duration) {
+        self.sum += latency;
+        self.calls += 1;
+    }
+
+    fn mean(&self) -> Option<Duration> {
+        self.sum.checked_div(self.calls)
+    }
 }
 
 /// One record on its way into the ledger.
@@ -132,8 +156,10 @@ impl Writer {
             options: options.clone(),
             ballast: Ballast::new(path, options.reserve),
             starved: false,
-            committed: None,
             in_vain: 0,
+            latency: Duration::ZERO,
+            steady: false,
+            without_waiting: 0,
             unsynced_since: None,
             syncing: true,
         };
@@ -195,9 +221,14 @@ struct Loop {
     ballast: Ballast,
     /// Space ran out and the ballast is gone.
     starved: bool,
-    committed: Option<Instant>,
-    /// Commits that nothing is waited for before, since that was in vain.
+    /// Groups in a row for which the first look brought nothing.
     in_vain: u32,
+    /// What calls take lately.
+    latency: Duration,
+    /// Records came for as long as the last group waited.
+    steady: bool,
+    /// Commits to come that wait for nothing.
+    without_waiting: u32,
     unsynced_since: Option<Instant>,
     /// What `PRAGMA synchronous` was last set to.
     syncing: bool,
@@ -240,49 +271,76 @@ impl Loop {
             group = rest;
         }
         self.commit(group);
-        self.committed = Some(Instant::now());
     }
 
-    /// Commits keep their distance, so that records share the price of one: under load the least distance, and as long
-    /// as more records come, several times that. A record that comes alone, and one that all others wait for, goes at
-    /// once; and where waiting has brought too few together, for instance since one caller makes one record after the
-    /// other, nobody waits for the next few hundred commits.
+    /// A commit costs several times what a record in it does, so a group waits for more records as long as more come, but
+    /// not for longer than a call takes anyway: a tenth of that, and at most [`Options::commit_every`]. One that all others wait for goes after the first look in vain; and where that
+    /// happens again and again, for instance since one caller makes one record after the other, groups go at once.
     fn gather(&mut self, first: Box<dyn Job>) -> Vec<Box<dyn Job>> {
         let mut group = vec![first];
-        if self.in_vain > 0 {
-            group.extend(self.inbox.try_iter().take(LARGEST_GROUP - 1));
-            self.in_vain = if group.len() < WORTH_WAITING { self.in_vain - 1 } else { 0 };
+        self.take_what_came(&mut group);
+        if self.without_waiting > 0 {
+            self.without_waiting = if group.len() < WORTH_WAITING { self.without_waiting - 1 } else { 0 };
             return group;
         }
-        let waited = self.wait_for_more(&mut group);
-        if waited && group.len() < WORTH_WAITING {
-            self.in_vain = WITHOUT_WAITING;
+        let worth_it =
+            if self.steady { self.wait_for_half_and_half(&mut group) } else { self.look(&mut group) };
+        self.in_vain = if worth_it { 0 } else { self.in_vain + 1 };
+        if self.in_vain >= LOOKS_IN_VAIN {
+            // One more look in vain is enough for the next time.
+            (self.in_vain, self.without_waiting) = (LOOKS_IN_VAIN - 1, WITHOUT_WAITING);
         }
         group
     }
 
-    /// Waits for more records. Was there anything to wait for?
-    fn wait_for_more(&self, group: &mut Vec<Box<dyn Job>>) -> bool {
-        let (least, longest) = (self.options.commit_every, self.options.commit_every * LONGEST_DISTANCE);
-        let mut waited = false;
-        loop {
-            let before = group.len();
-            group.extend(self.inbox.try_iter().take(LARGEST_GROUP - before));
-            let since = self.committed.map_or(longest, |at| at.elapsed());
-            let waits = if since < least {
-                least.saturating_sub(since)
-            } else if since < longest && group.len() > before {
-                since.min(longest.saturating_sub(since))
-            } else {
-                return waited;
-            };
-            if group.len() >= ENOUGH {
-                return waited;
-            }
-            // In steps, since there may soon be enough; waking up for every record would cost more than a commit does.
-            std::thread::sleep(waits.min(least / 4));
-            waited = true;
+    /// Waits for more records as long as they come as fast as before: where everybody waits for this group already, they
+    /// stop coming. Did any come?
+    fn look(&mut self, group: &mut Vec<Box<dyn Job>>) -> bool {
+        let (begun, at_first) = (Instant::now(), group.len());
+        let longest = self.longest();
+        if longest.is_zero() {
+            return false;
         }
+        let mut waited = Duration::ZERO;
+        while waited < longest && group.len() < LARGEST_GROUP {
+            let (before, pause) = (group.len(), if waited < LOOK { FIRST_LOOK } else { LOOK });
+            self.pause(group, pause.min(longest.saturating_sub(waited)));
+            let came = (group.len() - before) as f64 / pause.as_secs_f64();
+            let as_fast = waited.is_zero() || 3.0 * came * waited.as_secs_f64() >= (before - at_first) as f64;
+            if group.len() == before || !as_fast {
+                return group.len() > at_first;
+            }
+            waited = begun.elapsed();
+        }
+        self.steady = true;
+        true
+    }
+
+    /// Where records came steadily last time, waking up for more looks would cost more than what they could save. Did any
+    /// come?
+    fn wait_for_half_and_half(&mut self, group: &mut Vec<Box<dyn Job>>) -> bool {
+        let (half, at_first) = (self.longest() / 2, group.len());
+        self.pause(group, half);
+        let early = group.len();
+        if early < LARGEST_GROUP {
+            self.pause(group, half);
+            self.steady = 2 * (group.len() - early) >= early;
+        }
+        group.len() > at_first
+    }
+
+    /// The longest that a group waits.
+    fn longest(&self) -> Duration {
+        (self.latency / 10).max(LOOK).min(self.options.commit_every)
+    }
+
+    fn pause(&self, group: &mut Vec<Box<dyn Job>>, pause: Duration) {
+        std::thread::sleep(pause);
+        self.take_what_came(group);
+    }
+
+    fn take_what_came(&self, group: &mut Vec<Box<dyn Job>>) {
+        group.extend(self.inbox.try_iter().take(LARGEST_GROUP - group.len()));
     }
 
     /// Commits the group; where that fails, each record on its own, so that one bad page or the last free block
@@ -342,20 +400,43 @@ impl Loop {
         let publishes = group.iter().any(|job| job.kind() == Kind::Publishes);
         let sync = due || publishes;
         self.set_sync(sync)?;
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let format: i64 = tx.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let done = self.records(group).and_then(|latencies| {
+            self.db.prepare_cached("COMMIT")?.execute([])?;
+            Ok(latencies)
+        });
+        match done {
+            Ok(latencies) => {
+                if let Some(mean) = latencies.mean() {
+                    self.latency = (7 * self.latency + mean) / 8;
+                }
+            }
+            Err(failure) => {
+                if !self.db.is_autocommit() {
+                    // Where even this fails the next transaction does, too, and says so.
+                    let _ = self.db.execute_batch("ROLLBACK");
+                }
+                return Err(failure);
+            }
+        }
+        self.unsynced_since = if sync { None } else { self.unsynced_since.or_else(|| Some(Instant::now())) };
+        Ok(())
+    }
+
+    /// What is inside of a transaction. Returns what the calls took that ended.
+    fn records(&self, group: &mut [Box<dyn Job>]) -> Result<Latencies, RowError> {
+        let db = &self.db;
+        let format: i64 = db.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
         if format != FORMAT {
             // A later version has migrated the file under us.
             return Err(LedgerError::Newer { path: self.path.clone(), found: format, known: FORMAT }.into());
         }
-        let mut batch = Batch::begin(&tx, self.options.clock.now_ms())?;
+        let mut batch = Batch::begin(db, self.options.clock.now_ms())?;
         for job in group {
             job.apply(&mut batch)?;
         }
-        batch.accounts.store(&tx)?;
-        tx.commit()?;
-        self.unsynced_since = if sync { None } else { self.unsynced_since.or_else(|| Some(Instant::now())) };
-        Ok(())
+        batch.accounts.store(db)?;
+        Ok(batch.latencies)
     }
 
     /// Forces what is committed to the disk. A failure is not lost: the next record is committed with a sync, too, and
@@ -384,6 +465,16 @@ impl Loop {
 }
 
 impl<'c> Batch<'c> {
+    /// A statement that many records of a group share: taken out of the connection's cache once.
+    pub(super) fn prepare(&mut self, sql: &'static str) -> rusqlite::Result<&mut CachedStatement<'c>> {
+        let known = self.prepared.iter().position(|(known, _)| std::ptr::eq(*known, sql));
+        let at = known.unwrap_or(self.prepared.len());
+        if known.is_none() {
+            self.prepared.push((sql, self.db.prepare_cached(sql)?));
+        }
+        Ok(&mut self.prepared[at].1)
+    }
+
     /// Adds to a refusal why the day in it is not today's.
     pub(super) fn explain(&self, refusal: RowError) -> RowError {
         match refusal {
@@ -406,7 +497,15 @@ impl<'c> Batch<'c> {
             db.prepare_cached("UPDATE clock SET latest_day = ?1")?.execute([today.0])?;
         }
         let (day, behind) = (today.max(Day(latest)), today < Day(latest));
-        Ok(Self { db, accounts: Accounts::default(), now, day, behind })
+        Ok(Self {
+            db,
+            accounts: Accounts::default(),
+            prepared: Vec::new(),
+            now,
+            day,
+            behind,
+            latencies: Latencies::default(),
+        })
     }
 }
 

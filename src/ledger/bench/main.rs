@@ -3,8 +3,8 @@
 //! `cargo bench --bench ledger`, with a folder on the disk to measure as its argument (default: the target folder).
 //!
 //! Two questions. How many answers a second can be recorded at most, with calls that take no time? And at 3000 answers
-//! a second with calls of 20 ms: how much longer does the run take than without a ledger, and how much more of one core
-//! does the whole process use? The peer is the memory that `--no-ledger` uses. Rounds alternate between the two, since
+//! a second, with calls of 200 ms (a cloud API) and of 20 ms (a server nearby): how much longer does the run take than
+//! without a ledger, and how much more of one core does the whole process use? The peer is the memory that `--no-ledger` uses. Rounds alternate between the two, since
 //! other work on the machine slows both, and each round is compared with the one beside it: medians, and the range that
 //! holds the middle half of the rounds.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
@@ -19,6 +19,10 @@ use smoothgate::engine::{Forgetful, Memory, Settled};
 use smoothgate::ledger::{Begin, Budgets, Ledger, Options, PictureSpec, RunSpec, Spec};
 use smoothgate_providers::{Answer, Attempt, AttemptEnd, Billed, Money, Outcome, Price};
 use tokio::time::MissedTickBehavior;
+
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// One round: so many answers, so many in flight, each call of this duration, at most so many a second.
 #[derive(Clone, Copy)]
@@ -178,8 +182,10 @@ async fn main() {
         PathBuf::from,
     );
     std::fs::create_dir_all(&folder).unwrap();
-    let paced = Load { answers: 9_000, in_flight: 256, call: Duration::from_millis(20), rate: Some(3000.0) };
-    compare(&folder, "3000 answers a second, calls of 20 ms", paced, 9).await;
+    for (call, in_flight) in [(200, 1024), (20, 256)] {
+        let paced = Load { answers: 9_000, in_flight, call: Duration::from_millis(call), rate: Some(3000.0) };
+        compare(&folder, &format!("3000 answers a second, calls of {call} ms"), paced, 9).await;
+    }
     let free = Load { answers: 20_000, in_flight: 64, call: Duration::ZERO, rate: None };
     compare(&folder, "calls that take no time, 64 in flight", free, 3).await;
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use smoothgate_providers::Billed;
 
-use super::super::schema::FORMAT;
+use super::super::schema::{FORMAT, MIGRATIONS};
 use super::super::{Reader, RunId};
 use super::*;
 
@@ -18,10 +18,24 @@ fn old(folder: &TempDir, sql: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_first_format_is_brought_forward_and_the_run_continues() {
+async fn every_older_format_is_brought_forward_and_the_run_continues() {
+    for format in 1..FORMAT {
+        brought_forward(format).await;
+    }
+}
+
+async fn brought_forward(format: i64) {
     let (folder, options) = folder();
     let path = old(&folder, include_str!("format-1.sql"));
-    assert!(matches!(Reader::open(&path), Err(LedgerError::Older { found: 1, known: FORMAT, .. })));
+    {
+        let db = Connection::open(&path).unwrap();
+        for migration in &MIGRATIONS[1..usize::try_from(format).unwrap()] {
+            migration(&db).unwrap();
+        }
+        db.pragma_update(None, "user_version", format).unwrap();
+    }
+    let read = Reader::open(&path);
+    assert!(matches!(read, Err(LedgerError::Older { found, known: FORMAT, .. }) if found == format));
 
     let ledger = Ledger::open(&path, &options).unwrap();
     let run = ledger.begin_run(with_cap(Some(7), None), Begin::ContinueOrNew).await.unwrap();
