@@ -65,12 +65,8 @@ pub(super) fn open(
     attempt: &Attempt,
     draw: i64,
 ) -> Result<OpenAttempt, RowError> {
-    // Nearly every draw is new: finding that out and recording it are one statement.
-    let new = batch
-        .prepare("INSERT INTO draw (picture, draw, bytes) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-        .execute(params![place.picture, draw, attempt.picture])?
-        > 0;
-    if let Some(before) = if new { None } else { seen(batch.db, place, draw)? } {
+    let before = seen(batch, place, draw)?;
+    if let Some(before) = &before {
         if before.settled {
             let (what, picture) = (words(draw), &place.name);
             return Err(LedgerError::Misuse(format!(
@@ -83,25 +79,19 @@ pub(super) fn open(
     let charge = place.charge(batch.day);
     let admitted = batch.accounts.reserve(batch.db, &charge, &place.budgets, &place.cap(), attempt.price);
     if let Err(refusal) = admitted {
-        if new {
-            // A call that is refused leaves no trace.
-            batch
-                .db
-                .prepare_cached("DELETE FROM draw WHERE picture = ?1 AND draw = ?2")?
-                .execute(params![place.picture, draw])?;
-        }
         return Err(batch.explain(refusal));
     }
-    if !new {
+    if before.is_some() {
         abandon(batch, &place.charge(batch.day), place.picture, draw)?;
     }
     let price = attempt.price.of(1);
     let (number, now, day) = (attempt.number, batch.now, batch.day);
     let insert = batch.prepare(
-        "INSERT INTO attempt (picture, draw, number, opened, day, price, standing)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+        "INSERT INTO attempt (picture, draw, number, opened, day, price, standing, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
     )?;
-    let id = insert.insert(params![place.picture, draw, number, now, day.0, price.map(text)])?;
+    let values = params![place.picture, draw, number, now, day.0, price.map(text), attempt.picture];
+    let id = insert.insert(values)?;
     Ok(OpenAttempt { id, draw, day, price })
 }
 
@@ -235,7 +225,7 @@ pub(super) fn give_up(
     settled: &Settled,
 ) -> Result<(), RowError> {
     let Settled { outcome: failure, copy } = settled;
-    let before = seen(batch.db, place, draw)?;
+    let before = seen(batch, place, draw)?;
     if let Some(before) = &before {
         before.same_bytes(place, draw, copy)?;
     }
@@ -274,6 +264,7 @@ pub(super) fn give_up(
 struct Seen {
     bytes: Option<[u8; 32]>,
     settled: bool,
+    /// As what it was given up.
     class: Option<String>,
 }
 
@@ -294,16 +285,28 @@ impl Seen {
     }
 }
 
-fn seen(db: &Connection, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {
-    let mut select = db.prepare_cached(
-        "SELECT bytes, class, EXISTS (SELECT 1 FROM attempt WHERE picture = ?1 AND draw = ?2 AND class = 'answered')
-         FROM draw WHERE picture = ?1 AND draw = ?2",
+/// What is on record of a draw: its attempts, and whether it was given up. Nearly every draw is new, so that is found out
+/// by one look.
+fn seen(batch: &mut Batch<'_>, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {
+    let select = batch.prepare(
+        "SELECT t.id, t.bytes, t.class, d.bytes, d.class FROM (SELECT 1)
+         LEFT JOIN attempt t ON t.picture = ?1 AND t.draw = ?2
+         LEFT JOIN draw d ON d.picture = ?1 AND d.draw = ?2",
     )?;
-    let row = select.query_row(params![place.picture, draw], |row| {
-        let (class, answered): (Option<String>, bool) = (row.get(1)?, row.get(2)?);
-        Ok(Seen { bytes: row.get(0)?, settled: answered || class.is_some(), class })
-    });
-    Ok(row.optional()?)
+    let mut rows = select.query(params![place.picture, draw])?;
+    let mut seen: Option<Seen> = None;
+    while let Some(row) = rows.next()? {
+        let (attempt, ended): (Option<i64>, Option<String>) = (row.get(0)?, row.get(2)?);
+        let (sent, given_up): (Option<[u8; 32]>, Option<[u8; 32]>) = (row.get(1)?, row.get(3)?);
+        let class: Option<String> = row.get(4)?;
+        if attempt.is_none() && class.is_none() {
+            continue;
+        }
+        let before = seen.take().is_some_and(|before| before.settled);
+        let settled = before || class.is_some() || ended.as_deref() == Some(ANSWERED);
+        seen = Some(Seen { bytes: sent.or(given_up), settled, class });
+    }
+    Ok(seen)
 }
 
 /// An attempt that was opened and not closed.
@@ -337,10 +340,13 @@ impl OpenAttempt {
     }
 }
 
+/// The class of an attempt that settles its draw.
+const ANSWERED: &str = "answered";
+
 /// The stored name of a class: as its serialised form, without the cost of serialising.
 pub(super) fn class_name(class: OutcomeClass) -> &'static str {
     match class {
-        OutcomeClass::Answered => "answered",
+        OutcomeClass::Answered => ANSWERED,
         OutcomeClass::Refused => "refused",
         OutcomeClass::BadPicture => "bad_picture",
         OutcomeClass::Throttled => "throttled",

@@ -11,7 +11,7 @@ pub struct Options {
     /// forces every group before it is acknowledged. See the module's documentation for what each survives.
     pub sync_within: Duration,
     /// Longest time that a record waits for others to share its commit, as long as others come; it is shorter where calls
-    /// take less than ten times this. Where too few come to be worth the wait, each is committed at once.
+    /// take less than eight times this. Where too few come to be worth the wait, each is committed at once.
     pub commit_every: Duration,
     /// What is kept of raw answers.
     pub answers: Retention,

@@ -370,11 +370,11 @@ impl std::fmt::Debug for Reader {
 fn pictures(db: &Connection, run: RunId) -> Result<Vec<PictureSummary>, RowError> {
     let mut select = db.prepare(
         "SELECT name,
-             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL)
+             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0)
                 + (SELECT count(*) FROM attempt WHERE picture = p.id AND draw >= 0 AND class = 'answered'),
-             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0 AND class IS NOT NULL),
+             (SELECT count(*) FROM draw WHERE picture = p.id AND draw >= 0),
              (SELECT count(*) FROM attempt WHERE picture = p.id),
-             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0 AND class IS NOT NULL)
+             EXISTS (SELECT 1 FROM draw WHERE picture = p.id AND draw < 0)
                 OR EXISTS (SELECT 1 FROM attempt WHERE picture = p.id AND draw < 0 AND class = 'answered'),
              EXISTS (SELECT 1 FROM certificate WHERE picture = p.id)
          FROM picture p WHERE run = ?1 ORDER BY id",

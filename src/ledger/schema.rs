@@ -21,9 +21,16 @@ pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 pub(super) const MIGRATIONS: &[fn(&Connection) -> rusqlite::Result<()>] =
     &[|db| db.execute_batch(include_str!("schema.sql")), digests, callers, answered];
 
-/// Format 4: a draw is settled by its answered attempt, and does not name it once more.
+/// Format 4: attempts carry what was sent, and an answered one settles its draw by itself. Draws that were given up have a
+/// row of their own, no others.
 fn answered(db: &Connection) -> rusqlite::Result<()> {
-    db.execute_batch("ALTER TABLE draw DROP COLUMN attempt")
+    db.execute_batch(
+        "ALTER TABLE attempt ADD COLUMN bytes BLOB;
+         UPDATE attempt SET bytes =
+             (SELECT d.bytes FROM draw d WHERE d.picture = attempt.picture AND d.draw = attempt.draw);
+         DELETE FROM draw WHERE class IS NULL;
+         ALTER TABLE draw DROP COLUMN attempt;",
+    )
 }
 
 /// Format 3: a picture may have been asked for by one of several callers, who has an account.

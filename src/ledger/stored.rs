@@ -35,11 +35,11 @@ pub struct StoredPicture {
 pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowError> {
     let mut stored = StoredPicture { certificate: certificate(db, picture)?, ..StoredPicture::default() };
     let mut select = db.prepare_cached(
-        "SELECT d.draw, t.id, d.class, d.reason, d.retry_after, a.body, d.bytes
-         FROM draw d
-         LEFT JOIN attempt t ON t.picture = d.picture AND t.draw = d.draw AND t.class = 'answered'
-         LEFT JOIN answer a ON a.attempt = t.id
-         WHERE d.picture = ?1 AND (t.id IS NOT NULL OR d.class IS NOT NULL) ORDER BY d.draw",
+        "SELECT t.draw, t.id, NULL, NULL, NULL, a.body, t.bytes
+         FROM attempt t LEFT JOIN answer a ON a.attempt = t.id
+         WHERE t.picture = ?1 AND t.class = 'answered'
+         UNION ALL
+         SELECT draw, NULL, class, reason, retry_after, NULL, bytes FROM draw WHERE picture = ?1",
     )?;
     let mut rows = select.query([picture])?;
     while let Some(row) = rows.next()? {
@@ -57,8 +57,10 @@ pub(super) fn load(db: &Connection, picture: i64) -> Result<StoredPicture, RowEr
         }
     }
     let mut select = db.prepare_cached(
-        "SELECT DISTINCT a.draw FROM attempt a JOIN draw d ON d.picture = a.picture AND d.draw = a.draw
-         WHERE a.picture = ?1 AND a.standing IN (0, 2) AND d.class IS NULL AND NOT EXISTS
+        "SELECT DISTINCT a.draw FROM attempt a
+         WHERE a.picture = ?1 AND a.standing IN (0, 2)
+           AND NOT EXISTS (SELECT 1 FROM draw d WHERE d.picture = a.picture AND d.draw = a.draw)
+           AND NOT EXISTS
              (SELECT 1 FROM attempt t WHERE t.picture = a.picture AND t.draw = a.draw AND t.class = 'answered')",
     )?;
     for draw in select.query_map([picture], |row| row.get::<_, i64>(0))? {

@@ -274,7 +274,7 @@ impl Loop {
     }
 
     /// A commit costs several times what a record in it does, so a group waits for more records as long as more come, but
-    /// not for longer than a call takes anyway: a tenth of that, and at most [`Options::commit_every`]. One that all others wait for goes after the first look in vain; and where that
+    /// not for long beside what a call takes anyway: an eighth of that, and at most [`Options::commit_every`]. One that all others wait for goes after the first look in vain; and where that
     /// happens again and again, for instance since one caller makes one record after the other, groups go at once.
     fn gather(&mut self, first: Box<dyn Job>) -> Vec<Box<dyn Job>> {
         let mut group = vec![first];
@@ -331,7 +331,7 @@ impl Loop {
 
     /// The longest that a group waits.
     fn longest(&self) -> Duration {
-        (self.latency / 10).max(LOOK).min(self.options.commit_every)
+        (self.latency / 8).max(LOOK).min(self.options.commit_every)
     }
 
     fn pause(&self, group: &mut Vec<Box<dyn Job>>, pause: Duration) {
