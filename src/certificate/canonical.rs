@@ -61,11 +61,13 @@ pub fn parse(bytes: &[u8]) -> Result<Value, CanonicalError> {
 /// The canonical text of an object whose members' canonical texts are known.
 ///
 /// # Errors
-/// None for a name that is text.
-pub(super) fn object<'a>(
-    members: impl IntoIterator<Item = (&'a str, &'a str)>,
+/// [`CanonicalError::Syntax`], which no name can cause.
+pub(super) fn object<N: AsRef<str>, T: AsRef<str>>(
+    members: impl IntoIterator<Item = (N, T)>,
 ) -> Result<String, CanonicalError> {
-    let mut members: Vec<(&str, &str)> = members.into_iter().collect();
+    let members: Vec<(N, T)> = members.into_iter().collect();
+    let mut members: Vec<(&str, &str)> =
+        members.iter().map(|(name, text)| (name.as_ref(), text.as_ref())).collect();
     members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     let length = members.iter().map(|(name, text)| name.len() + text.len() + 4).sum::<usize>() + 2;
     let mut object = String::with_capacity(length);

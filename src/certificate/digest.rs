@@ -50,7 +50,7 @@ impl Digest {
             };
             texts.insert(name.clone(), text);
         }
-        let whole = canonical::object(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
+        let whole = canonical::object(&texts)?;
         let document = blake3::hash(whole.as_bytes()).to_hex().to_string();
         Ok((Self { document, fields }, texts))
     }
@@ -92,7 +92,7 @@ fn text_of_claims(
         for (member, value) in *claim {
             members.push((member.as_str(), text_of(value, format!("{name}[{at}].{member}"), fields)?));
         }
-        texts.push(canonical::object(members.iter().map(|(member, text)| (*member, text.as_str())))?);
+        texts.push(canonical::object(members)?);
     }
     Ok(format!("[{}]", texts.join(",")))
 }

@@ -91,7 +91,7 @@ impl Document {
         };
         texts.insert("digest".to_owned(), canonical::text(&value(&digest)?)?);
         texts.insert("signature".to_owned(), canonical::text(&value(&signature)?)?);
-        let mut text = canonical::object(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
+        let mut text = canonical::object(&texts)?;
         text.push('\n');
         Ok((Self { certificate, seal: Seal { signer, digest, signature } }, text))
     }

@@ -193,10 +193,8 @@ impl Accounts {
     ) -> Result<(), RowError> {
         let caps = [&budgets.run, &budgets.day, &budgets.month, cap];
         let places = self.places(db, charge)?;
-        for ((scope, at), cap) in charge.all().zip(places).zip(caps) {
-            if let Some(account) = at.and_then(|at| self.open.get(at)) {
-                account.spend.admits(cap, price, &scope, charge.instance)?;
-            }
+        for ((scope, at), cap) in charge.all().zip(places.iter().flatten()).zip(caps) {
+            self.open[*at].spend.admits(cap, price, &scope, charge.instance)?;
         }
         self.change(&places, |spend| spend.reserve(price))
     }

@@ -274,8 +274,9 @@ impl Loop {
     }
 
     /// A commit costs several times what a record in it does, so a group waits for more records as long as more come, but
-    /// not for long beside what a call takes anyway: an eighth of that, and at most [`Options::commit_every`]. One that all others wait for goes after the first look in vain; and where that
-    /// happens again and again, for instance since one caller makes one record after the other, groups go at once.
+    /// not for long beside what a call takes anyway: an eighth of that, and at most [`Options::commit_every`]. One that all
+    /// others wait for goes after the first look in vain; and where that happens again and again, for instance since one
+    /// caller makes one record after the other, groups go at once.
     fn gather(&mut self, first: Box<dyn Job>) -> Vec<Box<dyn Job>> {
         let mut group = vec![first];
         self.take_what_came(&mut group);
@@ -303,8 +304,9 @@ impl Loop {
         }
         let mut waited = Duration::ZERO;
         while waited < longest && group.len() < LARGEST_GROUP {
-            let (before, pause) = (group.len(), if waited < LOOK { FIRST_LOOK } else { LOOK });
-            self.pause(group, pause.min(longest.saturating_sub(waited)));
+            let look = if waited < LOOK { FIRST_LOOK } else { LOOK };
+            let (before, pause) = (group.len(), look.min(longest.saturating_sub(waited)));
+            self.pause(group, pause);
             let came = (group.len() - before) as f64 / pause.as_secs_f64();
             let as_fast = waited.is_zero() || 3.0 * came * waited.as_secs_f64() >= (before - at_first) as f64;
             if group.len() == before || !as_fast {

@@ -4,9 +4,9 @@
 //!
 //! Two questions. How many answers a second can be recorded at most, with calls that take no time? And at 3000 answers
 //! a second, with calls of 200 ms (a cloud API) and of 20 ms (a server nearby): how much longer does the run take than
-//! without a ledger, and how much more of one core does the whole process use? The peer is the memory that `--no-ledger` uses. Rounds alternate between the two, since
-//! other work on the machine slows both, and each round is compared with the one beside it: medians, and the range that
-//! holds the middle half of the rounds.
+//! without a ledger, and how much more of one core does the whole process use? The peer is the memory that
+//! `--no-ledger` uses. Rounds alternate between the two, since other work on the machine slows both, and each round is
+//! compared with the one beside it: medians, and the range that holds the middle half of the rounds.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first error")]
 
