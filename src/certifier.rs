@@ -22,6 +22,7 @@ pub struct Certifier {
     run: Option<Run>,
     key: Option<Arc<SigningKey>>,
     caller: Option<Arc<Caller>>,
+    unknown: bool,
 }
 
 /// What came of one picture.
@@ -86,20 +87,30 @@ impl CertifyError {
         matches!(self, Self::Engine(EngineError::Interrupted))
     }
 
+    /// Is other than it was what the run knows of the picture, so that it cannot be gone on with?
+    pub fn is_changed(&self) -> bool {
+        let error = match self {
+            Self::Ledger(error) => Some(error),
+            Self::Engine(EngineError::Ask(AskError::Journal(JournalError::Storage(source)))) => {
+                source.downcast_ref()
+            }
+            _ => None,
+        };
+        matches!(error, Some(LedgerError::Changed { .. }))
+    }
+
     /// Would every other picture end the same way?
     pub fn stops_run(&self) -> bool {
         let engine = match self {
-            Self::Engine(error) => error,
             // A picture that changed concerns no other; a ledger that cannot be written concerns all.
-            Self::Ledger(error) => return !matches!(error, LedgerError::Changed { .. }),
+            _ if self.is_changed() => return false,
+            Self::Engine(error) => error,
+            Self::Ledger(_) => return true,
             Self::Stored { .. } | Self::Document(_) => return false,
         };
         match engine {
             EngineError::Stopped { .. } | EngineError::Interrupted => true,
             EngineError::Ask(error) => match error {
-                AskError::Journal(JournalError::Storage(source)) => {
-                    !matches!(source.downcast_ref(), Some(LedgerError::Changed { .. }))
-                }
                 AskError::Journal(_) | AskError::Credential(_) | AskError::Stopped { .. } => true,
                 AskError::Request(_) | AskError::Broken { .. } => false,
             },
@@ -111,12 +122,12 @@ impl CertifyError {
 impl Certifier {
     /// A certifier that keeps nothing: an interrupted picture starts again, and pays again.
     pub fn without_ledger(engine: Engine) -> Self {
-        Self { engine, run: None, key: None, caller: None }
+        Self { engine, run: None, key: None, caller: None, unknown: false }
     }
 
     /// A certifier that records in `run`, whose parameters must be [`parameters`] of the same engine.
     pub fn with_ledger(engine: Engine, run: Run) -> Self {
-        Self { engine, run: Some(run), key: None, caller: None }
+        Self { engine, run: Some(run), key: None, caller: None, unknown: false }
     }
 
     /// Signs every certificate with this key, one that is on record already included.
@@ -136,6 +147,13 @@ impl Certifier {
     #[must_use]
     pub fn with_engine(self, engine: Engine) -> Self {
         Self { engine, ..self }
+    }
+
+    /// The same certifier for pictures that the run does not know, as whoever asked it a moment ago can tell: they are not
+    /// looked for. One that it does know is refused before anything is sent ([`CertifyError::is_changed`]).
+    #[must_use]
+    pub fn of_unknown(self, unknown: bool) -> Self {
+        Self { unknown, ..self }
     }
 
     /// The engine.
@@ -170,7 +188,12 @@ impl Certifier {
         let Some(run) = &self.run else {
             return Ok(self.gather(image, seed, &Forgetful, watch).await?.0);
         };
-        let picture = run.picture_for(self.caller(), spec(name, &image, seed)?).await?;
+        let spec = spec(name, &image, seed)?;
+        let picture = if self.unknown {
+            run.unknown_picture_for(self.caller(), spec)
+        } else {
+            run.picture_for(self.caller(), spec).await?
+        };
         if let Some(text) = &picture.stored().certificate {
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
             let stored = Document::parse(text.as_bytes()).map_err(stored)?;
@@ -182,14 +205,13 @@ impl Certifier {
                 document,
                 calls: picture.stored().attempts,
                 billable_before: picture.stored().billable,
-                record: Some(picture.id()),
+                record: picture.id(),
             });
         }
         let (mut certified, text) =
             self.gather(image, Seed::from_bytes(*picture.seed()), &picture, watch).await?;
-        picture.store_certificate(&text).await?;
+        certified.record = Some(picture.store_certificate(&text).await?);
         certified.billable_before = picture.stored().billable;
-        certified.record = Some(picture.id());
         Ok(certified)
     }
 
@@ -223,7 +245,9 @@ impl Certifier {
         };
         let seed = Seed::fresh().map_err(EngineError::from)?;
         let picture = run.picture_for(self.caller(), spec(name, &image, seed)?).await?;
-        Ok(self.engine.clean_answer(&image, &picture).await?)
+        let answer = self.engine.clean_answer(&image, &picture).await?;
+        picture.recorded().await?;
+        Ok(answer)
     }
 }
 

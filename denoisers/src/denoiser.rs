@@ -31,6 +31,11 @@ pub trait Denoiser: Send {
         None
     }
 
+    /// Does it give every picture back as it came? Then nobody need wait for its thread.
+    fn passes_through(&self) -> bool {
+        false
+    }
+
     /// The noise levels it was trained for, if it says so. Outside them it still works and a certificate still holds,
     /// but the pictures will be poor.
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {
@@ -53,6 +58,10 @@ impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
 
     fn operations(&self, height: usize, width: usize) -> Option<f64> {
         (**self).operations(height, width)
+    }
+
+    fn passes_through(&self) -> bool {
+        (**self).passes_through()
     }
 
     fn trained_sigma(&self) -> Option<RangeInclusive<f64>> {

@@ -23,4 +23,8 @@ impl Denoiser for Identity {
         DenoiseError::check_sigma(sigma)?;
         Ok(batch)
     }
+
+    fn passes_through(&self) -> bool {
+        true
+    }
 }

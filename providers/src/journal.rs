@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Outcome, Price};
 
 /// Where attempts are recorded. The transport calls [`open`](Self::open) before a byte leaves and
-/// [`close`](Self::close) before an outcome may count; both return only when the record is as durable as the journal
-/// promises.
+/// [`close`](Self::close) before an outcome may count. `open` returns only when the record is as durable as the journal
+/// promises. `close` may return earlier, if nothing that comes after it, an intent or a certificate, can be on record
+/// without it.
 ///
 /// An attempt that was opened and never closed is one whose end nobody knows: the process died with it in flight. It
 /// may have been billed.

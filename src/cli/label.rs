@@ -177,7 +177,14 @@ async fn ask(
         }
     };
     let journal = recorded.as_ref().map_or(&Unrecorded as &dyn Journal, |picture| picture);
-    match endpoint.ask(None, picture, journal).await {
+    let asked = endpoint.ask(None, picture, journal).await;
+    if let Some(picture) = &recorded
+        && let Err(error) = picture.recorded().await
+    {
+        line.error = Some(error.to_string());
+        return (line, Exit::Failure);
+    }
+    match asked {
         Ok(Outcome::Answered(answer)) => {
             answered(&mut line, answer);
             (line, Exit::Success)

@@ -84,7 +84,7 @@ fn serve(args: &Args, file: &ConfigOption, runtime: &Runtime, traces: &Traces) -
     args.guard.check(serve.listen, &serve.guard)?;
     runtime.block_on(async {
         let place = args.place.path(&config)?;
-        let options = Options { answers: config.ledger.answers, ..Options::default() };
+        let options = Options { answers: config.ledger.answers, patient: false, ..Options::default() };
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(place, &options)).await;
         let ledger = ledger.map_err(Failure::internal)?.map_err(Failure::ledger)?;
         let opened = open(args, &config, &ledger, None).await?;

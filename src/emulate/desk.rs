@@ -1,5 +1,6 @@
 //! What happens to one request.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -231,7 +232,7 @@ impl Desk {
             };
             return Done { act, outcome: "fault", fault: kind, billed_pictures };
         }
-        let mut results = self.results(api.name(), &inquiry).await;
+        let mut results = self.results(api, &inquiry).await;
         if let Some(version) = verdict.model {
             for found in results.iter_mut().flatten() {
                 found.answer.model_version = Some(version.to_owned());
@@ -258,19 +259,24 @@ impl Desk {
         Done { act, outcome, fault: kind, billed_pictures }
     }
 
-    /// What the classifier says, from a thread that may take its time.
-    async fn results(&self, api: &'static str, inquiry: &Inquiry) -> Results {
-        let (backend, moderation) = (Arc::clone(&self.backend), self.moderation.clone());
-        let (count, inquiry) = (inquiry.pictures.len(), inquiry.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            let api = smoothgate_providers::served::by_name(api)?;
-            Some(answers(api.as_ref(), &inquiry, &backend, moderation.as_ref()))
-        });
-        match work.await {
-            Ok(Some(results)) => results,
-            // The classifier panicked: its defect, told as the API would tell it.
-            _ => vec![Err(Refusal::new(RefusalClass::Internal, "The classifier failed.")); count],
-        }
+    /// What the classifier says, from a thread that may take its time if it does.
+    async fn results(&self, api: &dyn ServedApi, inquiry: &Inquiry) -> Results {
+        let results = if self.backend.is_quick() {
+            // As another thread would: nobody sees the classifier in between.
+            let work = || answers(api, inquiry, &self.backend, self.moderation.as_ref());
+            catch_unwind(AssertUnwindSafe(work)).ok()
+        } else {
+            let (backend, moderation) = (Arc::clone(&self.backend), self.moderation.clone());
+            let (api, inquiry) = (api.name(), inquiry.clone());
+            let work = tokio::task::spawn_blocking(move || {
+                let api = smoothgate_providers::served::by_name(api)?;
+                Some(answers(api.as_ref(), &inquiry, &backend, moderation.as_ref()))
+            });
+            work.await.ok().flatten()
+        };
+        // The classifier panicked: its defect, told as the API would tell it.
+        let failed = || Refusal::new(RefusalClass::Internal, "The classifier failed.");
+        results.unwrap_or_else(|| inquiry.pictures.iter().map(|_| Err(failed())).collect())
     }
 
     fn control(&self, method: &Method, what: &str) -> Response<Bytes> {

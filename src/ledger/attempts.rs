@@ -1,6 +1,5 @@
 //! The records around a call, as SQL: open, close, withdraw, settle.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -10,37 +9,13 @@ use serde::de::value::StrDeserializer;
 use smoothgate_providers::{Attempt, AttemptEnd, Money, Outcome, OutcomeClass, Price};
 
 use super::accounts::{Charge, text};
-use super::budget::{Budgets, Caller, Cap, Standing};
+use super::batch::Batch;
+use super::budget::{Budgets, Standing};
 use super::clock::Day;
+use super::filing::Place;
 use super::row::RowError;
-use super::run::Lease;
-use super::writer::Batch;
 use super::{LedgerError, answers};
 use crate::engine::Settled;
-
-/// What a picture's records are charged to and filed under.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Held as long as a record is on its way: the run stays ours until its last record is in.
-    pub(super) lease: Arc<Lease>,
-    pub(super) budgets: Budgets,
-    pub(super) picture: i64,
-    /// The picture's name, for messages.
-    pub(super) name: String,
-    /// Who asked for it.
-    pub(super) caller: Option<Caller>,
-}
-
-impl Place {
-    /// What a call for this picture on `day` is charged to.
-    fn charge(&self, day: Day) -> Charge<'_> {
-        Charge { caller: self.caller.as_ref().map(|caller| caller.name.as_str()), ..self.lease.charge(day) }
-    }
-
-    fn cap(&self) -> Cap {
-        self.caller.as_ref().map(|caller| caller.cap).unwrap_or_default()
-    }
-}
 
 /// The stored number of a draw; -1 for the clean answer.
 pub(super) fn number(draw: Option<u64>) -> Result<i64, LedgerError> {
@@ -65,12 +40,13 @@ pub(super) fn open(
     attempt: &Attempt,
     draw: i64,
 ) -> Result<OpenAttempt, RowError> {
-    let before = seen(batch, place, draw)?;
+    let picture = place.picture(batch)?;
+    let before = seen(batch, picture, draw)?;
     if let Some(before) = &before {
         if before.settled {
-            let (what, picture) = (words(draw), &place.name);
+            let (what, name) = (words(draw), &place.name);
             return Err(LedgerError::Misuse(format!(
-                "{what} of {picture} is settled: asking again would pay for it twice"
+                "{what} of {name} is settled: asking again would pay for it twice"
             ))
             .into());
         }
@@ -82,7 +58,7 @@ pub(super) fn open(
         return Err(batch.explain(refusal));
     }
     if before.is_some() {
-        abandon(batch, &place.charge(batch.day), place.picture, draw)?;
+        abandon(batch, &place.charge(batch.day), picture, draw)?;
     }
     let price = attempt.price.of(1);
     let (number, now, day) = (attempt.number, batch.now, batch.day);
@@ -90,9 +66,9 @@ pub(super) fn open(
         "INSERT INTO attempt (picture, draw, number, opened, day, price, standing, bytes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
     )?;
-    let values = params![place.picture, draw, number, now, day.0, price.map(text), attempt.picture];
+    let values = params![picture, draw, number, now, day.0, price.map(text), attempt.picture];
     let id = insert.insert(values)?;
-    Ok(OpenAttempt { id, draw, day, price })
+    Ok(OpenAttempt { id, picture, draw, day, price })
 }
 
 /// What [`close`] records, taken out of the borrowed [`AttemptEnd`].
@@ -145,7 +121,7 @@ pub(super) fn close(
         )?
         .execute(params![
             id,
-            place.picture,
+            open.picture,
             end.standing.code(),
             class_name(end.class),
             end.status,
@@ -165,7 +141,8 @@ pub(super) fn close(
 
 /// Finds an attempt of the picture that is open, for a caller that has only its number.
 pub(super) fn find(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<OpenAttempt, RowError> {
-    Ok(OpenAttempt::find(batch.db, place.picture, id)?.ok_or_else(|| not_open(place, id))?)
+    let picture = place.picture(batch)?;
+    Ok(OpenAttempt::find(batch.db, picture, id)?.ok_or_else(|| not_open(place, id))?)
 }
 
 fn not_open(place: &Place, id: i64) -> LedgerError {
@@ -173,8 +150,9 @@ fn not_open(place: &Place, id: i64) -> LedgerError {
 }
 
 /// Takes back an intent whose caller has gone before it could send anything.
-pub(super) fn withdraw(batch: &mut Batch<'_>, place: &Place, id: i64) -> Result<(), RowError> {
-    if let Some(open) = OpenAttempt::find(batch.db, place.picture, id)? {
+pub(super) fn withdraw(batch: &mut Batch<'_>, place: &Place, open: &OpenAttempt) -> Result<(), RowError> {
+    let id = open.id;
+    if let Some(open) = OpenAttempt::find(batch.db, open.picture, id)? {
         open.settle(batch, &place.charge(open.day), Standing::NeverLeft)?;
         batch.db.prepare_cached("DELETE FROM attempt WHERE id = ?1")?.execute([id])?;
     }
@@ -217,28 +195,29 @@ pub(super) fn abandon_all(batch: &mut Batch<'_>, run: i64, instance: &str) -> Re
     Ok(open.len() as u64)
 }
 
-/// Records that the engine has given up on a draw: this failure is its vote.
+/// Records that the engine has given up on a draw: this failure is its vote. Returns the picture's number.
 pub(super) fn give_up(
     batch: &mut Batch<'_>,
     place: &Place,
     draw: i64,
     settled: &Settled,
-) -> Result<(), RowError> {
+) -> Result<i64, RowError> {
     let Settled { outcome: failure, copy } = settled;
-    let before = seen(batch, place, draw)?;
+    let picture = place.picture(batch)?;
+    let before = seen(batch, picture, draw)?;
     if let Some(before) = &before {
         before.same_bytes(place, draw, copy)?;
     }
     if let Some(before) = before.filter(|b| b.settled) {
         let same = before.class.as_deref() == Some(class_name(failure.class()));
-        let (what, picture) = (words(draw), &place.name);
+        let (what, name) = (words(draw), &place.name);
         return if same {
-            Ok(())
+            Ok(picture)
         } else {
-            Err(LedgerError::Misuse(format!("{what} of {picture} is settled and cannot be given up")).into())
+            Err(LedgerError::Misuse(format!("{what} of {name} is settled and cannot be given up")).into())
         };
     }
-    abandon(batch, &place.charge(batch.day), place.picture, draw)?;
+    abandon(batch, &place.charge(batch.day), picture, draw)?;
     let retry_after = match failure {
         Outcome::Throttled { retry_after, .. } => *retry_after,
         _ => None,
@@ -250,14 +229,14 @@ pub(super) fn give_up(
              ON CONFLICT DO UPDATE SET class = ?3, reason = ?4, retry_after = ?5, bytes = ?6",
         )?
         .execute(params![
-            place.picture,
+            picture,
             draw,
             class_name(failure.class()),
             failure.reason(),
             retry_after.map(|d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
             copy
         ])?;
-    Ok(())
+    Ok(picture)
 }
 
 /// What is on record of a draw.
@@ -287,13 +266,13 @@ impl Seen {
 
 /// What is on record of a draw: its attempts, and whether it was given up. Nearly every draw is new, so that is found out
 /// by one look.
-fn seen(batch: &mut Batch<'_>, place: &Place, draw: i64) -> Result<Option<Seen>, RowError> {
+fn seen(batch: &mut Batch<'_>, picture: i64, draw: i64) -> Result<Option<Seen>, RowError> {
     let select = batch.prepare(
         "SELECT t.id, t.bytes, t.class, d.bytes, d.class FROM (SELECT 1)
          LEFT JOIN attempt t ON t.picture = ?1 AND t.draw = ?2
          LEFT JOIN draw d ON d.picture = ?1 AND d.draw = ?2",
     )?;
-    let mut rows = select.query(params![place.picture, draw])?;
+    let mut rows = select.query(params![picture, draw])?;
     let mut seen: Option<Seen> = None;
     while let Some(row) = rows.next()? {
         let (attempt, ended): (Option<i64>, Option<String>) = (row.get(0)?, row.get(2)?);
@@ -313,6 +292,7 @@ fn seen(batch: &mut Batch<'_>, place: &Place, draw: i64) -> Result<Option<Seen>,
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenAttempt {
     pub(super) id: i64,
+    pub(super) picture: i64,
     pub(super) draw: i64,
     /// The day that it is charged to.
     day: Day,
@@ -330,7 +310,7 @@ impl OpenAttempt {
         let Some((draw, day, price)) = row.optional()? else { return Ok(None) };
         let price =
             price.map(|p| p.parse().map_err(|_| RowError::damaged(format!("attempt {id} costs `{p}`"))));
-        Ok(Some(Self { id, draw, day: Day(day), price: price.transpose()? }))
+        Ok(Some(Self { id, picture, draw, day: Day(day), price: price.transpose()? }))
     }
 
     /// Moves its price from the reserve to where it ended, in the accounts of `owner` for the day it was opened.
@@ -366,7 +346,7 @@ pub(super) fn class_of(name: &str) -> Result<OutcomeClass, RowError> {
         .map_err(|_| RowError::damaged(format!("an outcome is of the unknown class `{name}`")))
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
+pub(super) fn hex(bytes: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with a ledger, whose fault it is and whether it may be tried again.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,8 +108,8 @@ pub enum LedgerError {
     Storage {
         /// The ledger.
         path: PathBuf,
-        /// The database's words.
-        source: Arc<rusqlite::Error>,
+        /// The database's words, or the system's.
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The writer has ended: the ledger was closed, or its thread broke.
     #[error("the ledger is closed, nothing more can be recorded")]
@@ -182,6 +183,18 @@ impl LedgerError {
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, problem: error.to_string() },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             Some(ErrorCode::CannotOpen) => Self::CannotOpen { path, problem: error.to_string() },
+            _ => Self::Storage { path, source: Arc::new(error) },
+        }
+    }
+}
+
+impl LedgerError {
+    /// Names a failure of the system about a file of the ledger at `path`.
+    pub(super) fn from_io(path: &Path, error: std::io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full { path },
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Self::ReadOnly { path },
             _ => Self::Storage { path, source: Arc::new(error) },
         }
     }

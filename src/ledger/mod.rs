@@ -13,18 +13,22 @@
 //!    Refused for a draw that is settled, and for bytes other than those sent for the draw before.
 //! 2. the call is sent.
 //! 3. *close*: one transaction records the outcome and moves the reserve to billed, unknown or nothing. An answer
-//!    settles its draw there and then.
+//!    settles its draw there and then. Nobody waits for this one, since nothing can overtake it: records are written in the
+//!    order in which they were handed over, so the next call is sent, and the certificate stored, only when it is on record,
+//!    and where it failed both are refused. So no more calls than were in flight can be lost with the process, and no
+//!    certificate rests on an answer that is not on record.
 //! 4. [`Picture::settle`]: the engine says that a failure is the draw's last word. Failures before that are retries.
 //!
 //! # What survives what
 //!
 //! An acknowledged record was handed to the operating system: it survives the end of the process, also by `kill -9`.
-//! It was forced to the disk if it is older than [`Options::sync_within`] (100 ms), and certificates are forced before
+//! The end of a call is acknowledged with the next intent or the certificate of its picture, or by [`Picture::recorded`].
+//! A record was forced to the disk if it is older than [`Options::sync_within`] (100 ms), and certificates are forced before
 //! they are acknowledged, together with all that came before them. So a power cut can cost the answers of the last
 //! tenth of a second, never one that a certificate on the disk or on the screen rests on, and never the file's
 //! integrity.
 //!
-//! The alternative, forcing every group of records to the disk (`synchronous = FULL`, `sync_within` zero), would also
+//! The alternative, forcing every group of records to the disk before anybody hears of it (`sync_within` zero), would also
 //! keep that tenth of a second, at the price of two waits for the disk in every call (1 to 15 ms each). What it
 //! protects is small: a vote is counted in memory that the same power cut erases, so the loss is a few calls that are
 //! paid again, and a budget may be exceeded by those few.
@@ -48,11 +52,15 @@ mod accounts;
 mod answers;
 mod attempts;
 mod ballast;
+mod batch;
 mod budget;
 mod clock;
+mod company;
 mod error;
 mod export;
+mod filing;
 mod lock;
+mod log;
 mod options;
 mod picture;
 mod place;
@@ -84,7 +92,6 @@ pub use spec::{Change, Spec};
 pub use stored::StoredPicture;
 
 use lock::RunLock;
-use queries::Looker;
 use run::{Lease, RunInner};
 use writer::{Kind, Writer};
 
@@ -96,7 +103,6 @@ pub struct Ledger {
     path: PathBuf,
     answers: Retention,
     writer: Arc<Writer>,
-    looker: Arc<Looker>,
 }
 
 impl Ledger {
@@ -114,8 +120,7 @@ impl Ledger {
         // One name for the lock's folder, by whatever link the ledger was reached.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let writer = Arc::new(Writer::start(db, &path, options)?);
-        let looker = Arc::new(Looker::new(path.clone()));
-        Ok(Self { path, answers: options.answers, writer, looker })
+        Ok(Self { path, answers: options.answers, writer })
     }
 
     /// The ledger's file.
@@ -137,9 +142,9 @@ impl Ledger {
         let lock = RunLock::take(&self.path, id).await?;
         let taken = self.writer.submit(Kind::Records, move |batch| runs::take_over(batch, id, &spec)).await;
         let (resumed, in_flight, answers) = (!new, taken?, self.answers);
-        let (writer, looker) = (Arc::clone(&self.writer), Arc::clone(&self.looker));
+        let writer = Arc::clone(&self.writer);
         let lease = Arc::new(Lease { id, instance, _lock: lock });
-        Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer, looker }) })
+        Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
     }
 
     /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.
@@ -147,7 +152,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the storage; [`LedgerError::Full`] where space is short.
     pub async fn probe(&self) -> Result<(), LedgerError> {
-        self.writer.submit(Kind::Spends, writer::touch).await
+        self.writer.submit(Kind::Spends, batch::touch).await
     }
 
     /// What was spent for a caller so far, over all runs.
@@ -166,7 +171,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the storage.
     pub async fn trust_clock(&self) -> Result<(), LedgerError> {
-        self.writer.submit(Kind::Records, writer::trust_clock).await
+        self.writer.submit(Kind::Records, batch::trust_clock).await
     }
 
     /// Removes a run with its pictures, answers and certificates. What it spent stays counted in the budgets of its

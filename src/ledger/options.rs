@@ -10,9 +10,12 @@ pub struct Options {
     /// How long an acknowledged record may be in the operating system's hands before it is forced to the disk. Zero
     /// forces every group before it is acknowledged. See the module's documentation for what each survives.
     pub sync_within: Duration,
-    /// Longest time that a record waits for others to share its commit, as long as others come; it is shorter where calls
-    /// take less than eight times this. Where too few come to be worth the wait, each is committed at once.
+    /// Longest time that a record waits for others to share its commit, as long as others come. Where too few come to be
+    /// worth the wait, each is committed at once.
     pub commit_every: Duration,
+    /// Whether a record may wait that long where calls take less than eight times that, for as long as no fewer records
+    /// come for it: for whoever counts answers a second. For whoever waits for each answer, an eighth of a call is enough.
+    pub patient: bool,
     /// What is kept of raw answers.
     pub answers: Retention,
     /// How long to wait while another process writes.
@@ -32,6 +35,7 @@ impl Default for Options {
         Self {
             sync_within: Duration::from_millis(100),
             commit_every: Duration::from_millis(25),
+            patient: true,
             answers: Retention::Keep,
             busy: Duration::from_secs(30),
             reserve: 4 << 20,

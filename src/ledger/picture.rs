@@ -7,11 +7,14 @@ use futures::future::BoxFuture;
 use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome};
 use tokio::sync::oneshot;
 
-use super::attempts::{self, End, OpenAttempt, Place};
+use super::attempts::{self, End, OpenAttempt};
+use super::batch::Batch;
+use super::filing::Place;
+use super::row::RowError;
 use super::run::RunInner;
 use super::runs;
 use super::stored::StoredPicture;
-use super::writer::{Batch, Job, Kind, Writer, unattended};
+use super::writer::{Job, Kind, Writer, unattended};
 use super::{LedgerError, PictureId, RunId};
 use crate::engine::{Memory, Settled};
 
@@ -25,7 +28,6 @@ use crate::engine::{Memory, Settled};
 pub struct Picture {
     run: Arc<RunInner>,
     place: Arc<Place>,
-    seed: [u8; 32],
     stored: StoredPicture,
     /// Draws with an answer on record, -1 for the clean answer: lets [`settle`](Self::settle) of an answer return at
     /// once.
@@ -35,7 +37,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(run: Arc<RunInner>, place: Place, seed: [u8; 32], stored: StoredPicture) -> Self {
+    pub(super) fn new(run: Arc<RunInner>, place: Place, stored: StoredPicture) -> Self {
         let is_answer = |settled: &Settled| matches!(settled.outcome, Outcome::Answered(_));
         let mut answered: HashSet<i64> = stored
             .draws
@@ -44,14 +46,7 @@ impl Picture {
             .filter_map(|(draw, _)| i64::try_from(*draw).ok())
             .collect();
         answered.extend(stored.clean.as_ref().filter(|settled| is_answer(settled)).map(|_| -1));
-        Self {
-            run,
-            place: Arc::new(place),
-            seed,
-            stored,
-            answered: Mutex::new(answered),
-            open: Mutex::default(),
-        }
+        Self { run, place: Arc::new(place), stored, answered: Mutex::new(answered), open: Mutex::default() }
     }
 
     /// The run it belongs to.
@@ -59,9 +54,9 @@ impl Picture {
         self.run.lease.id
     }
 
-    /// Its number in the ledger.
-    pub fn id(&self) -> PictureId {
-        PictureId(self.place.picture)
+    /// Its number in the ledger; `None` before the first record about it.
+    pub fn id(&self) -> Option<PictureId> {
+        self.place.number().map(PictureId)
     }
 
     /// Its name in the run.
@@ -71,7 +66,7 @@ impl Picture {
 
     /// The seed of its draws: as given when the picture was first added.
     pub fn seed(&self) -> &[u8; 32] {
-        &self.seed
+        self.place.seed()
     }
 
     /// What was settled before this process took the picture up. None of it may be asked again, and asking is refused.
@@ -79,10 +74,10 @@ impl Picture {
         &self.stored
     }
 
-    /// Records which outcome of a draw counts, `None` for the clean answer. Durable when it returns.
+    /// Records which outcome of a draw counts, `None` for the clean answer. A failure is on record when it returns.
     ///
     /// Call it once for every draw that the endpoint is done with, whatever the outcome, before the vote counts. For an
-    /// answer it only checks that the answer is on record. Settling again with a failure of the same class does nothing.
+    /// answer it only checks that the answer was handed over. Settling again with a failure of the same class does nothing.
     ///
     /// # Errors
     /// [`LedgerError::Misuse`] for an answer that was not journaled and for a draw settled otherwise,
@@ -99,18 +94,30 @@ impl Picture {
         }
         let (place, failure) = (Arc::clone(&self.place), settled.clone());
         let given_up = move |batch: &mut Batch<'_>| attempts::give_up(batch, &place, draw, &failure);
-        self.run.writer.submit(Kind::Records, given_up).await
+        self.place.is_on_record(self.run.writer.submit(Kind::Records, given_up).await?);
+        Ok(())
     }
 
     /// Stores the picture's certificate, as the text given. On the disk when it returns: with it, every answer that it
-    /// rests on. Storing the same text again does nothing.
+    /// rests on. Storing the same text again does nothing. Returns the picture's number.
     ///
     /// # Errors
     /// [`LedgerError::Misuse`] where another text is stored already. Failures of the storage.
-    pub async fn store_certificate(&self, text: &str) -> Result<(), LedgerError> {
+    pub async fn store_certificate(&self, text: &str) -> Result<PictureId, LedgerError> {
         let (answers, place, text) = (self.run.answers, Arc::clone(&self.place), text.to_owned());
         let certified = move |batch: &mut Batch<'_>| runs::certify(batch, &place, &text, answers);
-        self.run.writer.submit(Kind::Publishes, certified).await
+        let number = self.run.writer.submit(Kind::Publishes, certified).await?;
+        self.place.is_on_record(number);
+        Ok(PictureId(number))
+    }
+
+    /// Returns when all that was handed over so far is on record.
+    ///
+    /// # Errors
+    /// Where the end of a call is not, why.
+    pub async fn recorded(&self) -> Result<(), LedgerError> {
+        let place = Arc::clone(&self.place);
+        self.run.writer.submit(Kind::Records, move |_: &mut Batch<'_>| Ok(place.check()?)).await
     }
 
     fn answered(&self) -> MutexGuard<'_, HashSet<i64>> {
@@ -131,24 +138,44 @@ impl Picture {
         let writer = &self.run.writer;
         let answer = writer.enqueue(Kind::Spends, Some(Intent::taken_back), opened).await?;
         let open = Unheard { answer: Some(answer), writer }.wait().await?;
+        self.place.is_on_record(open.picture);
         self.opened().insert(open.id, open);
         Ok(AttemptId(open.id))
     }
 
     async fn close_attempt(&self, id: i64, end: End) -> Result<(), LedgerError> {
-        let answered = end.is_answer();
-        let (place, known) = (Arc::clone(&self.place), self.opened().remove(&id));
-        let closed = move |batch: &mut Batch<'_>| {
-            // One that another handle opened, or whose end failed to be recorded before.
-            let open = known.map_or_else(|| attempts::find(batch, &place, id), Ok)?;
-            attempts::close(batch, &place, &open, &end)?;
-            Ok(open.draw)
+        self.place.check()?;
+        let (known, answered) = (self.opened().remove(&id), end.is_answer());
+        let draw = if let Some(open) = known {
+            self.hand_over(open, end).await?;
+            open.draw
+        } else {
+            // One that another handle opened.
+            let place = Arc::clone(&self.place);
+            let closed = move |batch: &mut Batch<'_>| {
+                let open = attempts::find(batch, &place, id)?;
+                attempts::close(batch, &place, &open, &end)?;
+                Ok(open.draw)
+            };
+            self.run.writer.submit(Kind::Records, closed).await?
         };
-        let draw = self.run.writer.submit(Kind::Records, closed).await?;
         if answered {
             self.answered().insert(draw);
         }
         Ok(())
+    }
+
+    async fn hand_over(&self, open: OpenAttempt, end: End) -> Result<(), LedgerError> {
+        let (place, lost) = (Arc::clone(&self.place), Arc::clone(&self.place));
+        let closed = move |batch: &mut Batch<'_>| {
+            let closed = attempts::close(batch, &place, &open, &end);
+            if let Err(RowError::Decided(refusal)) = &closed {
+                // Before the next record of this very group.
+                place.lose(refusal.clone());
+            }
+            closed
+        };
+        self.run.writer.hand_over(move |failure| lost.lose(failure), closed).await
     }
 }
 
@@ -205,7 +232,7 @@ struct Intent {
 impl Intent {
     /// The record that takes it back.
     fn taken_back(self) -> Box<dyn Job> {
-        unattended(move |batch| attempts::withdraw(batch, &self.place, self.open.id))
+        unattended(move |batch| attempts::withdraw(batch, &self.place, &self.open))
     }
 }
 

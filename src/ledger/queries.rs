@@ -17,7 +17,7 @@ use super::lock::RunLock;
 use super::place::beside;
 use super::row::RowError;
 use super::stored::{self, StoredPicture};
-use super::{Cap, Known, LedgerError, Options, PictureId, RunId, Spec, Spend, runs, schema};
+use super::{Cap, Known, LedgerError, Options, PictureId, PictureSpec, RunId, Spec, Spend, runs, schema};
 
 /// A ledger opened for reading: also one that cannot be written, and one that other processes write at the moment.
 ///
@@ -37,6 +37,11 @@ pub(super) struct Looker {
 impl Looker {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, reader: Mutex::default() }
+    }
+
+    /// Closes its connection, which the next look opens again.
+    pub(super) fn close(&self) {
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Looks. Blocks for as long as it takes.
@@ -306,6 +311,16 @@ impl Reader {
             }
             Ok(())
         })
+    }
+
+    /// The number and the seed of a picture of a run.
+    pub(super) fn picture(
+        &self,
+        run: RunId,
+        caller: Option<&str>,
+        spec: &PictureSpec,
+    ) -> Result<Option<(i64, [u8; 32])>, LedgerError> {
+        self.at(|db| runs::find(db, run, caller, &spec.name, &spec.parameters))
     }
 
     /// The latest picture of a run whose name begins with `stem/`.

@@ -8,12 +8,14 @@ use serde_json::Value;
 use smoothgate_providers::Price;
 
 use super::accounts::Charge;
-use super::attempts::{Place, price_is_enough};
+use super::attempts::price_is_enough;
+use super::batch::Batch;
 use super::clock::Day;
+use super::filing::Place;
 use super::lock::RunLock;
-use super::queries::Looker;
-use super::writer::{Batch, Kind, Writer};
-use super::{Budgets, Caller, LedgerError, Picture, Retention, Spec, Spend, runs};
+use super::queries::Reader;
+use super::writer::{Kind, Writer};
+use super::{Budgets, Caller, LedgerError, Picture, Retention, Spec, Spend, StoredPicture, runs, stored};
 
 /// The number of a run in its ledger. Never used again, also after the run was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -113,7 +115,6 @@ pub(super) struct RunInner {
     pub(super) budgets: Budgets,
     pub(super) answers: Retention,
     pub(super) writer: Arc<Writer>,
-    pub(super) looker: Arc<Looker>,
 }
 
 /// The right to write records of a run. Records on their way share it. They must not share the writer: the thread that
@@ -163,7 +164,6 @@ impl Run {
                 budgets,
                 answers: self.inner.answers,
                 writer: Arc::clone(&self.inner.writer),
-                looker: Arc::clone(&self.inner.looker),
             }),
         })
     }
@@ -197,16 +197,39 @@ impl Run {
         caller: Option<Caller>,
         spec: PictureSpec,
     ) -> Result<Picture, LedgerError> {
-        let (name, named) = (spec.name.clone(), caller.as_ref().map(|caller| caller.name.clone()));
-        let lease = Arc::clone(&self.inner.lease);
-        let found = self
-            .inner
-            .writer
-            .submit(Kind::Records, move |batch| runs::picture(batch, lease.id, named.as_deref(), &spec));
-        let (id, seed, stored) = found.await?;
-        let lease = Arc::clone(&self.inner.lease);
-        let place = Place { lease, budgets: self.inner.budgets, picture: id, name, caller };
-        Ok(Picture::new(Arc::clone(&self.inner), place, seed, stored))
+        let run = self.id();
+        let named = caller.as_ref().map(|caller| caller.name.clone());
+        // What was acknowledged is committed, so it is seen.
+        let known = self.look(|reader| reader.picture(run, named.as_deref(), &spec))?;
+        let (seed, stored) = match known {
+            None => (spec.seed, None),
+            Some((number, seed)) => {
+                // In turn with all that is still on its way.
+                let load = move |batch: &mut Batch<'_>| stored::load(batch.db, number);
+                (seed, Some((number, self.inner.writer.submit(Kind::Records, load).await?)))
+            }
+        };
+        let place = self.place(caller, PictureSpec { seed, ..spec });
+        let stored = stored.map(|(number, stored)| {
+            place.is_on_record(number);
+            stored
+        });
+        Ok(Picture::new(Arc::clone(&self.inner), place, stored.unwrap_or_default()))
+    }
+
+    /// A picture that is not in the run. Should it be, with another seed, its first record is refused.
+    pub fn unknown_picture_for(&self, caller: Option<Caller>, spec: PictureSpec) -> Picture {
+        Picture::new(Arc::clone(&self.inner), self.place(caller, spec), StoredPicture::default())
+    }
+
+    fn place(&self, caller: Option<Caller>, spec: PictureSpec) -> Place {
+        Place::new(Arc::clone(&self.inner.lease), self.inner.budgets, caller, spec)
+    }
+
+    /// Looks at what is on record without waiting for a commit. On the thread of the caller: it is a few pages of indices,
+    /// which mostly are in memory, and readers do not wait for the writer; handing it over would take longer.
+    fn look<T>(&self, query: impl FnOnce(&Reader) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        self.inner.writer.looker.look(query)
     }
 
     /// The picture that was added last among those whose names begin with `stem` and a slash: for whoever certifies the
@@ -214,11 +237,8 @@ impl Run {
     ///
     /// # Errors
     /// Failures of the storage.
-    pub async fn latest(&self, stem: &str) -> Result<Option<Known>, LedgerError> {
-        let (run, stem, looker) = (self.inner.lease.id, stem.to_owned(), Arc::clone(&self.inner.looker));
-        // Whoever only looks does not wait for a commit. What was acknowledged is committed, so it is seen.
-        let found = tokio::task::spawn_blocking(move || looker.look(|reader| reader.latest(run, &stem)));
-        found.await.unwrap_or(Err(LedgerError::Closed))
+    pub fn latest(&self, stem: &str) -> Result<Option<Known>, LedgerError> {
+        self.look(|reader| reader.latest(self.id(), stem))
     }
 
     /// How many more calls at `price` its budgets admit at the moment; `None` where nothing limits them.

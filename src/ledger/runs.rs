@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::accounts::{Scope, text};
-use super::attempts::{Place, abandon_all};
+use super::attempts::abandon_all;
+use super::batch::Batch;
+use super::filing::Place;
 use super::row::RowError;
-use super::run::{Begin, Known, PictureId, PictureSpec, RunSpec};
-use super::stored::{self, StoredPicture};
-use super::writer::Batch;
+use super::run::{Begin, Known, PictureId, RunSpec};
+use super::stored;
 use super::{Change, LedgerError, Retention, RunId, Spec, Spend};
 
 /// Finds the run that `spec` continues, or creates one. Returns its number and whether it is new.
@@ -90,38 +91,46 @@ pub(super) fn restate(batch: &mut Batch<'_>, run: RunId, spec: &RunSpec) -> Resu
     Ok(())
 }
 
-/// Finds the picture in the run, or adds it. Returns its number, its seed and what is stored of it.
-pub(super) fn picture(
-    batch: &mut Batch<'_>,
+/// The number and the seed of a picture of the run. Refused where what decides its certificate changed.
+pub(super) fn find(
+    db: &Connection,
     run: RunId,
     caller: Option<&str>,
-    spec: &PictureSpec,
-) -> Result<(i64, [u8; 32], StoredPicture), RowError> {
-    let before = batch
-        .db
+    name: &str,
+    parameters: &Spec,
+) -> Result<Option<(i64, [u8; 32])>, RowError> {
+    let before = db
         .prepare_cached("SELECT id, spec, seed, caller FROM picture WHERE run = ?1 AND name = ?2")?
-        .query_row(params![run.0, spec.name], |row| {
+        .query_row(params![run.0, name], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(3)?))
         })
         .optional()?;
-    if let Some((id, parameters, seed, before)) = before {
-        let mut changes = Spec::stored(parameters).difference(&spec.parameters);
-        // What is open is settled in the account that it was reserved in.
-        if before.as_deref() != caller {
-            let after = caller.map(str::to_owned);
-            changes.push(Change { field: "caller".to_owned(), before, after });
-        }
-        if !changes.is_empty() {
-            let what = format!("{} in run {run}", spec.name);
-            return Err(LedgerError::Changed { what, changes }.into());
-        }
-        return Ok((id, seed, stored::load(batch.db, id)?));
+    let Some((id, stored, seed, before)) = before else { return Ok(None) };
+    let mut changes = Spec::stored(stored).difference(parameters);
+    // What is open is settled in the account that it was reserved in.
+    if before.as_deref() != caller {
+        let after = caller.map(str::to_owned);
+        changes.push(Change { field: "caller".to_owned(), before, after });
     }
-    let id = batch
-        .db
-        .prepare_cached("INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .insert(params![run.0, spec.name, spec.parameters.canonical(), spec.seed, caller])?;
-    Ok((id, spec.seed, StoredPicture::default()))
+    if !changes.is_empty() {
+        let what = format!("{name} in run {run}");
+        return Err(LedgerError::Changed { what, changes }.into());
+    }
+    Ok(Some((id, seed)))
+}
+
+/// Adds a picture to the run. Returns its number.
+pub(super) fn add(
+    batch: &mut Batch<'_>,
+    run: RunId,
+    caller: Option<&str>,
+    name: &str,
+    parameters: &Spec,
+    seed: &[u8; 32],
+) -> Result<i64, RowError> {
+    let insert =
+        batch.prepare("INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    Ok(insert.insert(params![run.0, name, parameters.canonical(), seed, caller])?)
 }
 
 /// The picture that was added last among those whose names begin with `stem` and a slash.
@@ -144,17 +153,17 @@ pub(super) fn latest(db: &Connection, run: RunId, stem: &str) -> Result<Option<K
     Ok(Some(Known { id: PictureId(id), name, attempts, billable, certificate }))
 }
 
-/// Stores the certificate of a picture; overwrites its answers where that was asked for.
+/// Stores the certificate of a picture; overwrites its answers where that was asked for. Returns the picture's number.
 pub(super) fn certify(
     batch: &mut Batch<'_>,
     place: &Place,
     certificate: &str,
     answers: Retention,
-) -> Result<(), RowError> {
-    let (picture, name) = (place.picture, &place.name);
+) -> Result<i64, RowError> {
+    let (picture, name) = (place.picture(batch)?, &place.name);
     if let Some(before) = stored::certificate(batch.db, picture)? {
         if before == certificate {
-            return Ok(());
+            return Ok(picture);
         }
         return Err(LedgerError::Misuse(format!("{name} has another certificate already")).into());
     }
@@ -171,7 +180,7 @@ pub(super) fn certify(
             batch.db.prepare_cached(sql)?.execute([picture])?;
         }
     }
-    Ok(())
+    Ok(picture)
 }
 
 /// Marks the run as finished. What is still in flight is abandoned. Returns how many attempts that were.

@@ -145,6 +145,7 @@ fn set_up(db: &mut Connection, path: &Path, options: &Options) -> Result<(), Led
     db.pragma_update(None, "foreign_keys", true).map_err(fail)?;
     // macOS: an fsync that does not stop at the drive's own cache. Elsewhere without effect.
     db.pragma_update(None, "fullfsync", true).map_err(fail)?;
+    // Here, for what is made below, and for the names of the files themselves.
     db.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
     if options.answers == Retention::UntilCertified {
         db.pragma_update(None, "secure_delete", true).map_err(fail)?;

@@ -154,6 +154,9 @@ pub(super) fn apply(samples: &Samples, vertical: &Axis, horizontal: &Axis) -> Ve
     }
 }
 
+/// Multiplications that are worth another thread's waking up.
+const SHARE: usize = 1 << 16;
+
 /// `unit`: what one stored level is in 65280ths.
 fn apply_to<T: Copy + Into<f64> + Sync>(
     values: &[T],
@@ -166,7 +169,9 @@ fn apply_to<T: Copy + Into<f64> + Sync>(
     let from = horizontal.rows.iter().map(|(start, _)| *start).min().unwrap_or(0);
     let to = horizontal.rows.iter().map(|(start, weights)| start + weights.len()).max().unwrap_or(0);
     let mut out = vec![0_u16; vertical.rows.len() * width * 3];
-    out.par_chunks_exact_mut(width * 3).zip(&vertical.rows).for_each_init(
+    let tallest = vertical.rows.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
+    let rows = SHARE.div_ceil(((to - from) * tallest * 3).max(1));
+    out.par_chunks_exact_mut(width * 3).zip(&vertical.rows).with_min_len(rows).for_each_init(
         || vec![0.0; (to - from) * 3],
         |sums, (out, (start, weights))| {
             sums.fill(0.0);

@@ -20,8 +20,12 @@ use crate::certificate::{Certificate, Document, Outcome};
 use crate::certifier::{Certified, CertifyError};
 use crate::config::OnAbstain;
 use crate::engine::{EngineError, Progress, Stop};
-use crate::ledger::{Known, LedgerError};
+use crate::ledger::Known;
 use crate::picture::{PictureOptions, WorkingImage};
+
+/// A picture of so few pixels in a file of so few bytes is decoded in less time than it takes to hand it to another thread.
+const SMALL_PIXELS: u64 = 64 * 64;
+const SMALL_FILE: usize = 16 << 10;
 
 /// How a certificate came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +99,7 @@ impl Wanted {
 
     async fn find_or_make(self, means: &Means, stop: &Stop, begun: Instant) -> Result<Made, Refusal> {
         let stem = format!("{}/{}", self.caller.id, self.hash.to_hex());
-        let known = self.route.run.latest(&stem).await.map_err(|error| refusals::ledger(&error))?;
+        let known = self.route.run.latest(&stem).map_err(|error| refusals::ledger(&error))?;
         let mut generation = known.as_ref().map_or(0, generation_of);
         if let Some(known) = &known
             && let Some((text, stored)) = &known.certificate
@@ -171,17 +175,16 @@ impl Wanted {
         let mut moved_on = false;
         let made = loop {
             let name = format!("{stem}/{generation}");
-            let sitting = Sitting { tally: Arc::clone(&tally), promise: Arc::clone(&promise) };
+            let (tally, promise) = (Arc::clone(&tally), Arc::clone(&promise));
+            let sitting = Sitting { tally, promise, new: before.is_none() || moved_on };
             let made = self.certify(means, stop, &name, sitting).await;
             // The votes on record are another model's, or another version of this program read the file: they cannot be
             // gone on with, and this is no choice by what they say.
-            let stale = matches!(
-                &made,
-                Err(Failed::Certify(
-                    CertifyError::Engine(EngineError::ModelChanged { .. })
-                        | CertifyError::Ledger(LedgerError::Changed { .. })
-                ))
-            );
+            let stale = match &made {
+                Err(Failed::Certify(CertifyError::Engine(EngineError::ModelChanged { .. }))) => true,
+                Err(Failed::Certify(error)) => error.is_changed(),
+                _ => false,
+            };
             if !stale || moved_on {
                 break made;
             }
@@ -240,6 +243,7 @@ impl Wanted {
         let engine = self.route.certifier.engine().clone().with_stop(stop.clone()).asking(Arc::new(watched));
         let account = self.caller.account.clone();
         let certifier = self.route.certifier.clone().with_engine(engine).charging(account);
+        let certifier = certifier.of_unknown(sitting.new);
         let watch = |_: Progress| means.observer.observe(&Event::Vote { route: self.route.name() });
         let certified = certifier.certify(name, Arc::clone(&image), None, &watch).await?;
         let abstained = certified.document.certificate.outcome() == Outcome::Abstained;
@@ -253,7 +257,9 @@ impl Wanted {
     async fn decode(&self, means: &Means) -> Result<Arc<WorkingImage>, Refusal> {
         let _turn = means.memory.decode(self.pixels).await;
         let (file, options): (Bytes, PictureOptions) = (self.file.clone(), self.route.picture);
-        let decoded = tokio::task::spawn_blocking(move || WorkingImage::decode(&file, &options)).await;
+        let small = self.pixels <= SMALL_PIXELS && file.len() <= SMALL_FILE;
+        let decode = move || WorkingImage::decode(&file, &options);
+        let decoded = if small { Ok(decode()) } else { tokio::task::spawn_blocking(decode).await };
         match decoded {
             Ok(Ok(image)) => Ok(Arc::new(image)),
             Ok(Err(error)) => Err(Refusal::new(RefusalClass::BadPicture, error.to_string())),
@@ -308,6 +314,8 @@ fn generation_of(known: &Known) -> u64 {
 struct Sitting {
     tally: Arc<Tally>,
     promise: Arc<Promise>,
+    /// No picture of this name is in the run.
+    new: bool,
 }
 
 /// Why there is none.

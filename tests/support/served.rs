@@ -49,7 +49,8 @@ pub fn direct() -> NetworkSettings {
 
 /// A proxy with the routes of `config`, and a ledger in `folder`.
 pub async fn proxy(config: &Config, folder: &Path, environment: &Environment) -> Proxy {
-    let ledger = Ledger::open(folder.join("ledger.db"), &Options::default()).unwrap();
+    let ledger =
+        Ledger::open(folder.join("ledger.db"), &Options { patient: false, ..Options::default() }).unwrap();
     let opened = Opener::new(config, environment, &config.serve, ledger).open(&config.routes).await.unwrap();
     Proxy::start(open_to_all(config, opened)).await.unwrap()
 }

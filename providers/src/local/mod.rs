@@ -28,6 +28,11 @@ pub const LIMITS: Limits = Limits {
 pub trait Backend: Send + Sync + 'static {
     /// Decodes the picture, classifies it and names the outcome.
     fn answer(&self, picture: &EncodedPicture) -> Outcome;
+
+    /// Does it answer in less time than it takes to hand a picture to another thread? Then it may be called from any.
+    fn is_quick(&self) -> bool {
+        false
+    }
 }
 
 /// The endpoint over a [`Backend`].

@@ -66,6 +66,7 @@ async fn what_an_instance_spent_is_known_across_runs() {
         let run = begin(&ledger, run_spec(sigma)).await;
         let picture = run.picture(picture_spec("a.png")).await.unwrap();
         call(&picture, 0, &answered("cat"), Billed::Yes).await;
+        picture.recorded().await.unwrap();
     }
     let reader = Reader::open(ledger.path()).unwrap();
     let (day, month) = reader.spent_on("google").unwrap();
@@ -108,6 +109,7 @@ async fn an_export_has_the_answer_logs_fields() {
     close(&picture, id, &Outcome::Answered(Answer::of([("Tail", 0.5)])), Some(200), Billed::Yes)
         .await
         .unwrap();
+    picture.recorded().await.unwrap();
 
     let head = LogHead {
         api: "google".to_owned(),

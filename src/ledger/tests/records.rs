@@ -2,10 +2,11 @@
 
 use smoothgate_providers::{Billed, Journal as _, OutcomeClass};
 
+use super::super::Reader;
 use super::*;
 
 #[tokio::test]
-async fn an_answer_is_on_record_when_its_close_returns() {
+async fn an_answer_is_on_record_before_whatever_follows_its_close() {
     let (folder, options) = folder();
     let ledger = open(&folder, &options);
     let run = begin(&ledger, run_spec(0.25)).await;
@@ -19,6 +20,87 @@ async fn an_answer_is_on_record_when_its_close_returns() {
     assert_eq!(other.stored().attempts, 1);
     let spend = run.spend().await.unwrap();
     assert_eq!((spend.calls, spend.billed, spend.reserved), (1, money("0.001"), Money::ZERO));
+}
+
+/// Makes the database refuse answers, or takes them again.
+fn refuse_answers(ledger: &Ledger, refuse: bool) {
+    let db = rusqlite::Connection::open(ledger.path()).unwrap();
+    let trigger =
+        "TRIGGER no_answers BEFORE INSERT ON answer BEGIN SELECT RAISE(ABORT, 'no answers today'); END";
+    db.execute_batch(&if refuse {
+        format!("CREATE {trigger}")
+    } else {
+        "DROP TRIGGER no_answers".to_owned()
+    })
+    .unwrap();
+}
+
+#[tokio::test]
+async fn nothing_follows_an_answer_that_could_not_be_recorded() {
+    for (together, certificate) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (folder, options) = folder();
+        let ledger = open(&folder, &options);
+        let run = begin(&ledger, run_spec(0.25)).await;
+        let picture = run.picture(picture_spec("a.png")).await.unwrap();
+        let id = picture.open(&attempt(0)).await.unwrap();
+        refuse_answers(&ledger, true);
+        let outcome = answered("cat");
+        let closing = async { close(&picture, id, &outcome, Some(200), Billed::Yes).await.unwrap() };
+        let following = async {
+            if certificate {
+                picture.store_certificate("{}").await.unwrap_err()
+            } else {
+                cause(picture.open(&attempt(1)).await.unwrap_err())
+            }
+        };
+        // In one group, and one after the other.
+        let refusal = if together {
+            tokio::join!(closing, following).1
+        } else {
+            closing.await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            following.await
+        };
+        assert!(refusal.to_string().contains("no answers today"), "{refusal}");
+        assert!(picture.recorded().await.unwrap_err().to_string().contains("no answers today"));
+        refuse_answers(&ledger, false);
+        // What was lost stays lost for this handle; another one asks once more.
+        picture.store_certificate("{}").await.unwrap_err();
+        let again = run.picture(picture_spec("a.png")).await.unwrap();
+        assert_eq!((again.stored().certificate.as_deref(), again.stored().draws.len()), (None, 0));
+        assert_eq!(again.stored().unknown.iter().copied().collect::<Vec<_>>(), [0]);
+        call(&again, 0, &answered("cat"), Billed::Yes).await;
+        again.store_certificate("{}").await.unwrap();
+        assert_eq!(run.spend().await.unwrap().calls, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_picture_is_on_record_with_the_first_that_is_known_of_it() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let seeded = |seed| PictureSpec { seed: [seed; 32], ..picture_spec("a.png") };
+    let [first, second] = [run.picture(seeded(1)).await.unwrap(), run.picture(seeded(2)).await.unwrap()];
+    assert_eq!(first.id(), None);
+    assert_eq!(Reader::open(ledger.path()).unwrap().run(run.id()).unwrap().summary.pictures, 0);
+    call(&first, 0, &answered("cat"), Billed::Yes).await;
+    assert!(first.id().is_some());
+    // Draws of another seed are other draws.
+    for refusal in [
+        cause(second.open(&attempt(0)).await.unwrap_err()),
+        second.store_certificate("{}").await.unwrap_err(),
+        second.settle(Some(3), &ended(3, &transient())).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(&refusal, LedgerError::Changed { changes, .. } if changes[0].field == "seed"),
+            "{refusal}"
+        );
+    }
+    let third = run.picture(seeded(3)).await.unwrap();
+    assert_eq!((third.seed(), third.id()), (&[1; 32], first.id()));
+    assert_eq!(third.stored().draws.len(), 1);
+    assert_eq!(run.spend().await.unwrap().calls, 1);
 }
 
 #[tokio::test]

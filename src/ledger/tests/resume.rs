@@ -53,7 +53,7 @@ async fn changed_parameters_are_named() {
     let ledger = open(&folder, &options);
     let run = begin(&ledger, run_spec(0.25)).await;
     let id = run.id();
-    drop(run.picture(picture_spec("a.png")).await.unwrap());
+    call(&run.picture(picture_spec("a.png")).await.unwrap(), 0, &answered("cat"), Billed::Yes).await;
     let mut changed = picture_spec("a.png");
     changed.parameters = Spec::new(&json!({ "hash": 99, "size": 224 })).unwrap();
     let error = run.picture(changed).await.unwrap_err().to_string();
