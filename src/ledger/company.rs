@@ -12,7 +12,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// And all others.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// After so many groups in a row for which the first look brought nothing, nobody waits for a while.
+/// A wait that was broken off with fewer records than so many was in vain: what one caller hands over in a row is no company.
+const COMPANY: usize = 4;
+
+/// After so many groups in a row that waited in vain, nobody waits for a while.
 const LOOKS_IN_VAIN: u32 = 3;
 
 /// So many commits. Then it is tried again: the load may have changed.
@@ -34,7 +37,7 @@ pub(super) struct Company {
     latency: Duration,
     /// Records came for as long as the last group waited.
     steady: bool,
-    /// Groups in a row for which the first look brought nothing.
+    /// Groups in a row that waited in vain.
     in_vain: u32,
     /// Commits to come that wait for nothing.
     without_waiting: u32,
@@ -65,13 +68,20 @@ impl Company {
             self.without_waiting = if group.len() < WORTH_WAITING { self.without_waiting - 1 } else { 0 };
             return group;
         }
-        let worth_it = if self.steady {
-            self.wait_for_half_and_half(inbox, &mut group)
+        let at_first = group.len();
+        let worth_it = if self.patience.as_ref().is_some_and(Patience::waits_long) {
+            half_and_half(inbox, &mut group, self.allowed);
+            group.len() - at_first >= COMPANY
         } else {
-            self.look(inbox, &mut group)
+            if self.steady {
+                self.steady = half_and_half(inbox, &mut group, self.longest());
+            } else {
+                self.look(inbox, &mut group);
+            }
+            self.steady || group.len() - at_first >= COMPANY
         };
         if let Some(patience) = &mut self.patience {
-            if self.steady { patience.count(group.len()) } else { *patience = Patience::new() }
+            if worth_it { patience.count(group.len()) } else { *patience = Patience::new() }
         }
         self.in_vain = if worth_it { 0 } else { self.in_vain + 1 };
         if self.in_vain >= LOOKS_IN_VAIN {
@@ -82,12 +92,12 @@ impl Company {
     }
 
     /// Waits for more records as long as they come as fast as before: where everybody waits for this group already, they
-    /// stop coming. Did any come?
-    fn look<T>(&mut self, inbox: &Receiver<T>, group: &mut Vec<T>) -> bool {
+    /// stop coming.
+    fn look<T>(&mut self, inbox: &Receiver<T>, group: &mut Vec<T>) {
         let (begun, at_first) = (Instant::now(), group.len());
         let longest = self.longest();
         if longest.is_zero() {
-            return false;
+            return;
         }
         let mut waited = Duration::ZERO;
         while waited < longest && group.len() < LARGEST_GROUP {
@@ -97,34 +107,28 @@ impl Company {
             let came = (group.len() - before) as f64 / pause.as_secs_f64();
             let as_fast = waited.is_zero() || 3.0 * came * waited.as_secs_f64() >= (before - at_first) as f64;
             if group.len() == before || !as_fast {
-                return group.len() > at_first;
+                return;
             }
             waited = begun.elapsed();
         }
         self.steady = true;
-        true
     }
 
-    /// Where records came steadily last time, waking up for more looks would cost more than what they could save. Did any
-    /// come?
-    fn wait_for_half_and_half<T>(&mut self, inbox: &Receiver<T>, group: &mut Vec<T>) -> bool {
-        let (half, at_first) = (self.longest() / 2, group.len());
-        wait(inbox, group, half);
-        let early = group.len();
-        if early < LARGEST_GROUP {
-            wait(inbox, group, half);
-            self.steady = 2 * (group.len() - early) >= early;
-        }
-        group.len() > at_first
-    }
-
-    /// The longest that a group waits at the moment.
+    /// The longest that a group waits whose records are waited for.
     fn longest(&self) -> Duration {
-        if self.patience.as_ref().is_some_and(Patience::waits_long) {
-            return self.allowed;
-        }
         (self.latency / 8).max(LOOK).min(self.allowed)
     }
+}
+
+/// Where records come steadily, waking up for more looks would cost more than what they could save. Did they come as fast in
+/// the second half?
+fn half_and_half<T>(inbox: &Receiver<T>, group: &mut Vec<T>, time: Duration) -> bool {
+    wait(inbox, group, time / 2);
+    let early = group.len();
+    if early < LARGEST_GROUP {
+        wait(inbox, group, time / 2);
+    }
+    early == LARGEST_GROUP || 2 * (group.len() - early) >= early
 }
 
 fn wait<T>(inbox: &Receiver<T>, group: &mut Vec<T>, pause: Duration) {
@@ -143,7 +147,7 @@ const TRIAL: Duration = Duration::from_millis(250);
 const TRIALS_TO_REST: u32 = 32;
 
 /// Waits are too long where they cost one record of so many.
-const TOO_DEAR: f64 = 1.0 / 8.0;
+const TOO_DEAR: f64 = 1.0 / 16.0;
 
 /// Whether records keep coming as fast when they wait long for their commits.
 ///
@@ -170,7 +174,7 @@ impl Patience {
         self.long
     }
 
-    /// So many records came steadily.
+    /// So many records shared a commit.
     fn count(&mut self, records: usize) {
         self.records += records;
         let took = self.since.elapsed();

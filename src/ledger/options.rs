@@ -34,7 +34,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             sync_within: Duration::from_millis(100),
-            commit_every: Duration::from_millis(25),
+            commit_every: Duration::from_millis(50),
             patient: true,
             answers: Retention::Keep,
             busy: Duration::from_secs(30),
