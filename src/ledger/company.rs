@@ -80,13 +80,13 @@ impl Company {
             }
             self.steady || group.len() - at_first >= COMPANY
         };
-        if let Some(patience) = &mut self.patience {
-            if worth_it { patience.count(group.len()) } else { *patience = Patience::new() }
-        }
         self.in_vain = if worth_it { 0 } else { self.in_vain + 1 };
         if self.in_vain >= LOOKS_IN_VAIN {
             // One more look in vain is enough for the next time.
             (self.in_vain, self.without_waiting) = (LOOKS_IN_VAIN - 1, WITHOUT_WAITING);
+            self.patience = self.patience.as_ref().map(|_| Patience::new());
+        } else if let Some(patience) = &mut self.patience {
+            patience.count(group.len());
         }
         group
     }
@@ -143,6 +143,9 @@ fn take_what_came<T>(inbox: &Receiver<T>, group: &mut Vec<T>) {
 /// How long records are counted before short and long waits are compared.
 const TRIAL: Duration = Duration::from_millis(250);
 
+/// And before that not counted: when waits become longer, records come later, and that is not fewer.
+const SETTLING: Duration = Duration::from_millis(125);
+
 /// Trials until they are compared again.
 const TRIALS_TO_REST: u32 = 32;
 
@@ -151,7 +154,7 @@ const TOO_DEAR: f64 = 1.0 / 16.0;
 
 /// Whether records keep coming as fast when they wait long for their commits.
 ///
-/// Where a limit on calls in flight holds a run back, its rate falls with every wait: with calls of 20 ms, waits of 25 ms
+/// Where a limit on calls in flight holds a run back, its rate falls with every wait: with calls of 20 ms, waits of 50 ms
 /// would halve it. Where a limit on the rate does, or the arrival of requests, waits cost nothing. Which it is cannot be seen
 /// from here, but tried: records are counted for a while with short waits, and then with long ones. The better is kept, and
 /// both are compared again from time to time. Where the long waits lose, that costs a trial of every so many.
@@ -161,13 +164,14 @@ struct Patience {
     short: f64,
     /// Trials until the next comparison.
     rest: u32,
+    settling: bool,
     since: Instant,
     records: usize,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { long: false, short: 0.0, rest: 0, since: Instant::now(), records: 0 }
+        Self { long: false, short: 0.0, rest: 0, settling: true, since: Instant::now(), records: 0 }
     }
 
     fn waits_long(&self) -> bool {
@@ -178,10 +182,15 @@ impl Patience {
     fn count(&mut self, records: usize) {
         self.records += records;
         let took = self.since.elapsed();
-        if took >= TRIAL {
-            self.tried(self.records as f64 / took.as_secs_f64());
-            (self.since, self.records) = (Instant::now(), 0);
+        if took < if self.settling { SETTLING } else { TRIAL } {
+            return;
         }
+        let before = self.long;
+        if !self.settling {
+            self.tried(self.records as f64 / took.as_secs_f64());
+        }
+        self.settling = self.long != before;
+        (self.since, self.records) = (Instant::now(), 0);
     }
 
     /// A trial has ended; so many records came a second.
