@@ -186,9 +186,7 @@ impl LedgerError {
             _ => Self::Storage { path, source: Arc::new(error) },
         }
     }
-}
 
-impl LedgerError {
     /// Names a failure of the system about a file of the ledger at `path`.
     pub(super) fn from_io(path: &Path, error: std::io::Error) -> Self {
         let path = path.to_owned();

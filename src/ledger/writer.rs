@@ -223,7 +223,12 @@ impl Loop {
         loop {
             match self.inbox.recv_timeout(self.patience()) {
                 Ok(first) => self.group(first),
-                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if !self.sync() {
+                        // Not at once again: the loop would spin.
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -312,14 +317,13 @@ impl Loop {
                 self.acknowledge(job, None);
             }
         }
-        if later.is_empty() && !self.patience().is_zero() {
+        if later.is_empty() {
+            if self.patience().is_zero() {
+                self.sync();
+            }
             return;
         }
         let failure = self.force().err();
-        if let (Some(error), true) = (&failure, later.is_empty()) {
-            // The next one who must wait hears of it.
-            tracing::warn!(%error, "the ledger could not be forced to the disk");
-        }
         for job in later {
             self.acknowledge(job, failure.as_ref());
         }
@@ -381,15 +385,13 @@ impl Loop {
         Ok(batch.latencies)
     }
 
-    /// Forces what is committed to the disk when nothing else is to do. A failure is not lost: the next record is followed by
+    /// Forces what is committed to the disk where nobody waits for it. A failure is not lost: the next record is followed by
     /// another try.
-    fn sync(&mut self) {
-        if self.unsynced_since.is_some()
-            && let Err(error) = self.force()
-        {
+    fn sync(&mut self) -> bool {
+        let forced = if self.unsynced_since.is_some() { self.force() } else { Ok(()) };
+        if let Err(error) = &forced {
             tracing::warn!(%error, "the ledger could not be forced to the disk");
-            // Not at once again: the loop would spin.
-            std::thread::sleep(Duration::from_millis(100));
         }
+        forced.is_ok()
     }
 }
