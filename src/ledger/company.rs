@@ -3,8 +3,10 @@
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use super::patience::Patience;
+
 /// Most records of one commit: bounds how long the first of them waits.
-const LARGEST_GROUP: usize = 512;
+pub(super) const LARGEST_GROUP: usize = 512;
 
 /// How long the first looks at what came are apart, while a group waits for more.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -13,7 +15,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A wait that was broken off with fewer records than so many was in vain: what one caller hands over in a row is no company.
-const COMPANY: usize = 4;
+pub(super) const COMPANY: usize = 4;
 
 /// After so many groups in a row that waited in vain, nobody waits for a while.
 const LOOKS_IN_VAIN: u32 = 3;
@@ -23,6 +25,11 @@ const WITHOUT_WAITING: u32 = 64;
 
 /// Unless so many records come at once.
 const WORTH_WAITING: usize = 8;
+
+/// Records that nobody waits for are committed with the next that somebody waits for: a call's end with the intent of the next
+/// call, or with the certificate. When none comes they go after this time; it bounds by how much a call remains in flight, on
+/// record, after its end.
+const UNAWAITED: Duration = Duration::from_millis(2);
 
 /// A commit costs several times what a record in it does, so a group waits for more records as long as more come. It does
 /// not wait for long beside what a call takes anyway: for an eighth of that. Only where no fewer records come for it, since
@@ -47,7 +54,7 @@ impl Company {
     pub(super) fn new(allowed: Duration, patient: bool) -> Self {
         Self {
             allowed,
-            patience: patient.then(Patience::new),
+            patience: patient.then(|| Patience::new(allowed)),
             latency: Duration::ZERO,
             steady: false,
             in_vain: 0,
@@ -60,35 +67,45 @@ impl Company {
         self.latency = (7 * self.latency + latency) / 8;
     }
 
-    /// The group that `first` is committed in.
-    pub(super) fn gather<T>(&mut self, first: T, inbox: &Receiver<T>) -> Vec<T> {
+    /// The group that `first` is committed in. Which records does somebody wait for?
+    pub(super) fn gather<T>(
+        &mut self,
+        first: T,
+        inbox: &Receiver<T>,
+        awaited: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
         let mut group = vec![first];
         take_what_came(inbox, &mut group);
-        if self.without_waiting > 0 {
-            self.without_waiting = if group.len() < WORTH_WAITING { self.without_waiting - 1 } else { 0 };
-            return group;
+        if !group.iter().any(&awaited) {
+            wait_for(awaited, inbox, &mut group);
         }
-        let at_first = group.len();
-        let worth_it = if self.patience.as_ref().is_some_and(Patience::waits_long) {
-            half_and_half(inbox, &mut group, self.allowed);
-            group.len() - at_first >= COMPANY
-        } else {
-            if self.steady {
-                self.steady = half_and_half(inbox, &mut group, self.longest());
-            } else {
-                self.look(inbox, &mut group);
+        match &mut self.patience {
+            Some(patience) if patience.waits_long() => patience.wait(inbox, &mut group),
+            _ if self.without_waiting > 0 => {
+                self.without_waiting = if group.len() < WORTH_WAITING { self.without_waiting - 1 } else { 0 };
             }
-            self.steady || group.len() - at_first >= COMPANY
-        };
+            _ => self.wait_briefly(inbox, &mut group),
+        }
+        // However it was gathered: it is the pace of all records that is compared.
+        if let Some(patience) = &mut self.patience {
+            patience.count(group.len());
+        }
+        group
+    }
+
+    fn wait_briefly<T>(&mut self, inbox: &Receiver<T>, group: &mut Vec<T>) {
+        let at_first = group.len();
+        if self.steady {
+            self.steady = half_and_half(inbox, group, self.longest());
+        } else {
+            self.look(inbox, group);
+        }
+        let worth_it = self.steady || group.len() - at_first >= COMPANY;
         self.in_vain = if worth_it { 0 } else { self.in_vain + 1 };
         if self.in_vain >= LOOKS_IN_VAIN {
             // One more look in vain is enough for the next time.
             (self.in_vain, self.without_waiting) = (LOOKS_IN_VAIN - 1, WITHOUT_WAITING);
-            self.patience = self.patience.as_ref().map(|_| Patience::new());
-        } else if let Some(patience) = &mut self.patience {
-            patience.count(group.len());
         }
-        group
     }
 
     /// Waits for more records as long as they come as fast as before: where everybody waits for this group already, they
@@ -131,7 +148,20 @@ fn half_and_half<T>(inbox: &Receiver<T>, group: &mut Vec<T>, time: Duration) -> 
     early == LARGEST_GROUP || 2 * (group.len() - early) >= early
 }
 
-fn wait<T>(inbox: &Receiver<T>, group: &mut Vec<T>, pause: Duration) {
+/// Waits for one of those records, but not for long.
+fn wait_for<T>(awaited: impl Fn(&T) -> bool, inbox: &Receiver<T>, group: &mut Vec<T>) {
+    let until = Instant::now() + UNAWAITED;
+    while group.len() < LARGEST_GROUP {
+        let Ok(next) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) else { return };
+        let found = awaited(&next);
+        group.push(next);
+        if found {
+            return;
+        }
+    }
+}
+
+pub(super) fn wait<T>(inbox: &Receiver<T>, group: &mut Vec<T>, pause: Duration) {
     std::thread::sleep(pause);
     take_what_came(inbox, group);
 }
@@ -140,118 +170,42 @@ fn take_what_came<T>(inbox: &Receiver<T>, group: &mut Vec<T>) {
     group.extend(inbox.try_iter().take(LARGEST_GROUP - group.len()));
 }
 
-/// How long records are counted before short and long waits are compared.
-const TRIAL: Duration = Duration::from_millis(250);
-
-/// And before that not counted: when waits become longer, records come later, and that is not fewer.
-const SETTLING: Duration = Duration::from_millis(125);
-
-/// Trials until they are compared again.
-const TRIALS_TO_REST: u32 = 32;
-
-/// Waits are too long where they cost one record of so many.
-const TOO_DEAR: f64 = 1.0 / 16.0;
-
-/// Whether records keep coming as fast when they wait long for their commits.
-///
-/// Where a limit on calls in flight holds a run back, its rate falls with every wait: with calls of 20 ms, waits of 50 ms
-/// would halve it. Where a limit on the rate does, or the arrival of requests, waits cost nothing. Which it is cannot be seen
-/// from here, but tried: records are counted for a while with short waits, and then with long ones. The better is kept, and
-/// both are compared again from time to time. Where the long waits lose, that costs a trial of every so many.
-struct Patience {
-    long: bool,
-    /// Records a second with short waits.
-    short: f64,
-    /// Trials until the next comparison.
-    rest: u32,
-    settling: bool,
-    since: Instant,
-    records: usize,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { long: false, short: 0.0, rest: 0, settling: true, since: Instant::now(), records: 0 }
-    }
-
-    fn waits_long(&self) -> bool {
-        self.long
-    }
-
-    /// So many records shared a commit.
-    fn count(&mut self, records: usize) {
-        self.records += records;
-        let took = self.since.elapsed();
-        if took < if self.settling { SETTLING } else { TRIAL } {
-            return;
-        }
-        let before = self.long;
-        if !self.settling {
-            self.tried(self.records as f64 / took.as_secs_f64());
-        }
-        self.settling = self.long != before;
-        (self.since, self.records) = (Instant::now(), 0);
-    }
-
-    /// A trial has ended; so many records came a second.
-    fn tried(&mut self, rate: f64) {
-        if self.rest > 0 {
-            self.rest -= 1;
-        } else if self.long {
-            self.long = rate >= (1.0 - TOO_DEAR) * self.short;
-            self.rest = TRIALS_TO_REST;
-        } else {
-            (self.short, self.long) = (rate, true);
-        }
-        if self.long && self.rest == 1 {
-            // What comes with short waits is counted anew for the next comparison.
-            (self.long, self.rest) = (false, 0);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::patience::{SETTLING, TRIAL};
     use super::*;
 
-    /// The share of trials with long waits, of many, where waits let through what `rate` says.
-    fn share_of_long(rate: impl Fn(bool) -> f64) -> f64 {
-        let mut patience = Patience::new();
-        let trials = 20 * TRIALS_TO_REST;
-        let long = (0..trials).filter(|_| {
-            let long = patience.waits_long();
-            patience.tried(rate(long));
-            long
+    const WAIT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn long_waits_are_tried_also_where_short_ones_bring_nothing() {
+        let (sender, inbox) = std::sync::mpsc::channel();
+        let (mut company, begun) = (Company::new(WAIT, true), Instant::now());
+        // Two milliseconds apart: nobody comes in the first of them.
+        let records = std::thread::spawn(move || {
+            while sender.send(()).is_ok() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         });
-        long.count() as f64 / f64::from(trials)
-    }
-
-    #[test]
-    fn groups_wait_long_where_that_slows_nothing() {
-        let share = share_of_long(|_| 3000.0);
-        assert!(share > 0.9 && share < 1.0, "{share}");
-        // A little noise changes nothing.
-        assert!(share_of_long(|long| if long { 2900.0 } else { 3000.0 }) > 0.9);
-    }
-
-    #[test]
-    fn groups_wait_briefly_where_waits_cost_answers() {
-        let share = share_of_long(|long| if long { 1400.0 } else { 3000.0 });
-        assert!(share > 0.0 && share < 0.05, "{share}");
-    }
-
-    #[test]
-    fn a_run_that_turns_to_be_limited_by_its_calls_in_flight_is_noticed() {
-        let mut patience = Patience::new();
-        for _ in 0..TRIALS_TO_REST / 2 {
-            patience.tried(3000.0);
+        while !company.patience.as_ref().unwrap().waits_long() {
+            let first = inbox.recv().unwrap();
+            company.gather(first, &inbox, |()| true);
+            assert!(begun.elapsed() < Duration::from_secs(60), "long waits were never tried");
         }
-        assert!(patience.waits_long());
-        for _ in 0..2 * TRIALS_TO_REST {
-            let rate = if patience.waits_long() { 1400.0 } else { 3000.0 };
-            patience.tried(rate);
+        drop(inbox);
+        records.join().unwrap();
+    }
+
+    #[test]
+    fn one_record_after_the_other_waits_long_no_more_than_once() {
+        let (_sender, inbox) = std::sync::mpsc::channel();
+        let (mut company, begun) = (Company::new(WAIT, true), Instant::now());
+        let mut long = 0;
+        while begun.elapsed() < 2 * (SETTLING + TRIAL) {
+            long += u32::from(company.patience.as_ref().unwrap().waits_long());
+            assert_eq!(company.gather((), &inbox, |()| true).len(), 1);
         }
-        assert!(!patience.waits_long());
+        assert!(long <= 1, "{long}");
     }
 
     #[test]
@@ -259,14 +213,33 @@ mod tests {
         let (sender, inbox) = std::sync::mpsc::channel();
         (1..=LARGEST_GROUP + 5).for_each(|n| sender.send(n).unwrap());
         let mut company = Company::new(Duration::from_millis(25), true);
-        assert_eq!(company.gather(0, &inbox).len(), LARGEST_GROUP);
-        assert_eq!(company.gather(0, &inbox).len(), 7);
+        assert_eq!(company.gather(0, &inbox, |_| true).len(), LARGEST_GROUP);
+        assert_eq!(company.gather(0, &inbox, |_| true).len(), 7);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_committed_with_what_somebody_does() {
+        let (sender, inbox) = std::sync::mpsc::channel();
+        let mut company = Company::new(Duration::ZERO, false);
+        // Each is followed by the next once it was looked at: until somebody waits for one.
+        let awaited = |n: &usize| {
+            sender.send(n + 1).unwrap();
+            *n == 2
+        };
+        assert_eq!(company.gather(0, &inbox, awaited), [0, 1, 2]);
+        assert_eq!(inbox.recv(), Ok(3));
+        // One that nobody waits for, and no other comes: it goes alone.
+        assert_eq!(company.gather(0, &inbox, |_| false), [0]);
+        // Nothing that was sent is left behind.
+        (0..LARGEST_GROUP + 3).for_each(|_| sender.send(0).unwrap());
+        assert_eq!(company.gather(0, &inbox, |_| false).len(), LARGEST_GROUP);
+        assert_eq!(company.gather(0, &inbox, |_| false).len(), 5);
     }
 
     #[test]
     fn nobody_waits_where_no_wait_is_allowed() {
         let (_sender, inbox) = std::sync::mpsc::channel();
         let mut company = Company::new(Duration::ZERO, true);
-        assert_eq!(company.gather(0, &inbox).len(), 1);
+        assert_eq!(company.gather(0, &inbox, |_| true).len(), 1);
     }
 }

@@ -25,13 +25,12 @@ pub(super) struct Place {
     seed: [u8; 32],
     /// The picture's number, once it is on record.
     number: OnceLock<i64>,
-    /// Why the end of a call is not on record: then nothing more is recorded of the picture.
+    /// Why the picture or the end of a call is not on record: then nothing more is recorded of it.
     lost: OnceLock<LedgerError>,
 }
 
 impl Place {
-    /// A picture that is not on record yet. The first record about it puts it there, in one transaction with itself: what is
-    /// known of a picture is worth nothing before something was asked about it.
+    /// A picture that is not on record yet. The first record about it puts it there, in one transaction with itself.
     pub(super) fn new(
         lease: Arc<Lease>,
         budgets: Budgets,
@@ -49,14 +48,14 @@ impl Place {
         let _ = self.number.set(number);
     }
 
-    /// The end of a call could not be recorded.
+    /// What nobody waits for could not be recorded.
     pub(super) fn lose(&self, failure: LedgerError) {
-        tracing::error!(picture = %self.name, error = %failure, "what came of a call is not on record");
+        tracing::error!(picture = %self.name, error = %failure, "a record of the picture was lost: nothing more is recorded of it");
         // The first says why.
         let _ = self.lost.set(failure);
     }
 
-    /// Refuses to go on where the end of a call is not on record.
+    /// Refuses to go on where the picture or the end of a call is not on record.
     pub(super) fn check(&self) -> Result<(), LedgerError> {
         self.lost.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }

@@ -62,6 +62,7 @@ mod filing;
 mod lock;
 mod log;
 mod options;
+mod patience;
 mod picture;
 mod place;
 mod queries;

@@ -49,6 +49,14 @@ impl Picture {
         Self { run, place: Arc::new(place), stored, answered: Mutex::new(answered), open: Mutex::default() }
     }
 
+    /// Puts it on record before all that is recorded later, of this picture and of others. Nobody waits for it: should it
+    /// fail, the first call is refused.
+    pub(super) async fn file(&self) -> Result<(), LedgerError> {
+        let (place, lost) = (Arc::clone(&self.place), Arc::clone(&self.place));
+        let filed = move |batch: &mut Batch<'_>| place.picture(batch).map(drop);
+        self.run.writer.hand_over(move |failure| lost.lose(failure), filed).await
+    }
+
     /// The run it belongs to.
     pub fn run(&self) -> RunId {
         self.run.lease.id

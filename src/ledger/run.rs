@@ -178,7 +178,7 @@ impl Run {
         self.inner.in_flight
     }
 
-    /// Finds a picture in the run, or adds it.
+    /// Finds a picture in the run, or adds it. Reports and exports list pictures in the order in which this was called.
     ///
     /// # Errors
     /// [`LedgerError::Changed`] where the run has a picture of that name with other parameters: the file changed.
@@ -210,14 +210,17 @@ impl Run {
             }
         };
         let place = self.place(caller, PictureSpec { seed, ..spec });
-        let stored = stored.map(|(number, stored)| {
-            place.is_on_record(number);
-            stored
-        });
-        Ok(Picture::new(Arc::clone(&self.inner), place, stored.unwrap_or_default()))
+        let Some((number, stored)) = stored else {
+            let picture = Picture::new(Arc::clone(&self.inner), place, StoredPicture::default());
+            picture.file().await?;
+            return Ok(picture);
+        };
+        place.is_on_record(number);
+        Ok(Picture::new(Arc::clone(&self.inner), place, stored))
     }
 
-    /// A picture that is not in the run. Should it be, with another seed, its first record is refused.
+    /// A picture that is not in the run. It is put there by the first record about it; should it be there, with another
+    /// seed, that record is refused.
     pub fn unknown_picture_for(&self, caller: Option<Caller>, spec: PictureSpec) -> Picture {
         Picture::new(Arc::clone(&self.inner), self.place(caller, spec), StoredPicture::default())
     }

@@ -32,6 +32,8 @@ pub(super) enum Kind {
 /// One record on its way into the ledger.
 pub(super) trait Job: Send {
     fn kind(&self) -> Kind;
+    /// Does somebody wait for it?
+    fn is_awaited(&self) -> bool;
     /// Writes the record. May be called again after a rollback. An error is a failure of the database: a refusal is
     /// kept for [`acknowledge`](Self::acknowledge).
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), RowError>;
@@ -59,6 +61,10 @@ where
 {
     fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.reply.is_some()
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), RowError> {
@@ -245,7 +251,7 @@ impl Loop {
 
     /// Collects what waits and commits it.
     fn group(&mut self, first: Box<dyn Job>) {
-        let mut group = self.company.gather(first, &self.inbox);
+        let mut group = self.company.gather(first, &self.inbox, |job| job.is_awaited());
         if self.starved && group.iter().any(|job| job.kind() == Kind::Spends) {
             self.starved = self.ballast.ensure().is_err();
         }

@@ -6,6 +6,20 @@ use super::super::{LogHead, LogLine, Overwritten, Reader, RunId, StoredPicture};
 use super::*;
 
 #[tokio::test]
+async fn pictures_keep_the_order_in_which_they_were_begun() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let [first, second] =
+        [run.picture(picture_spec("b.png")).await, run.picture(picture_spec("a.png")).await];
+    call(&second.unwrap(), 0, &answered("cat"), Billed::Yes).await;
+    call(&first.unwrap(), 0, &answered("dog"), Billed::Yes).await;
+    let report = Reader::open(ledger.path()).unwrap().run(run.id()).unwrap();
+    let names: Vec<_> = report.pictures.iter().map(|picture| picture.name.as_str()).collect();
+    assert_eq!(names, ["b.png", "a.png"]);
+}
+
+#[tokio::test]
 async fn runs_are_listed_with_progress_and_spend() {
     let (folder, options) = folder();
     let ledger = open(&folder, &options);
