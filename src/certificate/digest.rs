@@ -1,6 +1,7 @@
 //! The digest that a document carries about itself.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,8 +29,18 @@ pub struct Digest {
     pub fields: BTreeMap<String, String>,
 }
 
-/// The canonical texts of a document's members, by name, without those that its digest is not about.
-pub(super) type Texts = BTreeMap<String, String>;
+/// The canonical text of a document without the members that its digest is not about.
+pub(super) struct Text<'d> {
+    whole: String,
+    members: Vec<(&'d str, Range<usize>)>,
+}
+
+impl<'d> Text<'d> {
+    /// Its members: their names and their values' canonical texts.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&'d str, &str)> {
+        self.members.iter().map(|(name, place)| (*name, &self.whole[place.clone()]))
+    }
+}
 
 impl Digest {
     /// The digest of a document's members; `digest` and `signature` may be among them.
@@ -37,22 +48,24 @@ impl Digest {
     /// # Errors
     /// [`CanonicalError::Number`].
     pub fn of(document: &Map<String, Value>) -> Result<Self, CanonicalError> {
-        Ok(Self::with_texts(document)?.0)
+        Ok(Self::with_text(document)?.0)
     }
 
     /// The digest, and what it is about, so that nobody has to write it again.
-    pub(super) fn with_texts(document: &Map<String, Value>) -> Result<(Self, Texts), CanonicalError> {
-        let (mut fields, mut texts) = (BTreeMap::new(), Texts::new());
-        for (name, value) in document.iter().filter(|(name, _)| !NOT_DIGESTED.contains(&name.as_str())) {
-            let text = match claims(name, value) {
-                Some(claims) => text_of_claims(&claims, name, &mut fields)?,
-                None => text_of(value, name.clone(), &mut fields)?,
-            };
-            texts.insert(name.clone(), text);
-        }
-        let whole = canonical::object(&texts)?;
+    pub(super) fn with_text(document: &Map<String, Value>) -> Result<(Self, Text<'_>), CanonicalError> {
+        let (mut fields, mut members, mut whole) = (BTreeMap::new(), Vec::new(), String::new());
+        let digested = document.iter().filter(|(name, _)| !NOT_DIGESTED.contains(&name.as_str()));
+        canonical::write_object(digested, &mut whole, |name, value, text| {
+            let begin = text.len();
+            match claims(name, value) {
+                Some(claims) => write_claims(&claims, name, text, &mut fields)?,
+                None => write_field(value, name.to_owned(), text, &mut fields)?,
+            }
+            members.push((name, begin..text.len()));
+            Ok(())
+        })?;
         let document = blake3::hash(whole.as_bytes()).to_hex().to_string();
-        Ok((Self { document, fields }, texts))
+        Ok((Self { document, fields }, Text { whole, members }))
     }
 
     /// The members that are not those which `other` is about.
@@ -69,30 +82,30 @@ fn claims<'v>(name: &str, value: &'v Value) -> Option<Vec<&'v Map<String, Value>
     list.iter().map(Value::as_object).collect()
 }
 
-/// The canonical text of something that gets a fingerprint under this name.
-fn text_of(
+/// Writes something that gets a fingerprint under this name.
+fn write_field(
     value: &Value,
     name: String,
+    text: &mut String,
     fields: &mut BTreeMap<String, String>,
-) -> Result<String, CanonicalError> {
-    let text = canonical::text(value)?;
-    fields.insert(name, blake3::hash(text.as_bytes()).to_hex()[..FINGERPRINT_DIGITS].to_owned());
-    Ok(text)
+) -> Result<(), CanonicalError> {
+    let begin = text.len();
+    canonical::write(value, text)?;
+    let hash = blake3::hash(&text.as_bytes()[begin..]);
+    fields.insert(name, hash.to_hex()[..FINGERPRINT_DIGITS].to_owned());
+    Ok(())
 }
 
-/// The canonical text of the list of claims, every member of which gets a fingerprint.
-fn text_of_claims(
+/// Writes the list of claims, every member of which gets a fingerprint.
+fn write_claims(
     claims: &[&Map<String, Value>],
     name: &str,
+    text: &mut String,
     fields: &mut BTreeMap<String, String>,
-) -> Result<String, CanonicalError> {
-    let mut texts = Vec::with_capacity(claims.len());
-    for (at, claim) in claims.iter().enumerate() {
-        let mut members = Vec::with_capacity(claim.len());
-        for (member, value) in *claim {
-            members.push((member.as_str(), text_of(value, format!("{name}[{at}].{member}"), fields)?));
-        }
-        texts.push(canonical::object(members)?);
-    }
-    Ok(format!("[{}]", texts.join(",")))
+) -> Result<(), CanonicalError> {
+    canonical::write_array(claims.iter().enumerate(), text, |(at, claim), text| {
+        canonical::write_object(*claim, text, |member, value, text| {
+            write_field(value, format!("{name}[{at}].{member}"), text, fields)
+        })
+    })
 }

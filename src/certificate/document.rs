@@ -80,7 +80,7 @@ impl Document {
             public.map(|public| Signer { key: public.id().to_string(), public_key: public.to_hex() });
         let mut members = object(&certificate)?;
         members.insert("signer".to_owned(), value(&signer)?);
-        let (digest, mut texts) = Digest::with_texts(&members)?;
+        let (digest, digested) = Digest::with_text(&members)?;
         let signature = match key {
             None => None,
             Some(key) => {
@@ -89,9 +89,15 @@ impl Document {
                 Some(to_hex(&key.sign(&hash).ok_or_else(failed)?))
             }
         };
-        texts.insert("digest".to_owned(), canonical::text(&value(&digest)?)?);
-        texts.insert("signature".to_owned(), canonical::text(&value(&signature)?)?);
-        let mut text = canonical::object(&texts)?;
+        let sealed = ["digest", "signature"];
+        let sealed_with = [canonical::text(&value(&digest)?)?, canonical::text(&value(&signature)?)?];
+        let members =
+            digested.members().chain(sealed.into_iter().zip(sealed_with.iter().map(String::as_str)));
+        let mut text = String::new();
+        canonical::write_object(members, &mut text, |_, member, text| {
+            *text += member;
+            Ok(())
+        })?;
         text.push('\n');
         Ok((Self { certificate, seal: Seal { signer, digest, signature } }, text))
     }

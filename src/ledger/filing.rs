@@ -78,17 +78,19 @@ impl Place {
             return Ok(number);
         }
         let run = self.lease.id;
-        let Some((number, seed)) = runs::find(batch.db, run, self.caller(), &self.name, &self.parameters)?
-        else {
-            return runs::add(batch, run, self.caller(), &self.name, &self.parameters, &self.seed);
-        };
+        let (caller, name, parameters) = (self.caller(), self.name.as_str(), &self.parameters);
+        if let Some(number) = runs::add(batch, run, caller, name, parameters, &self.seed)? {
+            return Ok(number);
+        }
+        let (number, seed) = runs::find(batch.db, run, caller, name, parameters)?
+            .ok_or_else(|| LedgerError::Misuse(format!("{name} is in run {run} and is not found there")))?;
         if seed == self.seed {
             return Ok(number);
         }
         // Whoever was about to begin it, and was cancelled, got there first. Nothing was asked with this seed.
         let [before, after] = [seed, self.seed].map(|seed| Some(hex(&seed)));
         let changes = vec![Change { field: "seed".to_owned(), before, after }];
-        Err(LedgerError::Changed { what: format!("{} in run {run}", self.name), changes }.into())
+        Err(LedgerError::Changed { what: format!("{name} in run {run}"), changes }.into())
     }
 
     fn caller(&self) -> Option<&str> {

@@ -16,7 +16,8 @@
 //!    settles its draw there and then. Nobody waits for this one, since nothing can overtake it: records are written in the
 //!    order in which they were handed over, so the next call is sent, and the certificate stored, only when it is on record,
 //!    and where it failed both are refused. So no more calls than were in flight can be lost with the process, and no
-//!    certificate rests on an answer that is not on record.
+//!    certificate rests on an answer that is not on record. It shares the commit of the next record that somebody waits for,
+//!    or goes after 2 ms.
 //! 4. [`Picture::settle`]: the engine says that a failure is the draw's last word. Failures before that are retries.
 //!
 //! # What survives what
@@ -59,8 +60,10 @@ mod company;
 mod error;
 mod export;
 mod filing;
+mod job;
 mod lock;
 mod log;
+mod looker;
 mod options;
 mod patience;
 mod picture;
@@ -71,6 +74,7 @@ mod run;
 mod runs;
 mod schema;
 mod spec;
+mod stems;
 mod stored;
 mod writer;
 
@@ -92,9 +96,10 @@ pub use run::{Begin, Known, PictureId, PictureSpec, Run, RunId, RunSpec};
 pub use spec::{Change, Spec};
 pub use stored::StoredPicture;
 
+use job::Kind;
 use lock::RunLock;
 use run::{Lease, RunInner};
-use writer::{Kind, Writer};
+use writer::Writer;
 
 /// An open ledger. Dropping the last handle (runs and pictures hold one, too) commits everything that waits.
 ///
@@ -145,7 +150,17 @@ impl Ledger {
         let (resumed, in_flight, answers) = (!new, taken?, self.answers);
         let writer = Arc::clone(&self.writer);
         let lease = Arc::new(Lease { id, instance, _lock: lock });
-        Ok(Run { inner: Arc::new(RunInner { lease, resumed, in_flight, budgets, answers, writer }) })
+        Ok(Run {
+            inner: Arc::new(RunInner {
+                lease,
+                stems: Arc::default(),
+                resumed,
+                in_flight,
+                budgets,
+                answers,
+                writer,
+            }),
+        })
     }
 
     /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.

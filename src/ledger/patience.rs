@@ -145,6 +145,6 @@ mod tests {
 
     #[test]
     fn where_few_records_come_nobody_waits_long_for_them() {
-        assert_eq!(share_of_long(|_| 100.0), 0.0);
+        assert!(share_of_long(|_| 100.0) < 1e-9);
     }
 }

@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 use super::attempts::{self, End, OpenAttempt};
 use super::batch::Batch;
 use super::filing::Place;
+use super::job::{Job, Kind, unattended};
 use super::row::RowError;
 use super::run::RunInner;
 use super::runs;
 use super::stored::StoredPicture;
-use super::writer::{Job, Kind, Writer, unattended};
+use super::writer::Writer;
 use super::{LedgerError, PictureId, RunId};
 use crate::engine::{Memory, Settled};
 

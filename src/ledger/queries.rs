@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -25,37 +24,6 @@ use super::{Cap, Known, LedgerError, Options, PictureId, PictureSpec, RunId, Spe
 pub struct Reader {
     path: PathBuf,
     db: Connection,
-}
-
-/// A [`Reader`] beside the writer of the same process, opened when somebody looks for the first time.
-#[derive(Debug)]
-pub(super) struct Looker {
-    path: PathBuf,
-    reader: Mutex<Option<Reader>>,
-}
-
-impl Looker {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, reader: Mutex::default() }
-    }
-
-    /// Closes its connection, which the next look opens again.
-    pub(super) fn close(&self) {
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Looks. Blocks for as long as it takes.
-    pub(super) fn look<T>(
-        &self,
-        query: impl FnOnce(&Reader) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = match &mut *reader {
-            Some(reader) => reader,
-            none => none.insert(Reader::open(&self.path)?),
-        };
-        query(reader)
-    }
 }
 
 /// A run in one line.
@@ -323,6 +291,18 @@ impl Reader {
         self.at(|db| runs::find(db, run, caller, &spec.name, &spec.parameters))
     }
 
+    /// Gives the names of all pictures of a run.
+    pub(super) fn names(&self, run: RunId, each: &mut dyn FnMut(&str)) -> Result<(), LedgerError> {
+        self.at(|db| {
+            let mut select = db.prepare_cached("SELECT name FROM picture WHERE run = ?1")?;
+            let mut rows = select.query([run.0])?;
+            while let Some(row) = rows.next()? {
+                each(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?);
+            }
+            Ok(())
+        })
+    }
+
     /// The latest picture of a run whose name begins with `stem/`.
     pub(super) fn latest(&self, run: RunId, stem: &str) -> Result<Option<Known>, LedgerError> {
         self.at(|db| runs::latest(db, run, stem))
@@ -331,9 +311,12 @@ impl Reader {
     /// Runs a query in one transaction, so that it sees one instant.
     fn at<T>(&self, query: impl FnOnce(&Connection) -> Result<T, RowError>) -> Result<T, LedgerError> {
         let read = || -> Result<T, RowError> {
-            let tx = self.db.unchecked_transaction()?;
-            let found = query(&tx)?;
-            tx.finish()?;
+            self.db.prepare_cached("BEGIN")?.execute([])?;
+            let found = query(&self.db);
+            let ended = self.db.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+            // What failed first says why.
+            let found = found?;
+            ended?;
             Ok(found)
         };
         read().map_err(|e| e.at(&self.path))

@@ -12,9 +12,11 @@ use super::attempts::price_is_enough;
 use super::batch::Batch;
 use super::clock::Day;
 use super::filing::Place;
+use super::job::Kind;
 use super::lock::RunLock;
 use super::queries::Reader;
-use super::writer::{Kind, Writer};
+use super::stems::Stems;
+use super::writer::Writer;
 use super::{Budgets, Caller, LedgerError, Picture, Retention, Spec, Spend, StoredPicture, runs, stored};
 
 /// The number of a run in its ledger. Never used again, also after the run was removed.
@@ -110,6 +112,7 @@ pub struct Run {
 
 pub(super) struct RunInner {
     pub(super) lease: Arc<Lease>,
+    pub(super) stems: Arc<Stems>,
     pub(super) resumed: bool,
     pub(super) in_flight: u64,
     pub(super) budgets: Budgets,
@@ -159,6 +162,7 @@ impl Run {
         Ok(Self {
             inner: Arc::new(RunInner {
                 lease: Arc::clone(&self.inner.lease),
+                stems: Arc::clone(&self.inner.stems),
                 resumed: true,
                 in_flight: 0,
                 budgets,
@@ -226,6 +230,7 @@ impl Run {
     }
 
     fn place(&self, caller: Option<Caller>, spec: PictureSpec) -> Place {
+        self.inner.stems.add(&spec.name);
         Place::new(Arc::clone(&self.inner.lease), self.inner.budgets, caller, spec)
     }
 
@@ -241,6 +246,10 @@ impl Run {
     /// # Errors
     /// Failures of the storage.
     pub fn latest(&self, stem: &str) -> Result<Option<Known>, LedgerError> {
+        let names = |add: &mut dyn FnMut(&str)| self.look(|reader| reader.names(self.id(), add));
+        if !self.inner.stems.may_hold(stem, names)? {
+            return Ok(None);
+        }
         self.look(|reader| reader.latest(self.id(), stem))
     }
 

@@ -119,7 +119,7 @@ pub(super) fn find(
     Ok(Some((id, seed)))
 }
 
-/// Adds a picture to the run. Returns its number.
+/// Adds a picture to the run, unless it has one of that name. Returns its number if it was added.
 pub(super) fn add(
     batch: &mut Batch<'_>,
     run: RunId,
@@ -127,10 +127,13 @@ pub(super) fn add(
     name: &str,
     parameters: &Spec,
     seed: &[u8; 32],
-) -> Result<i64, RowError> {
-    let insert =
-        batch.prepare("INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    Ok(insert.insert(params![run.0, name, parameters.canonical(), seed, caller])?)
+) -> Result<Option<i64>, RowError> {
+    let insert = batch.prepare(
+        "INSERT INTO picture (run, name, spec, seed, caller) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (run, name) DO NOTHING",
+    )?;
+    let added = insert.execute(params![run.0, name, parameters.canonical(), seed, caller])? > 0;
+    Ok(added.then(|| batch.db.last_insert_rowid()))
 }
 
 /// The picture that was added last among those whose names begin with `stem` and a slash.

@@ -7,97 +7,30 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::ballast::Ballast;
 use super::batch::{Batch, Latencies};
 use super::company::Company;
+use super::job::{Job, Kind, Task};
 use super::log::Log;
-use super::queries::Looker;
+use super::looker::Looker;
 use super::row::RowError;
 use super::schema::FORMAT;
 use super::{LedgerError, Options};
 
-/// What the writer must know of a record before it looks into it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Leads to a paid call: refused when space is short, so that what is in flight can still be recorded.
-    Spends,
-    /// Says what happened.
-    Records,
-    /// Will be relied on outside: on the disk before it is acknowledged.
-    Publishes,
-}
+/// Pages of the log, of 4 KiB, until it is folded into the database: that forces both to the disk while everybody waits.
+const LOG_PAGES: u32 = 4096;
 
-/// One record on its way into the ledger.
-pub(super) trait Job: Send {
-    fn kind(&self) -> Kind;
-    /// Does somebody wait for it?
-    fn is_awaited(&self) -> bool;
-    /// Writes the record. May be called again after a rollback. An error is a failure of the database: a refusal is
-    /// kept for [`acknowledge`](Self::acknowledge).
-    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), RowError>;
-    /// Tells the caller, after the commit or in place of it. Returns what must follow when nobody listens any more.
-    fn acknowledge(self: Box<Self>, failure: Option<&LedgerError>) -> Option<Box<dyn Job>>;
-}
+/// Memory for pages: those that records come to again and again, of the indices above all, are not read each time.
+const CACHE_KIB: i32 = 16 << 10;
 
-/// A [`Job`] made of a closure.
-struct Task<T, W> {
-    kind: Kind,
-    work: W,
-    done: Option<Result<T, LedgerError>>,
-    reply: Option<oneshot::Sender<Result<T, LedgerError>>>,
-    /// What follows a success that nobody heard of.
-    unclaimed: Option<fn(T) -> Box<dyn Job>>,
-    /// Who hears of a failure where no caller waits.
-    failed: Option<Box<dyn FnOnce(LedgerError) + Send>>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl<T, W> Job for Task<T, W>
-where
-    T: Send + 'static,
-    W: FnMut(&mut Batch<'_>) -> Result<T, RowError> + Send + 'static,
-{
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn is_awaited(&self) -> bool {
-        self.reply.is_some()
-    }
-
-    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), RowError> {
-        self.done = Some(match (self.work)(batch) {
-            Ok(value) => Ok(value),
-            Err(RowError::Decided(refusal)) => Err(refusal),
-            Err(failure) => return Err(failure),
-        });
-        Ok(())
-    }
-
-    fn acknowledge(self: Box<Self>, failure: Option<&LedgerError>) -> Option<Box<dyn Job>> {
-        let done = match failure {
-            Some(failure) => Err(failure.clone()),
-            None => self.done.unwrap_or(Err(LedgerError::Closed)),
-        };
-        let Some(reply) = self.reply else {
-            if let (Err(failure), Some(failed)) = (done, self.failed) {
-                failed(failure);
-            }
-            return None;
-        };
-        let unheard = reply.send(done).err()?.ok()?;
-        self.unclaimed.map(|follows| follows(unheard))
-    }
-}
-
-/// A record without a caller that waits.
-pub(super) fn unattended<T: Send + 'static>(
-    work: impl FnMut(&mut Batch<'_>) -> Result<T, RowError> + Send + 'static,
-) -> Box<dyn Job> {
-    let kind = Kind::Records;
-    Box::new(Task { kind, work, done: None, reply: None, unclaimed: None, failed: None, _permit: None })
+fn set_up(db: &Connection) -> rusqlite::Result<()> {
+    // What must be on the disk is forced there from here ([`Log`]).
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    // Negative: so many KiB, and not pages.
+    db.pragma_update(None, "cache_size", -CACHE_KIB)
 }
 
 /// The way to the writing thread. Dropping it commits everything that waits and ends the thread.
@@ -112,7 +45,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread on an open ledger.
     pub(super) fn start(db: Connection, path: &Path, options: &Options) -> Result<Self, LedgerError> {
-        db.pragma_update(None, "synchronous", "NORMAL").map_err(|e| LedgerError::from_sql(path, e))?;
+        set_up(&db).map_err(|e| LedgerError::from_sql(path, e))?;
         let (jobs, inbox) = channel();
         let state = Loop {
             db,

@@ -36,14 +36,17 @@ impl<'a> Incoming<'a> {
     /// The path's parts, decoded, without empty ones: SDKs that are given an endpoint with a trailing slash send
     /// paths that begin with `//`.
     pub fn segments(&self) -> Vec<Cow<'a, str>> {
-        self.path.split('/').filter(|part| !part.is_empty()).map(percent_decoded).collect()
+        self.parts().collect()
+    }
+
+    fn parts(&self) -> impl DoubleEndedIterator<Item = Cow<'a, str>> {
+        self.path.split('/').filter(|part| !part.is_empty()).map(percent_decoded)
     }
 
     /// Does the path end in these parts? What stands before them is the server's own prefix.
     pub fn ends_with(&self, parts: &[&str]) -> bool {
-        let segments = self.segments();
-        segments.len() >= parts.len()
-            && segments[segments.len() - parts.len()..].iter().zip(parts).all(|(a, b)| a == b)
+        let mut own = self.parts().rev();
+        parts.iter().rev().all(|part| own.next().is_some_and(|own| own == *part))
     }
 
     /// The query's pairs, decoded.

@@ -20,6 +20,28 @@ async fn pictures_keep_the_order_in_which_they_were_begun() {
 }
 
 #[tokio::test]
+async fn the_latest_picture_of_a_stem_is_found_now_and_by_whoever_continues_the_run() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    assert_eq!(run.latest("a").unwrap(), None);
+    for name in ["a/0", "b/0", "a/1"] {
+        let picture = run.picture(picture_spec(name)).await.unwrap();
+        picture.store_certificate("{}").await.unwrap();
+    }
+    let name_of = |run: &Run, stem: &str| run.latest(stem).unwrap().map(|known| known.name);
+    assert_eq!(name_of(&run, "a").as_deref(), Some("a/1"));
+    assert_eq!(name_of(&run, "b").as_deref(), Some("b/0"));
+    run.finish(false).await.unwrap();
+    let run = begin(&ledger, run_spec(0.25)).await;
+    assert_eq!(name_of(&run, "a").as_deref(), Some("a/1"));
+    // Whose first record comes after the first look.
+    run.unknown_picture_for(None, picture_spec("c/0")).store_certificate("{}").await.unwrap();
+    assert_eq!(name_of(&run, "c").as_deref(), Some("c/0"));
+    assert_eq!(name_of(&run, "d"), None);
+}
+
+#[tokio::test]
 async fn runs_are_listed_with_progress_and_spend() {
     let (folder, options) = folder();
     let ledger = open(&folder, &options);
