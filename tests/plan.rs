@@ -53,6 +53,23 @@ fn a_plan_says_calls_cost_time_and_radius_and_sends_nothing() {
 }
 
 #[test]
+fn a_plan_needs_no_account_and_a_run_says_once_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    for provider in ["google", "aws", "azure", "azure-v3", "clarifai"] {
+        let plan = json(dir.path(), &["plan", "10", "--provider", provider, "--size", "100", "--json"]);
+        assert_eq!(plan["bill"]["most"]["calls"], 1200, "{provider}");
+    }
+    let picture = format!("{PICTURES}/spider.png");
+    let planned = smoothgate(dir.path(), &["plan", &picture, "--provider", "google"]);
+    let words = String::from_utf8(planned.stdout).unwrap();
+    assert!(words.contains("1 picture, provider google ($0.0015 a call)"), "{words}");
+    let refused = smoothgate(dir.path(), &["certify", &picture, "--provider", "google", "--yes"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(said.matches("no Google credentials").count(), 1, "{said}");
+}
+
+#[test]
 fn a_dry_run_is_the_plan_of_the_same_arguments_and_copies_are_measured() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = [PICTURES, "--radius", "0.1", "--agreement", "0.9..1"];

@@ -18,7 +18,7 @@ use super::resume::Command;
 use super::signals::Signals;
 use super::test_options::TestOptions;
 use super::work::{Desk, Job, Output, Source, Worked};
-use super::{Ended, Exit, Failure, runtime};
+use super::{Ended, Exit, Failure, counted, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::config::Config;
@@ -252,7 +252,8 @@ async fn certify(
     signals: &Signals,
 ) -> Result<Worked, Failure> {
     let config = config.load()?;
-    let opened = args.provider.open(&config, args.denoiser.device)?;
+    let open = if args.plan.dry_run { ProviderOptions::open_to_plan } else { ProviderOptions::open };
+    let opened = open(&args.provider, &config, args.denoiser.device)?;
     let denoiser = args.denoiser.open(&config.defaults)?;
     let described = opened.endpoint.describe().clone();
     let native = described.native_size.map_or(WorkingSize::Native, WorkingSize::Square);
@@ -316,7 +317,14 @@ async fn certify(
         begin,
     };
     let certifier = match args.ledger.begin(&config, wanted).await? {
-        None => Certifier::without_ledger(engine),
+        None => {
+            if !args.quiet {
+                eprintln!(
+                    "no record is kept: a run that ends early is paid for again, and there is nothing to check its certificates against"
+                );
+            }
+            Certifier::without_ledger(engine)
+        }
         Some(run) => {
             if !args.quiet && run.resumed() {
                 eprintln!("{}", resumed_line(run.id(), run.in_flight_before()));
@@ -395,5 +403,6 @@ fn plan_line(engine: &Engine, plan: &Tests, pictures: usize, record: &OnRecord, 
         0 => String::new(),
         n => format!(" ({n} finished before)"),
     };
-    format!("{pictures} pictures{finished}, at most {votes} votes each: {reach}, {cost}")
+    let pictures = counted(pictures as u64, "picture");
+    format!("{pictures}{finished}, at most {votes} votes each: {reach}, {cost}")
 }

@@ -12,7 +12,7 @@ use super::inputs::{self, Input};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::json_line;
 use super::progress::Progress;
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, in_words};
 use crate::dataset::{Dataset, Sample, Selection};
 use crate::noise::{NoiseLaw, Seed, draw};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, noisy_planes, planes, psnr, ssim};
@@ -172,7 +172,7 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
         let image = match place.decode(&options) {
             Ok(image) => image,
             Err(error) => {
-                progress.done(|| eprintln!("error: {name}: {error:#}"));
+                progress.done(|| eprintln!("error: {name}: {}", in_words(&error)));
                 exit = exit.max(Exit::Usage);
                 continue;
             }

@@ -17,7 +17,7 @@ use super::ledger::{LedgerOptions, Wanted};
 use super::options::SizeOptions;
 use super::output::json_line;
 use super::provider::{ConfigOption, ProviderOptions};
-use super::{Ended, Exit, Failure, runtime};
+use super::{Ended, Exit, Failure, in_words, runtime};
 use crate::engine::encoded;
 use crate::ledger::{Begin, PictureSpec, Run, Spec};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, planes};
@@ -147,7 +147,7 @@ async fn ask(
     let picture = match encoded {
         Ok(picture) => picture,
         Err(error) => {
-            line.error = Some(format!("{error:#}"));
+            line.error = Some(in_words(&error));
             return (line, Exit::Usage);
         }
     };

@@ -11,7 +11,7 @@ use smoothgate_providers::{Money, Price, Quota};
 
 use super::ledger::Continued;
 use super::work::Job;
-use super::{Failure, certify};
+use super::{Failure, certify, counted};
 use crate::config::Defaults;
 use crate::engine::{Engine, Redraw, Tests, copies};
 use crate::ledger::{RunId, Spend};
@@ -261,8 +261,8 @@ fn words(
     tests.dedup();
     let mut lines = vec![
         format!(
-            "{} pictures, provider {} ({price}), question {}, test {}, sigma {}, alpha {}",
-            bill.pictures,
+            "{}, provider {} ({price}), question {}, test {}, sigma {}, alpha {}",
+            counted(bill.pictures, "picture"),
             described.name,
             questions.join(" and "),
             tests.join(" and "),

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::credentials::Environment;
-use smoothgate_providers::transport::RateState;
+use smoothgate_providers::transport::{HttpEndpoint, RateState};
 use smoothgate_providers::{Endpoint, Money, Price};
 use tokio::sync::watch;
 
 use super::Failure;
 use super::progress::Progress;
-use crate::config::{self, BudgetsOverTime, Config, Instance};
+use crate::config::{self, BudgetsOverTime, Config, Instance, InstanceError};
 
 /// Where the configuration is.
 #[derive(Clone, Debug, Default, Args)]
@@ -73,6 +73,20 @@ impl ProviderOptions {
 
     /// Opens it. Nothing is sent.
     pub(super) fn open(&self, config: &Config, device: Device) -> Result<Opened, Failure> {
+        self.open_by(Instance::open, config, device)
+    }
+
+    /// Opens it for whoever only plans: no account is needed yet.
+    pub(super) fn open_to_plan(&self, config: &Config, device: Device) -> Result<Opened, Failure> {
+        self.open_by(Instance::open_to_plan, config, device)
+    }
+
+    fn open_by(
+        &self,
+        open: fn(&Instance, &Environment) -> Result<HttpEndpoint, InstanceError>,
+        config: &Config,
+        device: Device,
+    ) -> Result<Opened, Failure> {
         let name = self.name(config);
         if name == "local" {
             let mut settings = crate::local::Settings::default();
@@ -83,7 +97,7 @@ impl ProviderOptions {
             return Ok(Opened { endpoint, budgets: BudgetsOverTime::default(), rate: None });
         }
         let instance = self.instance(config, name)?;
-        let endpoint = instance.open(&Environment::process()).map_err(Failure::usage)?;
+        let endpoint = open(&instance, &Environment::process()).map_err(Failure::usage)?;
         let rate = Some(endpoint.rate());
         Ok(Opened { endpoint: Arc::new(endpoint), budgets: instance.budgets, rate })
     }

@@ -107,9 +107,7 @@ fn line(instance: &Instance, configured: bool, environment: &Environment) -> Lin
         (_, Err(error)) | (Err(error), Ok(_)) => (false, error.to_string()),
         (Ok(_), Ok(status)) => (true, format!("{} from {}", status.kind, status.source)),
     };
-    // Limits and prices are the same wherever it is: an address that is still missing hides none of them.
-    let anywhere = [("AWS_REGION", "us-east-1"), ("VISION_ENDPOINT", "https://example.com")];
-    let facts = adapter.or_else(|_| instance.adapter(&Environment::of(anywhere)));
+    let facts = instance.facts(environment);
     let provider = facts.as_ref().ok().map(|adapter| &adapter.provider);
     let limits = provider.map(|provider| provider.limits());
     let quota = instance.quota().or_else(|| provider.and_then(|provider| provider.quota()));

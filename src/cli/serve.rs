@@ -18,7 +18,7 @@ use super::log::LogOptions;
 use super::provider::{ConfigOption, ProviderOptions};
 use super::signals::{Hangups, signal};
 use super::traces::Traces;
-use super::{Ended, Exit, Failure, runtime};
+use super::{Ended, Exit, Failure, in_words, runtime};
 use crate::certificate::SigningKey;
 use crate::config::{Config, RouteSettings, ServeSettings};
 use crate::front::Tls;
@@ -109,7 +109,7 @@ fn serve(args: &Args, file: &ConfigOption, runtime: &Runtime, traces: &Traces) -
                 match reloaded {
                     Ok(config) => current = config,
                     Err(failure) => {
-                        let reason = format!("{:#}", failure.error);
+                        let reason = in_words(&failure.error);
                         tracing::error!(
                             reason,
                             "the configuration could not be loaded anew: the one before it stands"

@@ -13,7 +13,7 @@ use super::files::write_whole;
 use super::inputs::Input;
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
-use super::{Exit, Failure};
+use super::{Exit, Failure, in_words};
 use crate::certificate::Document;
 use crate::certifier::{Certified, Certifier, CertifyError};
 use crate::dataset::Sample;
@@ -199,11 +199,11 @@ impl<'a> Desk<'a> {
                     Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
                         self.certifier.engine().stop().stop();
-                        (Err(format!("{error:#}")), Exit::Failure)
+                        (Err(in_words(&error)), Exit::Failure)
                     }
                 }
             }
-            Err(PictureFailure::Input(error)) => (Err(format!("{error:#}")), Exit::Usage),
+            Err(PictureFailure::Input(error)) => (Err(in_words(&error)), Exit::Usage),
             Err(PictureFailure::Certify(error)) if error.is_interrupted() => {
                 return PictureEnd::Left;
             }

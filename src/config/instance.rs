@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use smoothgate_providers::credentials::{CredentialError, CredentialStatus, Environment};
+use smoothgate_providers::credentials::{
+    Authorization, Credential, CredentialError, CredentialStatus, Environment,
+};
 use smoothgate_providers::registry::{Adapter, CredentialSettings, ProviderError, Registration};
 use smoothgate_providers::transport::{HttpEndpoint, Network, NetworkSettings, Rate, TransportSettings};
 use smoothgate_providers::{Price, Quota};
@@ -124,6 +127,35 @@ impl Instance {
             .registration
             .credential(&adapter.options, &self.credentials, environment, &network)
             .map_err(|source| self.rejected(source))?;
+        self.endpoint(&adapter, credential, network)
+    }
+
+    /// The same for whoever wants to know what it would take, before there is an account: it tells limits and prices, and
+    /// cannot be asked.
+    ///
+    /// # Errors
+    /// [`InstanceError`] for options that cannot work.
+    pub fn open_to_plan(&self, environment: &Environment) -> Result<HttpEndpoint, InstanceError> {
+        let adapter = self.facts(environment)?;
+        self.endpoint(&adapter, Arc::new(NotAsked), self.network()?)
+    }
+
+    /// Its adapter for whoever asks for limits and prices, which are the same wherever it is: an address or region that is
+    /// still missing does not matter.
+    ///
+    /// # Errors
+    /// [`InstanceError`] for options that cannot work.
+    pub fn facts(&self, environment: &Environment) -> Result<Arc<Adapter>, InstanceError> {
+        let anywhere = [("AWS_REGION", "us-east-1"), ("VISION_ENDPOINT", "https://example.com")];
+        self.adapter(environment).or_else(|error| self.adapter(&Environment::of(anywhere)).map_err(|_| error))
+    }
+
+    fn endpoint(
+        &self,
+        adapter: &Adapter,
+        credential: Arc<dyn Credential>,
+        network: Network,
+    ) -> Result<HttpEndpoint, InstanceError> {
         let identity = serde_json::json!({ "kind": self.registration.name, "options": adapter.identity() });
         let settings =
             TransportSettings { name: Some(self.name.clone()), identity, ..self.transport.clone() };
@@ -157,5 +189,24 @@ impl Instance {
 
     fn rejected(&self, source: CredentialError) -> InstanceError {
         self.failed(ProviderError::Credential(source))
+    }
+}
+
+/// The credential of a provider that nobody means to ask.
+struct NotAsked;
+
+impl Credential for NotAsked {
+    fn authorization(&self) -> BoxFuture<'_, Result<Arc<Authorization>, CredentialError>> {
+        let (what, fix) =
+            ("credentials were looked for".to_owned(), "this was opened to plan only".to_owned());
+        Box::pin(std::future::ready(Err(CredentialError::Missing { what, fix })))
+    }
+
+    fn rejected(&self, _: &Authorization) -> bool {
+        false
+    }
+
+    fn status(&self) -> CredentialStatus {
+        CredentialStatus { kind: "none", source: "not looked for".to_owned() }
     }
 }

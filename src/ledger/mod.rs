@@ -60,6 +60,7 @@ mod company;
 mod error;
 mod export;
 mod filing;
+mod forcer;
 mod job;
 mod lock;
 mod log;

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::ballast::Ballast;
 use super::batch::{Batch, Latencies};
 use super::company::Company;
+use super::forcer::Forcer;
 use super::job::{Job, Kind, Task};
 use super::log::Log;
 use super::looker::Looker;
@@ -47,6 +48,8 @@ impl Writer {
     pub(super) fn start(db: Connection, path: &Path, options: &Options) -> Result<Self, LedgerError> {
         set_up(&db).map_err(|e| LedgerError::from_sql(path, e))?;
         let (jobs, inbox) = channel();
+        let no_thread =
+            |e: std::io::Error| LedgerError::CannotOpen { path: path.to_owned(), problem: e.to_string() };
         let state = Loop {
             db,
             inbox,
@@ -56,12 +59,13 @@ impl Writer {
             starved: false,
             company: Company::new(options.commit_every, options.patient),
             log: Log::of(path),
+            forcer: Forcer::start(path).map_err(no_thread)?,
             unsynced_since: None,
         };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || state.run())
-            .map_err(|e| LedgerError::CannotOpen { path: path.to_owned(), problem: e.to_string() })?;
+            .map_err(no_thread)?;
         let room = Arc::new(Semaphore::new(options.queue.clamp(1, Semaphore::MAX_PERMITS)));
         Ok(Self {
             looker: Looker::new(path.to_owned()),
@@ -153,6 +157,7 @@ struct Loop {
     starved: bool,
     company: Company,
     log: Log,
+    forcer: Forcer,
     unsynced_since: Option<Instant>,
 }
 
@@ -171,6 +176,7 @@ impl Loop {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.forcer.finish();
         self.sync();
     }
 
@@ -261,6 +267,16 @@ impl Loop {
                 self.sync();
             }
             return;
+        }
+        // One alone is done sooner here. Where several wait more will come, and need not wait for the disk as well.
+        if later.len() > 1 && !all {
+            match self.forcer.force(later) {
+                Ok(()) => {
+                    self.unsynced_since = None;
+                    return;
+                }
+                Err(back) => later = back,
+            }
         }
         let failure = self.force().err();
         for job in later {
