@@ -158,7 +158,7 @@ fn without_a_ledger_nothing_is_kept_and_budgets_are_refused() {
     let user = User::new();
     let out = user.run(&certify(&["--no-ledger", "--n0", "2"]));
     assert!(code(&out) <= 1, "{}", errors(&out));
-    assert!(errors(&out).contains("no record is kept: a run that ends early is paid for again"));
+    assert!(errors(&out).contains("no record is kept: a run that ends early begins anew"));
     assert!(!user.home.path().join(".local").exists());
     assert_eq!(code(&user.run(&certify(&["--no-ledger", "--max-calls", "5"]))), 2);
     let config = user.file(

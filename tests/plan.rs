@@ -118,7 +118,9 @@ fn a_plan_takes_off_what_the_run_has_on_record() {
     let dir = tempfile::tempdir().unwrap();
     let pictures = ["spider.png", "rocket.jpg", "bananas.png"].map(|name| format!("{PICTURES}/{name}"));
     let arguments = |command, more: &[&'static str]| -> Vec<String> {
-        let test = ["--size", "32", "--denoiser", "none", "--n0", "5", "--n", "25", "--sigma", "0.5"];
+        // A fixed seed: with another a picture may end with the very last call of the budget, and none is left in the middle.
+        let test =
+            ["--size", "32", "--denoiser", "none", "--n0", "5", "--n", "25", "--sigma", "0.5", "--seed", "1"];
         let all = [command].into_iter().chain(test).chain(more.iter().copied()).map(str::to_owned);
         all.chain(pictures.clone()).collect()
     };

@@ -319,8 +319,9 @@ async fn certify(
     let certifier = match args.ledger.begin(&config, wanted).await? {
         None => {
             if !args.quiet {
+                let again = if described.price == Price::Free { "begins anew" } else { "is paid for again" };
                 eprintln!(
-                    "no record is kept: a run that ends early is paid for again, and there is nothing to check its certificates against"
+                    "no record is kept: a run that ends early {again}, and there is nothing to check its certificates against"
                 );
             }
             Certifier::without_ledger(engine)

@@ -146,8 +146,17 @@ impl Instance {
     /// # Errors
     /// [`InstanceError`] for options that cannot work.
     pub fn facts(&self, environment: &Environment) -> Result<Arc<Adapter>, InstanceError> {
-        let anywhere = [("AWS_REGION", "us-east-1"), ("VISION_ENDPOINT", "https://example.com")];
-        self.adapter(environment).or_else(|error| self.adapter(&Environment::of(anywhere)).map_err(|_| error))
+        let missing = |error: &InstanceError| {
+            let InstanceError::Provider { source, .. } = error else { return false };
+            matches!(source, ProviderError::Credential(CredentialError::Missing { .. }))
+        };
+        match self.adapter(environment) {
+            Err(error) if missing(&error) => {
+                let anywhere = [("AWS_REGION", "us-east-1"), ("VISION_ENDPOINT", "https://example.com")];
+                self.adapter(&Environment::of(anywhere)).map_err(|_| error)
+            }
+            known => known,
+        }
     }
 
     fn endpoint(

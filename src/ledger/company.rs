@@ -76,10 +76,9 @@ impl Company {
     ) -> Vec<T> {
         let mut group = vec![first];
         take_what_came(inbox, &mut group);
-        if !group.iter().any(&awaited) {
-            wait_for(awaited, inbox, &mut group);
-        }
+        let somebody_waits = group.iter().any(&awaited) || wait_for(awaited, inbox, &mut group);
         match &mut self.patience {
+            _ if !somebody_waits => {}
             Some(patience) if patience.waits_long() => patience.wait(inbox, &mut group),
             _ if self.without_waiting > 0 => {
                 self.without_waiting = if group.len() < WORTH_WAITING { self.without_waiting - 1 } else { 0 };
@@ -148,17 +147,20 @@ fn half_and_half<T>(inbox: &Receiver<T>, group: &mut Vec<T>, time: Duration) -> 
     early == LARGEST_GROUP || 2 * (group.len() - early) >= early
 }
 
-/// Waits for one of those records, but not for long.
-fn wait_for<T>(awaited: impl Fn(&T) -> bool, inbox: &Receiver<T>, group: &mut Vec<T>) {
+/// Waits for one of those records, but not for long. Did one come?
+fn wait_for<T>(awaited: impl Fn(&T) -> bool, inbox: &Receiver<T>, group: &mut Vec<T>) -> bool {
     let until = Instant::now() + UNAWAITED;
     while group.len() < LARGEST_GROUP {
-        let Ok(next) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) else { return };
+        let Ok(next) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) else {
+            return false;
+        };
         let found = awaited(&next);
         group.push(next);
         if found {
-            return;
+            return true;
         }
     }
+    false
 }
 
 pub(super) fn wait<T>(inbox: &Receiver<T>, group: &mut Vec<T>, pause: Duration) {
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn long_waits_are_tried_also_where_short_ones_bring_nothing() {
         let (sender, inbox) = std::sync::mpsc::channel();
-        let (mut company, begun) = (Company::new(WAIT, true), Instant::now());
+        let (mut company, begun) = (Company::new(4 * WAIT, true), Instant::now());
         // Two milliseconds apart: nobody comes in the first of them.
         let records = std::thread::spawn(move || {
             while sender.send(()).is_ok() {

@@ -25,7 +25,7 @@ pub(super) struct Place {
     seed: [u8; 32],
     /// The picture's number, once it is on record.
     number: OnceLock<i64>,
-    /// Why the picture or the end of a call is not on record: then nothing more is recorded of it.
+    /// Why the end of a call is not on record: then nothing more is recorded of the picture.
     lost: OnceLock<LedgerError>,
 }
 
@@ -48,14 +48,14 @@ impl Place {
         let _ = self.number.set(number);
     }
 
-    /// What nobody waits for could not be recorded.
+    /// The end of a call could not be recorded.
     pub(super) fn lose(&self, failure: LedgerError) {
-        tracing::error!(picture = %self.name, error = %failure, "a record of the picture was lost: nothing more is recorded of it");
+        tracing::error!(picture = %self.name, error = %failure, "what came of a call is not on record");
         // The first says why.
         let _ = self.lost.set(failure);
     }
 
-    /// Refuses to go on where the picture or the end of a call is not on record.
+    /// Refuses to go on where the end of a call is not on record.
     pub(super) fn check(&self) -> Result<(), LedgerError> {
         self.lost.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }

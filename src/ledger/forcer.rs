@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -16,25 +18,33 @@ pub(super) type Publications = Vec<Box<dyn Job>>;
 /// meanwhile waits for the next time.
 pub(super) struct Forcer {
     committed: Option<Sender<Publications>>,
+    /// Handed over and not done.
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Forcer {
     /// Starts the thread for the log of the ledger at `path`.
-    pub(super) fn start(path: &Path) -> io::Result<Self> {
+    pub(super) fn start(path: &Path, log: Arc<Log>) -> io::Result<Self> {
         let (committed, inbox) = channel();
-        let path = path.to_owned();
-        let thread =
-            std::thread::Builder::new().name("ledger-forcer".to_owned()).spawn(move || run(&path, &inbox))?;
-        Ok(Self { committed: Some(committed), thread: Some(thread) })
+        let (path, waiting) = (path.to_owned(), Arc::new(AtomicUsize::new(0)));
+        let left = Arc::clone(&waiting);
+        let thread = std::thread::Builder::new()
+            .name("ledger-forcer".to_owned())
+            .spawn(move || run(&path, &log, &inbox, &left))?;
+        Ok(Self { committed: Some(committed), waiting, thread: Some(thread) })
+    }
+
+    /// Is it at work?
+    pub(super) fn is_busy(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Tells their callers once they are on the disk. Gives them back where the thread has ended.
     pub(super) fn force(&self, publications: Publications) -> Result<(), Publications> {
-        match &self.committed {
-            Some(committed) => committed.send(publications).map_err(|SendError(back)| back),
-            None => Err(publications),
-        }
+        let Some(committed) = &self.committed else { return Err(publications) };
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        committed.send(publications).map_err(|SendError(back)| back)
     }
 
     /// Returns when all that was handed over is done. The log is let go.
@@ -47,13 +57,22 @@ impl Forcer {
     }
 }
 
-fn run(path: &Path, inbox: &Receiver<Publications>) {
-    let mut log = Log::of(path);
-    while let Ok(mut publications) = inbox.recv() {
+impl Drop for Forcer {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn run(path: &Path, log: &Log, inbox: &Receiver<Publications>, waiting: &AtomicUsize) {
+    while let Ok(first) = inbox.recv() {
         // They are committed, so one time does for all that wait.
-        publications.extend(inbox.try_iter().flatten());
+        let groups: Vec<Publications> = std::iter::once(first).chain(inbox.try_iter()).collect();
         let failure = log.force().err().map(|error| LedgerError::from_io(path, error));
-        for publication in publications {
+        if let Some(error) = &failure {
+            tracing::warn!(%error, "certificates could not be forced to the disk");
+        }
+        waiting.fetch_sub(groups.len(), Ordering::Relaxed);
+        for publication in groups.into_iter().flatten() {
             // Nothing follows a publication that nobody hears of.
             let _ = publication.acknowledge(failure.as_ref());
         }
@@ -81,7 +100,10 @@ mod tests {
     }
 
     fn forced(folder: &Path) -> Vec<Result<u8, LedgerError>> {
-        let mut forcer = Forcer::start(&folder.join("ledger.db")).unwrap();
+        let mut forcer = {
+            let ledger = folder.join("ledger.db");
+            Forcer::start(&ledger, Arc::new(Log::of(&ledger))).unwrap()
+        };
         let (publications, replies): (Vec<_>, Vec<_>) = (0..5).map(publication).unzip();
         for publication in publications {
             assert!(forcer.force(vec![publication]).is_ok());

@@ -3,10 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::place::beside;
 
-/// The log beside an open ledger.
+/// The log beside an open ledger, for every thread that forces it.
 ///
 /// `SQLite` would force it within a commit (`synchronous = FULL`), and everybody in the group would wait. Forced from here,
 /// after a commit that left it to the operating system (`NORMAL`), only those wait who must. To the same effect: all frames
@@ -14,21 +15,55 @@ use super::place::beside;
 /// a connection is open.
 pub(super) struct Log {
     path: PathBuf,
-    file: Option<File>,
+    file: Mutex<Option<Arc<File>>>,
+    /// Why it could not be forced once.
+    failed: OnceLock<String>,
 }
 
 impl Log {
     pub(super) fn of(ledger: &Path) -> Self {
-        Self { path: beside(ledger, "-wal"), file: None }
+        Self { path: beside(ledger, "-wal"), file: Mutex::default(), failed: OnceLock::new() }
     }
 
     /// Returns when everything that was committed is on the disk.
-    pub(super) fn force(&mut self) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            // Only Windows needs the right to write.
-            none => none.insert(OpenOptions::new().read(true).write(true).open(&self.path)?),
-        };
-        file.sync_data()
+    ///
+    /// Once that failed it fails for ever: systems forget what they could not write and say of the next try that it went well
+    /// (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"), while behind a gap in the log nothing is found
+    /// again. Opening the ledger anew begins with what is there.
+    pub(super) fn force(&self) -> io::Result<()> {
+        if let Some(reason) = self.failed.get() {
+            return Err(io::Error::other(format!("it could not be forced to the disk before: {reason}")));
+        }
+        self.file()?.sync_data().inspect_err(|error| {
+            // The first says why.
+            let _ = self.failed.set(error.to_string());
+        })
+    }
+
+    fn file(&self) -> io::Result<Arc<File>> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        // Only Windows needs the right to write.
+        let opened = OpenOptions::new().read(true).write(true).open(&self.path)?;
+        Ok(Arc::clone(file.insert(Arc::new(opened))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_forced_once_is_not_said_to_be_on_the_disk_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger.db");
+        let log = Log::of(&ledger);
+        assert!(log.force().is_err(), "there is none");
+        std::fs::write(beside(&ledger, "-wal"), "frames").unwrap();
+        log.force().unwrap();
+        log.failed.set("input/output error".to_owned()).unwrap();
+        assert!(log.force().unwrap_err().to_string().contains("before: input/output error"));
     }
 }

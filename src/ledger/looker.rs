@@ -28,11 +28,14 @@ impl Looker {
         &self,
         query: impl FnOnce(&Reader) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = match &mut *reader {
+        let mut place = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out: after a failure or a panic, in the middle of a transaction perhaps, it is not used again.
+        let reader = match place.take() {
             Some(reader) => reader,
-            none => none.insert(Reader::open(&self.path)?),
+            None => Reader::open(&self.path)?,
         };
-        query(reader)
+        let found = query(&reader)?;
+        *place = Some(reader);
+        Ok(found)
     }
 }

@@ -27,7 +27,8 @@
 //! A record was forced to the disk if it is older than [`Options::sync_within`] (100 ms), and certificates are forced before
 //! they are acknowledged, together with all that came before them. So a power cut can cost the answers of the last
 //! tenth of a second, never one that a certificate on the disk or on the screen rests on, and never the file's
-//! integrity.
+//! integrity. Where the log could not be forced once, no certificate is acknowledged any more until the ledger is opened anew:
+//! what the system says of the next try is no evidence.
 //!
 //! The alternative, forcing every group of records to the disk before anybody hears of it (`sync_within` zero), would also
 //! keep that tenth of a second, at the price of two waits for the disk in every call (1 to 15 ms each). What it

@@ -70,7 +70,8 @@ impl Patience {
             return;
         }
         let before = self.long;
-        if !self.settling {
+        // Where none came for a while, that says nothing of the waits.
+        if !self.settling && took < 2 * TRIAL {
             self.tried(self.records as f64 / took.as_secs_f64());
         }
         self.begin(self.long != before);

@@ -51,11 +51,12 @@ impl Picture {
     }
 
     /// Puts it on record before all that is recorded later, of this picture and of others. Nobody waits for it: should it
-    /// fail, the first call is refused.
+    /// fail, the first record about the picture does it, and says what is wrong where that fails as well.
     pub(super) async fn file(&self) -> Result<(), LedgerError> {
-        let (place, lost) = (Arc::clone(&self.place), Arc::clone(&self.place));
+        let place = Arc::clone(&self.place);
         let filed = move |batch: &mut Batch<'_>| place.picture(batch).map(drop);
-        self.run.writer.hand_over(move |failure| lost.lose(failure), filed).await
+        let late = |error| tracing::debug!(%error, "a picture is put on record later");
+        self.run.writer.hand_over(late, filed).await
     }
 
     /// The run it belongs to.
@@ -118,6 +119,14 @@ impl Picture {
         let number = self.run.writer.submit(Kind::Publishes, certified).await?;
         self.place.is_on_record(number);
         Ok(PictureId(number))
+    }
+
+    /// Returns when its certificate on record is on the disk, whoever stored it.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn published(&self) -> Result<(), LedgerError> {
+        self.run.writer.published().await
     }
 
     /// Returns when all that was handed over so far is on record.

@@ -241,7 +241,8 @@ impl Run {
     }
 
     /// The picture that was added last among those whose names begin with `stem` and a slash: for whoever certifies the
-    /// same file more than once, under names that differ in their last part.
+    /// same file more than once, under names that differ in what follows their last slash, and in nothing else.
+    /// The first time the names of all pictures of the run are read, which takes a second for some millions.
     ///
     /// # Errors
     /// Failures of the storage.
@@ -251,6 +252,15 @@ impl Run {
             return Ok(None);
         }
         self.look(|reader| reader.latest(self.id(), stem))
+    }
+
+    /// Returns when every certificate that a look finds is on the disk: one may be committed by another request and wait for
+    /// that still.
+    ///
+    /// # Errors
+    /// Failures of the storage.
+    pub async fn published(&self) -> Result<(), LedgerError> {
+        self.inner.writer.published().await
     }
 
     /// How many more calls at `price` its budgets admit at the moment; `None` where nothing limits them.

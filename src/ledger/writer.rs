@@ -50,6 +50,7 @@ impl Writer {
         let (jobs, inbox) = channel();
         let no_thread =
             |e: std::io::Error| LedgerError::CannotOpen { path: path.to_owned(), problem: e.to_string() };
+        let log = Arc::new(Log::of(path));
         let state = Loop {
             db,
             inbox,
@@ -58,8 +59,8 @@ impl Writer {
             ballast: Ballast::new(path, options.reserve),
             starved: false,
             company: Company::new(options.commit_every, options.patient),
-            log: Log::of(path),
-            forcer: Forcer::start(path).map_err(no_thread)?,
+            forcer: Forcer::start(path, Arc::clone(&log)).map_err(no_thread)?,
+            log,
             unsynced_since: None,
         };
         let thread = std::thread::Builder::new()
@@ -105,6 +106,11 @@ impl Writer {
         };
         self.post(Box::new(task))?;
         Ok(answer)
+    }
+
+    /// Returns when all that is committed is on the disk.
+    pub(super) async fn published(&self) -> Result<(), LedgerError> {
+        self.submit(Kind::Publishes, |_: &mut Batch<'_>| Ok(())).await
     }
 
     /// Hands over what happened, waiting for room but not for the commit. Records are written in the order in which they were
@@ -156,7 +162,7 @@ struct Loop {
     /// Space ran out and the ballast is gone.
     starved: bool,
     company: Company,
-    log: Log,
+    log: Arc<Log>,
     forcer: Forcer,
     unsynced_since: Option<Instant>,
 }
@@ -268,13 +274,11 @@ impl Loop {
             }
             return;
         }
-        // One alone is done sooner here. Where several wait more will come, and need not wait for the disk as well.
-        if later.len() > 1 && !all {
+        // One alone is done sooner here. Where several wait more will come, and need not wait for the disk as well. What shared
+        // their commit is forced in its own time all the same.
+        if !all && (later.len() > 1 || self.forcer.is_busy()) {
             match self.forcer.force(later) {
-                Ok(()) => {
-                    self.unsynced_since = None;
-                    return;
-                }
+                Ok(()) => return,
                 Err(back) => later = back,
             }
         }
@@ -340,8 +344,7 @@ impl Loop {
         Ok(batch.latencies)
     }
 
-    /// Forces what is committed to the disk where nobody waits for it. A failure is not lost: the next record is followed by
-    /// another try.
+    /// Forces what is committed to the disk where nobody waits for it.
     fn sync(&mut self) -> bool {
         let forced = if self.unsynced_since.is_some() { self.force() } else { Ok(()) };
         if let Err(error) = &forced {

@@ -136,6 +136,7 @@ impl Wanted {
         text: &str,
         begun: Instant,
     ) -> Result<Made, Refusal> {
+        self.route.run.published().await.map_err(|error| refusals::ledger(&error))?;
         let document = Document::parse(text.as_bytes()).map_err(|error| {
             tracing::error!(%error, picture = %known.name, "a certificate on record cannot be read");
             refusals::internal()

@@ -229,9 +229,36 @@ async fn one_record_after_the_other_is_not_kept_waiting() {
     let ledger = open(&folder, &options);
     let run = begin(&ledger, run_spec(0.25)).await;
     let begun = std::time::Instant::now();
-    for n in 0..100 {
-        run.picture(picture_spec(&n.to_string())).await.unwrap();
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    for draw in 0..100 {
+        picture.open(&attempt(draw)).await.unwrap();
     }
     // Each on its own, with the distance kept, would take five seconds.
     assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn certificates_that_share_a_commit_are_on_record_when_they_are_acknowledged() {
+    let (folder, options) = folder();
+    let options = Options { commit_every: Duration::from_millis(50), ..options };
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    for round in 0..8 {
+        let stored = (0..16).map(|n| {
+            let run = run.clone();
+            async move {
+                let picture = run.picture(picture_spec(&format!("{round}/{n}"))).await.unwrap();
+                picture.store_certificate("{}").await.unwrap();
+                assert!(run.latest(&round.to_string()).unwrap().unwrap().certificate.is_some());
+            }
+        });
+        futures::future::join_all(stored).await;
+    }
+    let waiting = run.picture(picture_spec("last")).await.unwrap();
+    let other = run.picture(picture_spec("last but one")).await.unwrap();
+    // Nobody is there any more when they are on the disk.
+    let both = futures::future::join(waiting.store_certificate("{}"), other.store_certificate("{}"));
+    let _ = tokio::time::timeout(Duration::ZERO, both).await;
+    drop((waiting, other, run, ledger));
+    assert!(!folder.path().join("ledger.db-wal").exists(), "closing folds the log in");
 }
