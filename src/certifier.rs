@@ -195,7 +195,7 @@ impl Certifier {
             run.picture_for(self.caller(), spec).await?
         };
         if let Some(text) = &picture.stored().certificate {
-            picture.published().await?;
+            run.published().await?;
             let stored = |source| CertifyError::Stored { picture: name.to_owned(), source };
             let stored = Document::parse(text.as_bytes()).map_err(stored)?;
             let document = match &self.key {

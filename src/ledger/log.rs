@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use super::place::beside;
 
@@ -15,14 +15,14 @@ use super::place::beside;
 /// a connection is open.
 pub(super) struct Log {
     path: PathBuf,
-    file: Mutex<Option<Arc<File>>>,
+    file: OnceLock<File>,
     /// Why it could not be forced once.
     failed: OnceLock<String>,
 }
 
 impl Log {
     pub(super) fn of(ledger: &Path) -> Self {
-        Self { path: beside(ledger, "-wal"), file: Mutex::default(), failed: OnceLock::new() }
+        Self { path: beside(ledger, "-wal"), file: OnceLock::new(), failed: OnceLock::new() }
     }
 
     /// Returns when everything that was committed is on the disk.
@@ -40,14 +40,14 @@ impl Log {
         })
     }
 
-    fn file(&self) -> io::Result<Arc<File>> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &*file {
-            return Ok(Arc::clone(file));
+    fn file(&self) -> io::Result<&File> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
         }
         // Only Windows needs the right to write.
         let opened = OpenOptions::new().read(true).write(true).open(&self.path)?;
-        Ok(Arc::clone(file.insert(Arc::new(opened))))
+        // Whoever comes second has opened the same file.
+        Ok(self.file.get_or_init(|| opened))
     }
 }
 

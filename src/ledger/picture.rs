@@ -121,14 +121,6 @@ impl Picture {
         Ok(PictureId(number))
     }
 
-    /// Returns when its certificate on record is on the disk, whoever stored it.
-    ///
-    /// # Errors
-    /// Failures of the storage.
-    pub async fn published(&self) -> Result<(), LedgerError> {
-        self.run.writer.published().await
-    }
-
     /// Returns when all that was handed over so far is on record.
     ///
     /// # Errors

@@ -108,11 +108,6 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Returns when all that is committed is on the disk.
-    pub(super) async fn published(&self) -> Result<(), LedgerError> {
-        self.submit(Kind::Publishes, |_: &mut Batch<'_>| Ok(())).await
-    }
-
     /// Hands over what happened, waiting for room but not for the commit. Records are written in the order in which they were
     /// handed over, so whoever hears that a later one is on record knows it of this one; unless it failed, of which `failed`
     /// hears before anything later is written alone.
