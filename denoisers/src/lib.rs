@@ -49,6 +49,8 @@ pub use id::Id;
 pub use identity::Identity;
 pub use network::BackendError;
 pub use precision::{Precision, UnknownPrecision};
-pub use registry::{BUILTIN, Builtin, Engine, OpenError, Options, Task, open, open_classifier};
+pub use registry::{
+    BUILTIN, Builtin, Engine, OpenError, Options, Task, builtin_denoiser, open, open_classifier,
+};
 pub use weights::WeightsError;
 pub use worker::{ClassifierHandle, DenoiserHandle, WorkerError};

@@ -39,6 +39,8 @@ fn settings(objective: Objective) -> Settings {
         sigma: "0.05..0.5".parse().unwrap(),
         sigma_law: SigmaLaw::Sqrt,
         divide_by_sigma: true,
+        mse_weight: 0.0,
+        surrogate_noise: 0.0,
         steps: 10,
         batch: 3,
         patch: 16,
@@ -337,6 +339,26 @@ fn a_classifier_learns_and_a_denoiser_learns_through_it() {
         };
         let (own, others) = (turned(false), turned(true));
         assert!(others > own + 0.5, "{own} {others}");
+
+        // The squared error beside it: loss and gradients are the sums; with a weight that leaves nothing else, those of the error.
+        let first = |objective, mse_weight, surrogate_noise| {
+            let one =
+                Settings { objective, mse_weight, surrogate_noise, clip: None, batch: 1, ..hybrid.clone() };
+            let learner = Learner::create(unet.clone(), 1).unwrap();
+            let (train, validation) = pictures(24, 32).hold_out(8);
+            Trainer::new(one, learner, surrogates(), train, validation).unwrap().step().unwrap()
+        };
+        let (alone, error) = (first(Objective::Stability, 0.0, 0.0), first(Objective::Mse, 0.0, 0.0));
+        let (both, heavy) = (first(Objective::Stability, 50.0, 0.0), first(Objective::Stability, 1e6, 0.0));
+        assert!(alone.psnr.is_none() && both.psnr == error.psnr && both.psnr.is_some());
+        assert!((both.loss - alone.loss - 50.0 * error.loss).abs() < 1e-9, "{alone:?} {error:?} {both:?}");
+        assert!((heavy.norm / 1e6 / error.norm - 1.0).abs() < 1e-2, "{error:?} {heavy:?}");
+        // Noise before the classifier changes what it says, the same way in every run.
+        let [noisy, again] = [(); 2].map(|()| first(Objective::Stability, 0.0, 0.5));
+        assert!(
+            noisy == again && (noisy.loss - alone.loss).abs() > 1e-3 * alone.loss,
+            "{alone:?} {noisy:?} {again:?}"
+        );
     });
 }
 

@@ -1,9 +1,10 @@
 //! Options that several commands share.
 
 use clap::{Args, ValueEnum};
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, open};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, builtin_denoiser, open};
 
 use super::Failure;
+use crate::certificate::Hashed;
 use crate::config::Defaults;
 use crate::picture::{Fit, PictureOptions, WorkingSize};
 
@@ -39,26 +40,28 @@ impl DenoiserOptions {
     }
 }
 
-/// The denoiser behind a certificate that calls it `stated`: the one that the user named, or else the built-in one, with as
-/// many bits as it then computed with.
+/// The denoiser behind a certificate: the one that the user named, or else the built-in one with this hash, with as many bits as
+/// it then computed with.
 pub(super) fn denoiser_of(
-    stated: &str,
+    stated: &Hashed,
     named: Option<&str>,
     device: Device,
 ) -> Result<DenoiserHandle, Failure> {
     let mut options = Options::on(device);
-    options.precision = Precision::of_name(stated);
-    match (named, stated.strip_suffix(options.precision.suffix()).unwrap_or(stated)) {
-        (Some(named), _) => spawn(named, &options),
-        // A name from a document must not make this program open a file of that name.
-        (None, name @ ("unet" | "none")) => spawn(name, &options),
-        (None, name) => Err(Failure::usage(anyhow::anyhow!(
-            "the copies were cleaned by `{name}`, which is not built in: give its file by --denoiser"
+    options.precision = Precision::of_name(&stated.name);
+    // A name from a document must not make this program open a file of that name.
+    match named.or_else(|| builtin_denoiser(&stated.blake3, options.precision)) {
+        Some(name) => spawn(name, &options),
+        None => Err(Failure::usage(anyhow::anyhow!(
+            "the copies were cleaned by `{}` with hash {}, which is not built in: give its file by --denoiser",
+            stated.name,
+            stated.blake3
         ))),
     }
 }
 
-fn spawn(name: &str, options: &Options) -> Result<DenoiserHandle, Failure> {
+/// Loads a denoiser onto its own thread.
+pub(super) fn spawn(name: &str, options: &Options) -> Result<DenoiserHandle, Failure> {
     let denoiser = open(name, options).map_err(Failure::usage)?;
     DenoiserHandle::spawn(denoiser).map_err(Failure::internal)
 }

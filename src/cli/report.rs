@@ -66,8 +66,8 @@ pub(super) struct Args {
     /// given several times
     #[arg(long, value_name = "PATH", requires = "out")]
     pictures: Vec<String>,
-    /// The denoiser of these copies, where it came from a file: that file; default: the built-in one of the certificate's
-    /// name
+    /// The denoiser of these copies, where it came from a file: that file; default: the built-in one with the
+    /// certificate's hash
     #[arg(long, value_name = "NAME|FILE", requires = "pictures")]
     denoiser: Option<String>,
     /// Where that denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use smoothgate_denoisers::{DenoiserHandle, Device};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options};
 use tokio::runtime::Runtime;
 
 use super::inputs::{self, Input};
-use super::options::denoiser_of;
+use super::options::{denoiser_of, spawn};
 use super::{Failure, runtime};
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Hashed};
 use crate::picture::{Limits, WorkingImage};
 use crate::report::{FIGURES, Picture, Series, picture_of, thumbnails};
 
@@ -23,7 +23,7 @@ pub(super) struct Thumbnailer<'a> {
     named: Option<&'a str>,
     device: Device,
     none: DenoiserHandle,
-    /// By their names in certificates.
+    /// By their hashes.
     denoisers: HashMap<String, DenoiserHandle>,
     runtime: Runtime,
 }
@@ -36,7 +36,7 @@ impl<'a> Thumbnailer<'a> {
         device: Device,
     ) -> Result<Self, Failure> {
         let files = inputs::resolve(pictures).map_err(Failure::usage)?;
-        let none = denoiser_of("none", None, device)?;
+        let none = spawn("none", &Options::on(device))?;
         Ok(Self { files, named: denoiser, device, none, denoisers: HashMap::new(), runtime: runtime()? })
     }
 
@@ -54,7 +54,7 @@ impl<'a> Thumbnailer<'a> {
                     missing += 1;
                     continue;
                 };
-                let denoiser = self.denoiser(&certificate.denoiser.name)?;
+                let denoiser = self.denoiser(&certificate.denoiser)?;
                 let made = self.runtime.block_on(thumbnails(certificate, image, &self.none, &denoiser));
                 match made {
                     Ok(made) => one.show(at, made),
@@ -87,12 +87,12 @@ impl<'a> Thumbnailer<'a> {
         files.find_map(|file| picture_of(certificate, &file.read(&limits).ok()?))
     }
 
-    fn denoiser(&mut self, name: &str) -> Result<DenoiserHandle, Failure> {
-        if let Some(known) = self.denoisers.get(name) {
+    fn denoiser(&mut self, stated: &Hashed) -> Result<DenoiserHandle, Failure> {
+        if let Some(known) = self.denoisers.get(&stated.blake3) {
             return Ok(known.clone());
         }
-        let handle = denoiser_of(name, self.named, self.device)?;
-        self.denoisers.insert(name.to_owned(), handle.clone());
+        let handle = denoiser_of(stated, self.named, self.device)?;
+        self.denoisers.insert(stated.blake3.clone(), handle.clone());
         Ok(handle)
     }
 }

@@ -49,6 +49,14 @@ pub(super) struct DenoiserArgs {
     /// Noise levels: one or a range, such as 0.25 or 0.02..1.0
     #[arg(long, default_value = "0.25")]
     sigma: SigmaRange,
+    /// Add so many times the squared error to the cross-entropy of `stability`, which keeps the denoiser to pictures instead of
+    /// patterns that only its classifiers see: much for black boxes, such as 200
+    #[arg(long, value_name = "WEIGHT", default_value = "0")]
+    mse_weight: f64,
+    /// Standard deviation of noise that is added to a denoised picture before a classifier of `stability` sees it, to the same end;
+    /// for classifiers that learnt with such noise
+    #[arg(long, value_name = "SIGMA", default_value = "0")]
+    surrogate_noise: f64,
     /// Divide each picture's error by its noise level, so that all levels count about alike in decibels
     #[arg(long)]
     divide_by_sigma: bool,
@@ -281,6 +289,8 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
     let settings = Settings {
         objective,
         divide_by_sigma: args.divide_by_sigma,
+        mse_weight: args.mse_weight,
+        surrogate_noise: args.surrogate_noise,
         answered: args.labels.is_some(),
         ..common.settings(args.sigma, steps, (through, AugmentName::Turn))
     };
@@ -390,6 +400,8 @@ impl Common {
                 LawName::Log => SigmaLaw::Log,
             },
             divide_by_sigma: false,
+            mse_weight: 0.0,
+            surrogate_noise: 0.0,
             steps,
             batch: self.batch,
             patch,

@@ -33,7 +33,8 @@ pub(super) struct Args {
     /// Make the noisy, denoised and encoded copies of the picture again and compare their hash
     #[arg(long, requires = "picture")]
     redraw: bool,
-    /// The denoiser for --redraw, where it came from a file: that file; default: the built-in one of the certificate's name
+    /// The denoiser for --redraw, where it came from a file: that file; default: the built-in one with the
+    /// certificate's hash
     #[arg(long, value_name = "NAME|FILE", requires = "redraw")]
     denoiser: Option<String>,
     /// Where that denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
@@ -92,7 +93,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
 
 fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Result<(), Failure> {
     let Some(certificate) = verification.certificate() else { return Ok(()) };
-    let denoiser = denoiser_of(&certificate.denoiser.name, args.denoiser.as_deref(), args.device)?;
+    let denoiser = denoiser_of(&certificate.denoiser, args.denoiser.as_deref(), args.device)?;
     let runtime = runtime()?;
     runtime.block_on(verification.redraw(picture, &denoiser));
     Ok(())

@@ -80,19 +80,25 @@ fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_chan
     run(&["certify", "spider.png", "--sign", "public.pem", "--no-ledger"], 2);
 }
 
-/// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it.
+/// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it. Built-in weights
+/// of one architecture share a name, and are told apart by their hashes.
 #[test]
-fn a_certificate_names_the_precision_and_is_redrawn_with_it() {
+fn a_certificate_names_denoiser_and_precision_and_is_redrawn_with_them() {
     let dir = tempfile::tempdir().unwrap();
     let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pictures/spider.png");
     std::fs::copy(picture, dir.path().join("spider.png")).unwrap();
     let config = "[defaults]\nprecision = \"bf16\"\n";
     std::fs::write(dir.path().join("smoothgate.toml"), config).unwrap();
-    for (options, name) in [(&["--precision", "f32"][..], "unet"), (&[], "unet-bf16")] {
-        let certify = ["certify", "spider.png", "--quiet", "--no-ledger", "--out", name, "--seed", "1"];
+    let cases = [
+        (&["--precision", "f32"][..], "unet", "f32"),
+        (&[], "unet-bf16", "bf16"),
+        (&["--precision", "f32", "--denoiser", "cifar10"], "unet", "other"),
+    ];
+    for (options, name, folder) in cases {
+        let certify = ["certify", "spider.png", "--quiet", "--no-ledger", "--out", folder, "--seed", "1"];
         let out = smoothgate(dir.path(), &[&certify[..], options].concat());
-        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-        let file = format!("{name}/0000-spider.png.json");
+        assert!(matches!(out.status.code(), Some(0 | 1)), "{}", text(&out.stderr));
+        let file = format!("{folder}/0000-spider.png.json");
         let document: Value =
             serde_json::from_slice(&std::fs::read(dir.path().join(&file)).unwrap()).unwrap();
         assert_eq!(document["denoiser"]["name"], name);

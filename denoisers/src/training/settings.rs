@@ -116,6 +116,14 @@ pub struct Settings {
     /// Whether each picture's squared error is divided by its σ relative to the largest, so that all noise levels count about alike
     /// in decibels.
     pub divide_by_sigma: bool,
+    /// Added to the stability objective: so many times the squared error. A denoiser that only satisfies one classifier does it with
+    /// patterns that others do not see; the error keeps it to pictures.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mse_weight: f64,
+    /// Standard deviation of the noise that is added to a denoised picture before a classifier judges it for the stability objective:
+    /// patterns too faint to be seen through it count for nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub surrogate_noise: f64,
     /// Length of the run.
     pub steps: u64,
     /// Pictures a step.
@@ -153,6 +161,12 @@ pub struct Settings {
     pub standardized: bool,
 }
 
+/// Settings that came later are absent from older runs' states, and must be where they are not used.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 impl Settings {
     /// Whether a run is possible with these.
     ///
@@ -177,6 +191,11 @@ impl Settings {
             (optimizer, "decays and momentum of the optimiser are in 0..1, its other numbers not negative"),
             (schedule, "a step schedule needs at least 1 step between changes and a positive factor"),
             (unit(self.average), "the decay of the average is in 0..1 (0 for none)"),
+            (
+                self.mse_weight.is_finite() && self.mse_weight >= 0.0,
+                "the weight of the squared error is not negative",
+            ),
+            ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
             (self.clip.is_none_or(positive), "gradients can be clipped to a positive norm only"),
             (
                 self.sigma_law != SigmaLaw::Log || self.sigma.low > 0.0,

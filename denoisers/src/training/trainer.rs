@@ -3,9 +3,10 @@
 use super::{
     Learner, Objective, Settings, Surrogate, TrainError,
     data::Pictures,
+    draws::Draws,
     loss::weighted_squared_error,
     optimizer::Optimizer,
-    sample::{Sampler, Samples, check_size},
+    sample::{Sampler, Samples, add_noise, check_size},
     schedule,
     validate::{self, Validation},
 };
@@ -26,6 +27,8 @@ pub struct Trainer {
     pictures: Pictures,
     validation: Pictures,
     sampler: Sampler,
+    /// The noise before a classifier.
+    noise: Draws,
 }
 
 /// One step.
@@ -35,7 +38,7 @@ pub struct Measured {
     pub step: u64,
     /// The objective before the step.
     pub loss: f64,
-    /// Of a denoiser by squared errors: the mean over the batch of the PSNR in dB, not clipped.
+    /// Of a denoiser where squared errors count: the mean over the batch of the PSNR in dB, not clipped.
     pub psnr: Option<f64>,
     /// The norm of all gradients, before they were clipped.
     pub norm: f64,
@@ -104,6 +107,7 @@ impl Trainer {
             .then(|| learner.parameters().map(|parameter| parameter.values.to_vec()).collect());
         Ok(Self {
             sampler: Sampler::new(settings.seed, &pictures),
+            noise: Draws::new(settings.seed, "surrogates"),
             optimizer: settings.optimizer.start(),
             average,
             step: 0,
@@ -149,7 +153,7 @@ impl Trainer {
                 let batch = Batch::trusted(samples.noisy, settings.batch, size);
                 (self.learner.cross_entropy(batch, &labels)?, None)
             }
-            objective if objective.is_stability(self.step) => (self.stability(samples)?, None),
+            objective if objective.is_stability(self.step) => self.stability(samples)?,
             _ => self.squared_error(samples)?,
         };
         let norm = match self.settings.clip {
@@ -170,37 +174,43 @@ impl Trainer {
     }
 
     fn squared_error(&mut self, samples: Samples) -> Result<(f64, Option<f64>), TrainError> {
-        let settings = &self.settings;
-        let (count, size) = (settings.batch, (settings.patch, settings.patch));
-        let weight = |sigma: &f64| {
-            if settings.divide_by_sigma { (settings.sigma.high / sigma) as f32 } else { 1.0 }
-        };
-        let weights: Vec<f32> = samples.sigma.iter().map(weight).collect();
+        let (count, size) = (self.settings.batch, (self.settings.patch, self.settings.patch));
+        let weights = self.error_weights(&samples.sigma);
         let clean = Batch::trusted(samples.clean, count, size);
         let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
         let (loss, gradient) = weighted_squared_error(&result, &clean, &weights)?;
         self.learner.backward(&gradient)?;
-        let decibels = result.pictures().zip(clean.pictures()).map(|(result, clean)| {
-            let squares = result.iter().zip(clean).map(|(r, c)| f64::from(r - c).powi(2));
-            -10.0 * (squares.sum::<f64>() / clean.len() as f64).log10()
-        });
-        Ok((loss, Some(decibels.sum::<f64>() / count as f64)))
+        Ok((loss, Some(decibels(&result, &clean))))
     }
 
-    /// The cross-entropy of the classifier whose turn it is.
-    fn stability(&mut self, samples: Samples) -> Result<f64, TrainError> {
+    /// By what the squared error of a picture with this noise is multiplied.
+    fn error_weights(&self, sigma: &[f64]) -> Vec<f32> {
+        let Settings { divide_by_sigma, sigma: range, .. } = &self.settings;
+        let weight = |sigma: &f64| if *divide_by_sigma { (range.high / sigma) as f32 } else { 1.0 };
+        sigma.iter().map(weight).collect()
+    }
+
+    /// The cross-entropy of the classifier whose turn it is, and the squared error where it counts as well.
+    fn stability(&mut self, samples: Samples) -> Result<(f64, Option<f64>), TrainError> {
         let (count, size) = (self.settings.batch, (self.settings.patch, self.settings.patch));
+        let error_weights = self.error_weights(&samples.sigma);
         let turn = (self.step % self.surrogates.len().max(1) as u64) as usize;
         let surrogate = &mut self.surrogates[turn];
-        let labels = if self.settings.answered {
-            samples.labels()?
-        } else {
-            surrogate.classify(Batch::trusted(samples.clean, count, size))?
-        };
+        let answered = self.settings.answered.then(|| samples.labels()).transpose()?;
+        let clean = Batch::trusted(samples.clean, count, size);
+        let labels = answered.map_or_else(|| surrogate.classify(clean.clone()), Ok)?;
         let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
-        let (loss, gradient) = surrogate.cross_entropy(result, &labels)?;
+        let seen = seen(&self.noise, self.step, self.settings.surrogate_noise, &result);
+        let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels)?;
+        let weight = self.settings.mse_weight;
+        if weight > 0.0 {
+            let (error, errors) = weighted_squared_error(&result, &clean, &error_weights)?;
+            loss += weight * error;
+            let sum = gradient.data().iter().zip(errors.data()).map(|(g, e)| g + weight as f32 * e).collect();
+            gradient = Batch::trusted(sum, count, size);
+        }
         self.learner.backward(&gradient)?;
-        Ok(loss)
+        Ok((loss, (weight > 0.0).then(|| decibels(&result, &clean))))
     }
 
     /// Measures the values that would be saved now.
@@ -211,6 +221,30 @@ impl Trainer {
         let mut network = self.learner.with(&self.values());
         validate::validate(&mut network, self.surrogates.first_mut(), &self.validation, &self.settings)
     }
+}
+
+/// The mean over the pictures of their PSNR in dB.
+fn decibels(result: &Batch, clean: &Batch) -> f64 {
+    let each = result.pictures().zip(clean.pictures()).map(|(result, clean)| {
+        let squares = result.iter().zip(clean).map(|(r, c)| f64::from(r - c).powi(2));
+        -10.0 * (squares.sum::<f64>() / clean.len() as f64).log10()
+    });
+    each.sum::<f64>() / result.count() as f64
+}
+
+/// What a classifier sees of denoised pictures in this step: them with noise, which is drawn for each picture of the run alone.
+fn seen(noise: &Draws, step: u64, sigma: f64, result: &Batch) -> Batch {
+    if sigma == 0.0 {
+        return result.clone();
+    }
+    let count = result.count();
+    let mut data = vec![0.0; result.data().len()];
+    let first = step * count as u64;
+    let each = data.len() / count;
+    for ((number, clean), noisy) in (first..).zip(result.pictures()).zip(data.chunks_exact_mut(each)) {
+        add_noise(clean, sigma, &mut noise.of(number), noisy);
+    }
+    Batch::trusted(data, count, (result.height(), result.width()))
 }
 
 /// Moves the average towards the parameters. It begins with a shorter memory, which first weights would fill for long.
