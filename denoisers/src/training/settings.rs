@@ -195,6 +195,11 @@ impl Settings {
                 self.mse_weight.is_finite() && self.mse_weight >= 0.0,
                 "the weight of the squared error is not negative",
             ),
+            (
+                matches!(self.objective, Objective::Stability | Objective::Hybrid { .. })
+                    || (is_zero(&self.mse_weight) && is_zero(&self.surrogate_noise)),
+                "a weight of the squared error and noise before a classifier belong to the stability objective",
+            ),
             ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
             (self.clip.is_none_or(positive), "gradients can be clipped to a positive norm only"),
             (
