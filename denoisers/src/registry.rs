@@ -135,8 +135,8 @@ pub enum OpenError {
     Backend(#[from] BackendError),
 }
 
-/// Opens a denoiser: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose
-/// architecture is read from its metadata (`arch`) or recognised by its tensor names.
+/// Opens a denoiser: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose architecture is read from its metadata
+/// (`arch`) or recognised by its tensor names.
 ///
 /// # Errors
 /// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
@@ -158,8 +158,8 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
     Ok(Box::new(Network::new(model, device, options.engine)?))
 }
 
-/// Opens a classifier: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose architecture is read from its metadata (`arch`) or
-/// recognised by its tensor names. Its classes are those of the metadata (`classes`, separated by `|`), else numbers.
+/// Opens a classifier: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose architecture is read from its
+/// metadata (`arch`) or recognised by its tensor names. Its classes are those of the metadata (`classes`, separated by `|`), else numbers.
 ///
 /// # Errors
 /// [`OpenError`] if there is no such model, its file is not usable, or the device is not.
