@@ -44,7 +44,7 @@ const CERTIFY: [&str; 15] = [
     "--question",
     "clean-labels/sequence/3",
     "--question",
-    "present:banana",
+    "present:lion",
     "--radius",
     "0.05",
     "--n-max",
@@ -70,7 +70,7 @@ fn one_set_of_votes_gives_a_line_a_claim_and_one_document() {
     assert_eq!((column("label")[0], column("outcome")[0]), (&"espresso".into(), &"certified".into()));
     assert_eq!((column("label")[3], column("outcome")[3]), (&Value::Null, &"abstained".into()));
     assert_eq!(column("question")[0], "clean-labels/sequence/3:espresso");
-    assert_eq!(column("question")[3], "present:banana");
+    assert_eq!(column("question")[3], "present:lion");
     // Calls are counted once: the draws of the claim that took most, and the clean picture.
     let calls: u64 = lines.iter().map(|line| line["calls"].as_u64().unwrap()).sum();
     let votes = lines.iter().map(|line| line["votes"].as_u64().unwrap()).max().unwrap();
@@ -135,7 +135,7 @@ fn tables_and_tsv_have_a_line_a_claim() {
         lines[1].contains("espresso") && lines[1].ends_with("clean-labels/sequence/3:espresso"),
         "{table}"
     );
-    assert!(lines[4].contains("abstained") && lines[4].ends_with("present:banana"), "{table}");
+    assert!(lines[4].contains("abstained") && lines[4].ends_with("present:lion"), "{table}");
     let (tsv, _) = run(dir.path(), &with("tsv"), 1);
     let lines: Vec<&str> = tsv.lines().collect();
     assert_eq!((lines.len(), lines[0]), (5, "idx\tlabel\tpredict\tradius\tcorrect\ttime"));

@@ -5,8 +5,9 @@
 //!     --peer "onnxruntime=python benches/peer.py onnxruntime"
 //! ```
 //! Engines take turns, forwards and backwards, so that a change of the clock or of the machine's load meets all of them. Printed are
-//! medians over the rounds, the range, and the median over the rounds of the ratio to the first peer, with its range. A peer is a
-//! program that reads lines `NETWORK COUNT HEIGHT WIDTH` and answers each with the milliseconds that one call took.
+//! medians over the rounds, the range, and for each peer the median over the rounds of our time divided by its time, with its range. A peer
+//! is a program that reads lines `NETWORK COUNT HEIGHT WIDTH` and answers each with the milliseconds that one call took. Between two engines
+//! nothing happens for `--pause 150` milliseconds: some engines' threads wait for their next work by spinning, which the next engine would pay.
 //!
 //! On a machine that has other work, `--cpu-time` counts the processor's time instead of the clock's (set `RAYON_NUM_THREADS=1` and give
 //! the peers `cpu 1` as arguments: waiting threads count too).
@@ -23,7 +24,8 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use cpu_time::ProcessTime;
@@ -174,18 +176,21 @@ fn write_dncnn(path: &Path) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
-fn median(values: &mut [f64]) -> f64 {
+/// The least, the median and the most.
+fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
 fn main() {
     let (mut rounds, mut candle, mut bf16, mut cpu_time) = (7, false, false, false);
+    let mut pause = Duration::from_millis(150);
     let (mut peers, mut cases) = (vec![], vec![]);
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().unwrap().parse().unwrap(),
+            "--pause" => pause = Duration::from_millis(arguments.next().unwrap().parse().unwrap()),
             "--candle" => candle = true,
             "--bf16" => bf16 = true,
             "--cpu-time" => cpu_time = true,
@@ -236,6 +241,7 @@ fn main() {
             let count = contestants.len();
             let order = (0..count).map(|i| if round % 2 == 0 { i } else { count - 1 - i });
             for i in order {
+                thread::sleep(pause);
                 let time = contestants[i].1.time(&case, cpu_time);
                 // The first round warms up.
                 if round > 0 {
@@ -243,18 +249,21 @@ fn main() {
                 }
             }
         }
-        let base = times.get(ours).cloned();
-        for ((name, _), times) in contestants.iter().zip(&mut times) {
-            let mut ratios: Vec<f64> =
-                base.iter().flatten().zip(&*times).map(|(base, time)| time / base).collect();
-            let ratio = if ratios.is_empty() { f64::NAN } else { median(&mut ratios) };
-            let spread = ratios.first().copied().zip(ratios.last().copied()).unwrap_or((f64::NAN, f64::NAN));
-            let middle = median(times);
-            let (low, high) = (times[0], times[times.len() - 1]);
+        for ((name, _), times) in contestants.iter().zip(&times) {
+            let [low, middle, high] = spread(times.clone());
             let rate = case.gflop() / middle * 1e3;
             println!(
-                "{case}: {name:14} {middle:9.3} ms a picture ({low:.3} to {high:.3}), {rate:6.0} GFLOP/s, ratio {ratio:.3} ({:.3} to {:.3})",
-                spread.0, spread.1
+                "{case}: {name:14} {middle:9.3} ms a picture ({low:.3} to {high:.3}), {rate:6.0} GFLOP/s"
+            );
+        }
+        let (own, peers) = (0..ours, ours..contestants.len());
+        for (own, peer) in own.flat_map(|own| peers.clone().map(move |peer| (own, peer))) {
+            let ratios = times[own].iter().zip(&times[peer]).map(|(own, peer)| own / peer).collect();
+            let [low, middle, high] = spread(ratios);
+            let names = (&contestants[own].0, &contestants[peer].0);
+            println!(
+                "{case}: {} takes {middle:.3} ({low:.3} to {high:.3}) of the time of {}",
+                names.0, names.1
             );
         }
     }

@@ -41,6 +41,7 @@ fn settings(objective: Objective) -> Settings {
         divide_by_sigma: true,
         mse_weight: 0.0,
         surrogate_noise: 0.0,
+        picture_clip: None,
         steps: 10,
         batch: 3,
         patch: 16,
@@ -55,6 +56,7 @@ fn settings(objective: Objective) -> Settings {
         validation_sigma: vec![0.1, 0.25],
         data: String::new(),
         surrogates: vec![],
+        judge: None,
         answered: false,
         standardized: false,
     }
@@ -256,46 +258,56 @@ fn a_new_network_takes_over_what_it_shares_with_another() {
     assert_eq!(new_classifier().adopt(&large), (0, new_classifier().parameters().count()));
 }
 
+/// What the classifier below and the denoiser that learns through it have in common.
+fn common() -> Settings {
+    let augment = Augment { flip: true, turn: false, shift: 2 };
+    let sigma = "0..0.2".parse().unwrap();
+    let classes = settings(Objective::Classes);
+    Settings {
+        patch: 32,
+        batch: 8,
+        augment,
+        sigma,
+        sigma_law: SigmaLaw::Uniform,
+        divide_by_sigma: false,
+        ..classes
+    }
+}
+
+/// A denoiser that learns by squared error first, and then through a classifier.
+fn hybrid() -> Settings {
+    let objective = Objective::Hybrid { mse_steps: 20 };
+    let sigma = "0.5".parse().unwrap();
+    Settings { objective, sigma, steps: 40, validation_sigma: vec![0.5], ..common() }
+}
+
+/// Trains a classifier that knows the two classes; its file.
+fn learn_classes(folder: &Path) -> String {
+    let folder = folder.join("classifier");
+    let classes = Settings { steps: 60, rate: 1e-2, ..common() };
+    let mut run = Run::start(classifier(classes), &folder, CADENCE).unwrap();
+    let mut accuracy = 0.0;
+    run.go(&AtomicBool::new(false), |event| {
+        if let Event::Validated { validation, .. } = event {
+            accuracy = validation.at[0].accuracy.unwrap();
+        }
+    })
+    .unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    folder.join("last.safetensors").to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_classifier_learns_and_a_denoiser_learns_through_it() {
     alone(|| {
         let folder = tempfile::tempdir().unwrap();
-        let augment = Augment { flip: true, turn: false, shift: 2 };
-        let sigma = "0..0.2".parse().unwrap();
-        let common = Settings {
-            patch: 32,
-            batch: 8,
-            augment,
-            sigma,
-            sigma_law: SigmaLaw::Uniform,
-            ..settings(Objective::Classes)
-        };
-        let classes = Settings { steps: 60, rate: 1e-2, divide_by_sigma: false, ..common.clone() };
-        let [first, second] = ["classifier", "denoiser"].map(|name| folder.path().join(name));
-        let mut run = Run::start(classifier(classes), &first, CADENCE).unwrap();
-        let mut accuracy = 0.0;
-        run.go(&AtomicBool::new(false), |event| {
-            if let Event::Validated { validation, .. } = event {
-                accuracy = validation.at[0].accuracy.unwrap();
-            }
-        })
-        .unwrap();
-        assert!(accuracy > 0.9, "{accuracy}");
-        let file = first.join("last.safetensors");
-        let file = file.to_str().unwrap();
+        let file = learn_classes(folder.path());
+        let file = file.as_str();
+        let second = folder.path().join("denoiser");
         let labels = open_classifier(file, &Options::default()).unwrap().labels().to_vec();
         assert_eq!(labels, ["smooth", "striped"]);
 
-        let objective = Objective::Hybrid { mse_steps: 20 };
-        let sigma = "0.5".parse().unwrap();
-        let hybrid = Settings {
-            objective,
-            sigma,
-            steps: 40,
-            divide_by_sigma: false,
-            validation_sigma: vec![0.5],
-            ..common
-        };
+        let hybrid = hybrid();
         let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
         let surrogates = || vec![Surrogate::open(file).unwrap(), Surrogate::open(file).unwrap()];
         let new = |settings: Settings| {
@@ -359,6 +371,44 @@ fn a_classifier_learns_and_a_denoiser_learns_through_it() {
             noisy == again && (noisy.loss - alone.loss).abs() > 1e-3 * alone.loss,
             "{alone:?} {noisy:?} {again:?}"
         );
+    });
+}
+
+/// A judge's answers take the place of the first classifier's in a validation, and nothing is learnt through it.
+#[test]
+fn a_judge_chooses_and_teaches_nothing() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = learn_classes(folder.path());
+        let other = folder.path().join("other.safetensors");
+        new_classifier().save(&other).unwrap();
+        let (file, other) = (file.as_str(), other.to_str().unwrap());
+        let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+        let begin = |objective, through: Option<&str>, judge: Option<&str>| {
+            let learner = Learner::create(unet.clone(), 1).unwrap();
+            let (train, validation) = pictures(24, 32).hold_out(8);
+            let through = through.map(|file| Surrogate::open(file).unwrap()).into_iter().collect();
+            let settings = Settings { objective, ..hybrid() };
+            let trainer = Trainer::new(settings, learner, through, train, validation).unwrap();
+            match judge {
+                Some(judge) => trainer.judged_by(Surrogate::open(judge).unwrap()).unwrap(),
+                None => trainer,
+            }
+        };
+        let stability = Objective::Stability;
+        let mut judged = begin(stability, Some(file), Some(other));
+        let by_judge = judged.validate().unwrap();
+        let by_other = begin(stability, Some(other), None).validate().unwrap();
+        let by_first = begin(stability, Some(file), None).validate().unwrap();
+        assert!(by_judge == by_other && by_judge != by_first, "{by_judge:?} {by_first:?}");
+        assert_eq!(judged.settings().judge.as_deref(), Some(Surrogate::open(other).unwrap().id()));
+        assert_eq!(judged.step().unwrap(), begin(stability, Some(file), None).step().unwrap());
+        // Squared error alone can have one, too.
+        assert_eq!(begin(Objective::Mse, None, Some(file)).validate().unwrap(), by_first);
+        assert!(begin(Objective::Mse, None, None).validate().unwrap().at[0].accuracy.is_none());
+        let classes = classifier(Settings { patch: 32, ..settings(Objective::Classes) });
+        let refused = classes.judged_by(Surrogate::open(other).unwrap()).err().unwrap();
+        assert!(matches!(refused, TrainError::Task { needed: "denoiser" }));
     });
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use smoothgate_denoisers::{Batch, DenoiserHandle};
 
 use super::inputs::{self, Input};
+use super::judge::{Judge, Judgement};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::json_line;
 use super::progress::Progress;
@@ -32,6 +33,10 @@ pub(super) struct Args {
     /// Seed of the noise: a number or 64 hexadecimal digits
     #[arg(long, value_name = "HEX|N", default_value = "0")]
     seed: Seed,
+    /// A classifier, a built-in name or a file, which is shown clean, noisy and denoised copies: of how many does it still say what it
+    /// says of the clean picture? Pictures are brought to its size, unless --size says another
+    #[arg(long, value_name = "NAME|FILE")]
+    classifier: Option<String>,
     #[command(flatten)]
     size: SizeOptions,
     /// Take every so manieth picture, from the first
@@ -71,6 +76,8 @@ struct Line<'a> {
     sigma: f64,
     #[serde(flatten)]
     quality: Quality,
+    #[serde(flatten)]
+    judgement: Option<Judgement<bool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     written: Option<String>,
 }
@@ -83,6 +90,8 @@ struct Mean<'a> {
     sigma: f64,
     #[serde(flatten)]
     quality: Quality,
+    #[serde(flatten)]
+    judgement: Option<Judgement<f64>>,
 }
 
 /// Of the noisy copy as it is, and of the denoised one cut to [0, 1].
@@ -127,6 +136,14 @@ impl Place {
         }
     }
 
+    /// The class that the data state.
+    fn class(&self) -> Option<&str> {
+        match self {
+            Self::Input(_) => None,
+            Self::Sample(sample) => Some(&sample.truth),
+        }
+    }
+
     fn decode(&self, options: &PictureOptions) -> anyhow::Result<WorkingImage> {
         let bytes = match self {
             Self::Input(input) => input.read(&options.limits)?,
@@ -163,10 +180,11 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
         made.with_context(|| format!("cannot make the folder `{}`", out.display()))
             .map_err(Failure::internal)?;
     }
-    let options = args.size.picture(WorkingSize::Native);
+    let judge = args.classifier.as_deref().map(|name| Judge::open(name, args.denoiser.device)).transpose()?;
+    let options = args.size.picture(judge.as_ref().map_or(WorkingSize::Native, Judge::size));
     let progress = Progress::new(places.len(), args.quiet);
     let mut exit = Exit::Success;
-    let mut found: Vec<Vec<Quality>> = vec![Vec::new(); args.sigma.len()];
+    let mut found: Vec<Vec<(Quality, Option<Judgement<bool>>)>> = vec![Vec::new(); args.sigma.len()];
     for (index, place) in places.iter().enumerate() {
         let name = place.name();
         let image = match place.decode(&options) {
@@ -181,7 +199,12 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
         for (level, (sigma, found)) in args.sigma.iter().zip(&mut found).enumerate() {
             let copies = Copies::make(&image, *sigma, &args.seed, index as u64, &denoiser)?;
             let quality = copies.quality()?;
-            found.push(quality);
+            let judged = |judge: &Judge| {
+                let sides = [copies.clean.as_slice(), &copies.noisy, &copies.denoised];
+                judge.judge(sides, (copies.height, copies.width), place.class())
+            };
+            let judgement = judge.as_ref().map(judged).transpose()?;
+            found.push((quality, judgement));
             let written = match &args.out {
                 Some(out) => Some(copies.write(out, index, level, args.sigma.len())?),
                 None => None,
@@ -191,6 +214,7 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
                 denoiser: denoiser.id().name(),
                 sigma: sigma.get(),
                 quality,
+                judgement,
                 written,
             });
         }
@@ -202,11 +226,17 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
     progress.finish();
     let means = args.sigma.iter().zip(&found).filter(|(_, found)| !found.is_empty());
     let means: Vec<Mean<'_>> = means
-        .map(|(sigma, found)| Mean {
-            pictures: found.len(),
-            denoiser: denoiser.id().name(),
-            sigma: sigma.get(),
-            quality: Quality::mean(found),
+        .map(|(sigma, found)| {
+            let (qualities, judgements): (Vec<Quality>, Vec<Option<Judgement<bool>>>) =
+                found.iter().copied().unzip();
+            let judgements: Option<Vec<Judgement<bool>>> = judgements.into_iter().collect();
+            Mean {
+                pictures: found.len(),
+                denoiser: denoiser.id().name(),
+                sigma: sigma.get(),
+                quality: Quality::mean(&qualities),
+                judgement: judgements.map(|all| Judgement::shares(&all)),
+            }
         })
         .collect();
     table(&means, args.json).context("cannot write the results").map_err(Failure::internal)?;
@@ -293,14 +323,18 @@ fn table(means: &[Mean<'_>], json: bool) -> std::io::Result<()> {
     }
     let Some(first) = means.first() else { return Ok(()) };
     let width = first.denoiser.len().max(5);
-    writeln!(
+    write!(
         out,
         "sigma   of 255  pictures  PSNR noisy  {:>width$}     SSIM noisy  {:>width$}",
         first.denoiser, first.denoiser
     )?;
-    for Mean { pictures, sigma, quality, .. } in means {
+    let same = first.judgement.is_some();
+    let heading =
+        if same { format!("  same answer noisy  {:>width$}", first.denoiser) } else { String::new() };
+    writeln!(out, "{heading}")?;
+    for Mean { pictures, sigma, quality, judgement, .. } in means {
         let similarity = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
-        writeln!(
+        write!(
             out,
             "{sigma:<6.4}  {:>6.1}  {pictures:>8}  {:>7.2} dB  {:>width$.2} dB  {:>10}  {:>width$}",
             sigma * 255.0,
@@ -309,6 +343,11 @@ fn table(means: &[Mean<'_>], json: bool) -> std::io::Result<()> {
             similarity(quality.ssim_noisy),
             similarity(quality.ssim_denoised),
         )?;
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let judged = judgement.map(|Judgement { same_noisy, same_denoised, .. }| {
+            format!("  {:>17}  {:>width$}", percent(same_noisy), percent(same_denoised))
+        });
+        writeln!(out, "{}", judged.unwrap_or_default())?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod exit;
 mod files;
 mod guard;
 mod inputs;
+mod judge;
 mod keys;
 mod label;
 mod ledger;

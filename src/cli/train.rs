@@ -42,6 +42,10 @@ pub(super) struct DenoiserArgs {
     /// Classifiers that stand for one that you do not have; they take turns
     #[arg(long, value_name = "NAME|FILE", value_delimiter = ',')]
     surrogate: Vec<String>,
+    /// A classifier that nothing is learnt through, whose answers choose the best checkpoint: without one it is that which the first of
+    /// the classifiers likes best
+    #[arg(long, value_name = "NAME|FILE")]
+    judge: Option<String>,
     /// What somebody else, such as an API, says of the pictures, as `smoothgate label --format jsonl` prints it: its first labels
     /// take the place of the classifiers' own answers. Pictures without one are left out
     #[arg(long, value_name = "FILE")]
@@ -57,6 +61,10 @@ pub(super) struct DenoiserArgs {
     /// for classifiers that learnt with such noise
     #[arg(long, value_name = "SIGMA", default_value = "0")]
     surrogate_noise: f64,
+    /// Largest norm of the gradient that each picture's cross-entropy of `stability` has for the denoised picture, such as 1: a few pictures
+    /// have one that is hundreds of times as long as the others', and decide the step without a limit
+    #[arg(long, value_name = "NORM")]
+    picture_clip: Option<f64>,
     /// Divide each picture's error by its noise level, so that all levels count about alike in decibels
     #[arg(long)]
     divide_by_sigma: bool,
@@ -285,16 +293,22 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
         ObjectiveName::Stability => Objective::Stability,
         ObjectiveName::Hybrid => Objective::Hybrid { mse_steps: args.mse_steps.unwrap_or(steps / 2) },
     };
-    let through = surrogates.first().map(Surrogate::input_size);
+    let judge = args.judge.as_deref().map(Surrogate::open).transpose().map_err(Failure::usage)?;
+    let through = surrogates.first().or(judge.as_ref()).map(Surrogate::input_size);
     let settings = Settings {
         objective,
         divide_by_sigma: args.divide_by_sigma,
         mse_weight: args.mse_weight,
         surrogate_noise: args.surrogate_noise,
+        picture_clip: args.picture_clip,
         answered: args.labels.is_some(),
         ..common.settings(args.sigma, steps, (through, AugmentName::Turn))
     };
-    Trainer::new(settings, learner, surrogates, pictures, validation).map_err(failure)
+    let trainer = Trainer::new(settings, learner, surrogates, pictures, validation).map_err(failure)?;
+    match judge {
+        Some(judge) => trainer.judged_by(judge).map_err(failure),
+        None => Ok(trainer),
+    }
 }
 
 fn classifier(args: &ClassifierArgs) -> Result<Trainer, Failure> {
@@ -402,6 +416,7 @@ impl Common {
             divide_by_sigma: false,
             mse_weight: 0.0,
             surrogate_noise: 0.0,
+            picture_clip: None,
             steps,
             batch: self.batch,
             patch,
@@ -425,6 +440,7 @@ impl Common {
             validation_sigma: if self.val_sigma.is_empty() { levels(sigma) } else { self.val_sigma.clone() },
             data: String::new(),
             surrogates: vec![],
+            judge: None,
             answered: false,
             standardized: false,
         }

@@ -1,7 +1,7 @@
 //! A residual network (He et al. 2016) for 64 everyday classes at 64x64.
 //!
-//! `(x - 0.45) / 0.27`, a 3x3 stem of stride 2, four stages of two basic blocks with 32, 64, 128 and 256 channels, each stage
-//! but the first halving the resolution, mean, linear layer. Batch normalisation is folded on load.
+//! `(x - 0.45) / 0.27`, a 3x3 stem of stride 2, four stages of two basic blocks with 32, 64, 128 and 256 channels (or other widths),
+//! each stage but the first halving the resolution, mean, linear layer. Batch normalisation is folded on load.
 
 use super::{Loaded, normalised};
 use crate::{
@@ -11,14 +11,27 @@ use crate::{
 };
 
 const SIZE: (usize, usize) = (64, 64);
-const WIDTHS: [usize; 4] = [32, 64, 128, 256];
 const BLOCKS_PER_STAGE: usize = 2;
 const BATCH_NORM_EPS: f64 = 1e-5;
+
+/// Sizes of the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// Channels of the four stages. Metadata `widths`.
+    pub(crate) widths: [usize; 4],
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { widths: [32, 64, 128, 256] }
+    }
+}
 
 /// Builds it from tensors `stem.0/1`, `body.K.c1/b1/c2/b2/sc.0/sc.1` and `fc`; the classes are in the metadata as `classes`,
 /// separated by `|`.
 pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
-    weights.for_architecture("things64");
+    let Config { widths } = Config { widths: weights.numbers("widths")?.unwrap_or(Config::default().widths) };
+    weights.for_architecture(&format!("things64 (widths {widths:?})"));
     let labels = weights.classes().ok_or_else(|| {
         weights.misfit("metadata `classes` with the class names, separated by `|`, is missing")
     })?;
@@ -28,12 +41,12 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
         weights,
         ("stem.0", "stem.1"),
         Kind::Same3x3 { stride: 2 },
-        (3, WIDTHS[0]),
+        (3, widths[0]),
         BATCH_NORM_EPS,
     )?;
     let mut value = graph.push(Value(0), stem.relu());
-    for k in 0..WIDTHS.len() * BLOCKS_PER_STAGE {
-        value = block(&mut graph, weights, k, value)?;
+    for k in 0..widths.len() * BLOCKS_PER_STAGE {
+        value = block(&mut graph, weights, k, (value, widths[k / BLOCKS_PER_STAGE]))?;
     }
     let channels = graph.channels(value);
     graph.exit = Exit::Classify {
@@ -46,8 +59,13 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
 }
 
 /// `relu(b2(c2(relu(b1(c1(x))))) + shortcut(x))`; the shortcut is a 1x1 convolution where the shape changes.
-fn block(graph: &mut Graph, weights: &Weights, k: usize, x: Value) -> Result<Value, WeightsError> {
-    let (from, to) = (graph.channels(x), WIDTHS[k / BLOCKS_PER_STAGE]);
+fn block(
+    graph: &mut Graph,
+    weights: &Weights,
+    k: usize,
+    (x, to): (Value, usize),
+) -> Result<Value, WeightsError> {
+    let from = graph.channels(x);
     let stride = if k >= BLOCKS_PER_STAGE && k.is_multiple_of(BLOCKS_PER_STAGE) { 2 } else { 1 };
     let conv = |names: (&str, &str), kind, io| {
         let (conv, norm) = (format!("body.{k}.{}", names.0), format!("body.{k}.{}", names.1));

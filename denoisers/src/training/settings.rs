@@ -124,6 +124,10 @@ pub struct Settings {
     /// patterns too faint to be seen through it count for nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub surrogate_noise: f64,
+    /// The largest norm of the gradient of each picture's cross-entropy for the denoised picture, if any. Deep classifiers have some
+    /// pictures at which it is hundreds of times as long as at others; without a limit one of them is the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture_clip: Option<f64>,
     /// Length of the run.
     pub steps: u64,
     /// Pictures a step.
@@ -152,6 +156,9 @@ pub struct Settings {
     pub data: String,
     /// The frozen classifiers, with their hashes.
     pub surrogates: Vec<String>,
+    /// The classifier that validations go by, with its hash, if it is none of these ([`super::Trainer::judged_by`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
     /// Whether the stability objective holds on to answers that the pictures came with ([`super::Pictures::answered`]), as those of an API
     /// are, and not to those of the classifiers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -197,11 +204,16 @@ impl Settings {
             ),
             (
                 matches!(self.objective, Objective::Stability | Objective::Hybrid { .. })
-                    || (is_zero(&self.mse_weight) && is_zero(&self.surrogate_noise)),
-                "a weight of the squared error and noise before a classifier belong to the stability objective",
+                    || (is_zero(&self.mse_weight)
+                        && is_zero(&self.surrogate_noise)
+                        && self.picture_clip.is_none()),
+                "a weight of the squared error, noise before a classifier and a limit for its gradients belong to the stability objective",
             ),
             ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
-            (self.clip.is_none_or(positive), "gradients can be clipped to a positive norm only"),
+            (
+                self.clip.is_none_or(positive) && self.picture_clip.is_none_or(positive),
+                "gradients can be clipped to a positive norm only",
+            ),
             (
                 self.sigma_law != SigmaLaw::Log || self.sigma.low > 0.0,
                 "a logarithmic law of noise levels cannot begin at 0",

@@ -24,6 +24,8 @@ pub struct Trainer {
     /// The best validation score so far.
     pub(super) best: Option<f64>,
     surrogates: Vec<Surrogate>,
+    /// By whose answers validations go, if not by those of the first classifier that is learnt through.
+    judge: Option<Surrogate>,
     pictures: Pictures,
     validation: Pictures,
     sampler: Sampler,
@@ -115,9 +117,30 @@ impl Trainer {
             settings,
             learner,
             surrogates,
+            judge: None,
             pictures,
             validation,
         })
+    }
+
+    /// Lets a classifier that nothing is learnt through judge a denoiser's validations, and so choose the best checkpoint: what counts for
+    /// a classifier that nobody may look into is what an unseen one says. Before the first step.
+    ///
+    /// # Errors
+    /// [`TrainError`] if a classifier is what is trained, or the judge takes another size than the pictures that are learnt from.
+    pub fn judged_by(mut self, judge: Surrogate) -> Result<Self, TrainError> {
+        if self.settings.objective == Objective::Classes {
+            return Err(TrainError::Task { needed: "denoiser" });
+        }
+        let patch = self.settings.patch;
+        let (height, width) = judge.input_size();
+        if (height, width) != (patch, patch) {
+            return Err(TrainError::Input { name: judge.id().to_owned(), height, width });
+        }
+        check_size(&self.validation, patch)?;
+        self.settings.judge = Some(judge.id().to_owned());
+        self.judge = Some(judge);
+        Ok(self)
     }
 
     /// The settings, with hashes of what it learns from.
@@ -202,6 +225,9 @@ impl Trainer {
         let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
         let seen = seen(&self.noise, self.step, self.settings.surrogate_noise, &result);
         let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels)?;
+        if let Some(most) = self.settings.picture_clip {
+            gradient = clip_pictures(gradient, most);
+        }
         let weight = self.settings.mse_weight;
         if weight > 0.0 {
             let (error, errors) = weighted_squared_error(&result, &clean, &error_weights)?;
@@ -219,7 +245,8 @@ impl Trainer {
     /// [`TrainError`] if the validation pictures do not fit the classifier.
     pub fn validate(&mut self) -> Result<Validation, TrainError> {
         let mut network = self.learner.with(&self.values());
-        validate::validate(&mut network, self.surrogates.first_mut(), &self.validation, &self.settings)
+        let judge = self.judge.as_mut().or(self.surrogates.first_mut());
+        validate::validate(&mut network, judge, &self.validation, &self.settings)
     }
 }
 
@@ -230,6 +257,23 @@ fn decibels(result: &Batch, clean: &Batch) -> f64 {
         -10.0 * (squares.sum::<f64>() / clean.len() as f64).log10()
     });
     each.sum::<f64>() / result.count() as f64
+}
+
+/// Shrinks the gradient of each picture's own loss, of which `gradient` has the mean's, to this norm at most.
+fn clip_pictures(gradient: Batch, most: f64) -> Batch {
+    let (count, size) = (gradient.count(), (gradient.height(), gradient.width()));
+    let mut data = gradient.into_data();
+    let each = data.len() / count;
+    for picture in data.chunks_exact_mut(each) {
+        let norm = count as f64 * picture.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        if norm > most {
+            let factor = (most / norm) as f32;
+            for g in picture {
+                *g *= factor;
+            }
+        }
+    }
+    Batch::trusted(data, count, size)
 }
 
 /// What a classifier sees of denoised pictures in this step: them with noise, which is drawn for each picture of the run alone.
@@ -254,5 +298,20 @@ fn follow(average: &mut [Vec<f32>], learner: &Learner, decay: f64, step: u64) {
         for (average, value) in average.iter_mut().zip(parameter.values) {
             *average += (1.0 - decay) * (value - *average);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gradients_of_pictures_that_are_too_long_are_shrunk() {
+        // Means over two pictures: 6 and 0.8 for the pictures' own losses.
+        let mut data = vec![0.0; 2 * 3 * 4];
+        (data[1], data[13]) = (-3.0, 0.4);
+        let clipped = clip_pictures(Batch::trusted(data, 2, (2, 2)), 1.5).into_data();
+        assert!((clipped[1] + 0.75).abs() < 1e-6 && (clipped[13] - 0.4).abs() < 1e-9, "{clipped:?}");
+        assert_eq!(clipped.iter().filter(|g| **g != 0.0).count(), 2);
     }
 }

@@ -25,8 +25,8 @@ pub struct Quality {
     /// Of a denoiser: the mean over pictures of the peak signal-to-noise ratio of its result, clipped to \[0,1\], in dB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psnr: Option<f64>,
-    /// The share of noisy pictures with the right class: the picture's own for a classifier; for a denoiser that learns stability,
-    /// the first classifier's answer to the clean picture.
+    /// The share of noisy pictures with the right class: the picture's own for a classifier; for a denoiser that learns stability or has a
+    /// judge, what that judge, else the first classifier, says of the clean picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
 }
