@@ -195,15 +195,25 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
                 continue;
             }
         };
+        let judge = match &judge {
+            Some(judge) => {
+                let size = (image.height(), image.width());
+                Some((judge, judge.expect(&planes(&image), size, place.class())?))
+            }
+            None => None,
+        };
         let mut lines = Vec::new();
         for (level, (sigma, found)) in args.sigma.iter().zip(&mut found).enumerate() {
             let copies = Copies::make(&image, *sigma, &args.seed, index as u64, &denoiser)?;
             let quality = copies.quality()?;
-            let judged = |judge: &Judge| {
-                let sides = [copies.clean.as_slice(), &copies.noisy, &copies.denoised];
-                judge.judge(sides, (copies.height, copies.width), place.class())
+            let judgement = match &judge {
+                Some((judge, expected)) => Some(judge.judge(
+                    *expected,
+                    [&copies.noisy, &copies.denoised],
+                    (copies.height, copies.width),
+                )?),
+                None => None,
             };
-            let judgement = judge.as_ref().map(judged).transpose()?;
             found.push((quality, judgement));
             let written = match &args.out {
                 Some(out) => Some(copies.write(out, index, level, args.sigma.len())?),

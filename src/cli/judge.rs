@@ -27,6 +27,13 @@ pub(super) struct Judgement<T> {
     pub(super) right_denoised: Option<T>,
 }
 
+/// The classifier's first label of the clean picture, and its number for the class that the data state.
+#[derive(Clone, Copy)]
+pub(super) struct Expected {
+    clean: usize,
+    class: Option<usize>,
+}
+
 impl Judge {
     /// By a built-in name or a file.
     pub(super) fn open(name: &str, device: Device) -> Result<Self, Failure> {
@@ -43,13 +50,12 @@ impl Judge {
         WorkingSize::Exact { width: width as u32, height: height as u32 }
     }
 
-    /// Its answers to planes of red, green and blue; the denoised copy is shown to it cut to [0, 1], as it would be to an API.
-    pub(super) fn judge(
+    /// Its first label of each picture, as planes of red, green and blue; what is outside [0, 1] is cut, as it would be for an API.
+    fn first<const N: usize>(
         &self,
-        [clean, noisy, denoised]: [&[f32]; 3],
+        pictures: [&[f32]; N],
         (height, width): (u32, u32),
-        class: Option<&str>,
-    ) -> Result<Judgement<bool>, Failure> {
+    ) -> Result<[usize; N], Failure> {
         let (rows, columns) = self.classifier.input_size();
         if (rows, columns) != (height as usize, width as usize) {
             let name = self.classifier.id().name();
@@ -58,21 +64,40 @@ impl Judge {
             );
             return Err(Failure::usage(error));
         }
-        let cut = |copy: &[f32]| copy.iter().map(|v| v.clamp(0.0, 1.0)).collect::<Vec<f32>>();
-        let together = [clean.to_vec(), cut(noisy), cut(denoised)].concat();
-        let batch = Batch::new(together, 3, rows, columns).map_err(Failure::internal)?;
+        let together = pictures.concat().iter().map(|v| v.clamp(0.0, 1.0)).collect();
+        let batch = Batch::new(together, N, rows, columns).map_err(Failure::internal)?;
         let answers = self.classifier.classify_blocking(batch).map_err(Failure::internal)?;
-        let first = |scores: &Vec<f32>| {
-            let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        Ok(std::array::from_fn(|picture| {
+            let best = answers[picture].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
             best.map_or(0, |(index, _)| index)
-        };
-        let found: Vec<usize> = answers.iter().map(first).collect();
+        }))
+    }
+
+    /// What it says of a clean picture, whose class the data may state.
+    pub(super) fn expect(
+        &self,
+        clean: &[f32],
+        size: (u32, u32),
+        class: Option<&str>,
+    ) -> Result<Expected, Failure> {
+        let [clean] = self.first([clean], size)?;
         let class = class.and_then(|class| self.classifier.labels().iter().position(|label| label == class));
+        Ok(Expected { clean, class })
+    }
+
+    /// What it says of copies of that picture.
+    pub(super) fn judge(
+        &self,
+        Expected { clean, class }: Expected,
+        copies: [&[f32]; 2],
+        size: (u32, u32),
+    ) -> Result<Judgement<bool>, Failure> {
+        let [noisy, denoised] = self.first(copies, size)?;
         Ok(Judgement {
-            same_noisy: found[1] == found[0],
-            same_denoised: found[2] == found[0],
-            right_clean: class.map(|class| found[0] == class),
-            right_denoised: class.map(|class| found[2] == class),
+            same_noisy: noisy == clean,
+            same_denoised: denoised == clean,
+            right_clean: class.map(|class| clean == class),
+            right_denoised: class.map(|class| denoised == class),
         })
     }
 }

@@ -30,7 +30,7 @@ impl Default for Config {
 /// Builds it from tensors `stem.0/1`, `body.K.c1/b1/c2/b2/sc.0/sc.1` and `fc`; the classes are in the metadata as `classes`,
 /// separated by `|`.
 pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
-    let Config { widths } = Config { widths: weights.numbers("widths")?.unwrap_or(Config::default().widths) };
+    let widths = weights.numbers("widths")?.unwrap_or(Config::default().widths);
     weights.for_architecture(&format!("things64 (widths {widths:?})"));
     let labels = weights.classes().ok_or_else(|| {
         weights.misfit("metadata `classes` with the class names, separated by `|`, is missing")

@@ -74,10 +74,7 @@ impl Trainer {
             return Err(TrainError::Settings { reason: "there are no pictures to learn from".into() });
         }
         check_size(&pictures, patch)?;
-        if let Some(other) = surrogates.iter().find(|s| s.input_size() != (patch, patch)) {
-            let (height, width) = other.input_size();
-            return Err(TrainError::Input { name: other.id().to_owned(), height, width });
-        }
+        surrogates.iter().try_for_each(|surrogate| takes(surrogate, patch))?;
         let classifies = !learner.labels().is_empty();
         if classifies != (settings.objective == Objective::Classes) {
             return Err(TrainError::Task { needed: if classifies { "denoiser" } else { "classifier" } });
@@ -133,10 +130,7 @@ impl Trainer {
             return Err(TrainError::Task { needed: "denoiser" });
         }
         let patch = self.settings.patch;
-        let (height, width) = judge.input_size();
-        if (height, width) != (patch, patch) {
-            return Err(TrainError::Input { name: judge.id().to_owned(), height, width });
-        }
+        takes(&judge, patch)?;
         check_size(&self.validation, patch)?;
         self.settings.judge = Some(judge.id().to_owned());
         self.judge = Some(judge);
@@ -257,6 +251,15 @@ fn decibels(result: &Batch, clean: &Batch) -> f64 {
         -10.0 * (squares.sum::<f64>() / clean.len() as f64).log10()
     });
     each.sum::<f64>() / result.count() as f64
+}
+
+/// Checks that a classifier takes patches of this size.
+fn takes(classifier: &Surrogate, patch: usize) -> Result<(), TrainError> {
+    let (height, width) = classifier.input_size();
+    if (height, width) == (patch, patch) {
+        return Ok(());
+    }
+    Err(TrainError::Input { name: classifier.id().to_owned(), height, width })
 }
 
 /// Shrinks the gradient of each picture's own loss, of which `gradient` has the mean's, to this norm at most.
