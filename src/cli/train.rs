@@ -61,8 +61,8 @@ pub(super) struct DenoiserArgs {
     /// for classifiers that learnt with such noise
     #[arg(long, value_name = "SIGMA", default_value = "0")]
     surrogate_noise: f64,
-    /// Largest norm of the gradient that each picture's cross-entropy of `stability` has for the denoised picture, such as 1: a few pictures
-    /// have one that is hundreds of times as long as the others', and decide the step without a limit
+    /// Largest norm of the gradient that each picture's cross-entropy of `stability` has for the denoised picture, such as 1: through a
+    /// deep classifier pictures differ in it by orders of magnitude, and without a limit the longest are the step
     #[arg(long, value_name = "NORM")]
     picture_clip: Option<f64>,
     /// Divide each picture's error by its noise level, so that all levels count about alike in decibels

@@ -124,8 +124,8 @@ pub struct Settings {
     /// patterns too faint to be seen through it count for nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub surrogate_noise: f64,
-    /// The largest norm of the gradient of each picture's cross-entropy for the denoised picture, if any. Deep classifiers have some
-    /// pictures at which it is hundreds of times as long as at others; without a limit one of them is the step.
+    /// The largest norm of the gradient of each picture's cross-entropy for the denoised picture, if any. Through deep classifiers pictures
+    /// differ in it by orders of magnitude; without a limit the longest are the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture_clip: Option<f64>,
     /// Length of the run.
