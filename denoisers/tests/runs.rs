@@ -41,6 +41,7 @@ fn settings(objective: Objective) -> Settings {
         divide_by_sigma: true,
         mse_weight: 0.0,
         surrogate_noise: 0.0,
+        temperature: 1.0,
         picture_clip: None,
         steps: 10,
         batch: 3,
@@ -353,14 +354,25 @@ fn a_classifier_learns_and_a_denoiser_learns_through_it() {
         assert!(others > own + 0.5, "{own} {others}");
 
         // The squared error beside it: loss and gradients are the sums; with a weight that leaves nothing else, those of the error.
-        let first = |objective, mse_weight, surrogate_noise| {
-            let one =
-                Settings { objective, mse_weight, surrogate_noise, clip: None, batch: 1, ..hybrid.clone() };
+        let first_at = |objective, mse_weight, surrogate_noise, temperature| {
+            let one = Settings {
+                objective,
+                mse_weight,
+                surrogate_noise,
+                temperature,
+                clip: None,
+                batch: 1,
+                ..hybrid.clone()
+            };
             let learner = Learner::create(unet.clone(), 1).unwrap();
             let (train, validation) = pictures(24, 32).hold_out(8);
             Trainer::new(one, learner, surrogates(), train, validation).unwrap().step().unwrap()
         };
+        let first = |objective, mse_weight, noise| first_at(objective, mse_weight, noise, 1.0);
         let (alone, error) = (first(Objective::Stability, 0.0, 0.0), first(Objective::Mse, 0.0, 0.0));
+        // A classifier that is sure of the picture teaches nothing until it is hot enough to doubt it.
+        let hot = first_at(Objective::Stability, 0.0, 0.0, 1e6);
+        assert!((hot.loss - 2f64.ln()).abs() < 1e-4 && hot.norm > 1e3 * alone.norm, "{alone:?} {hot:?}");
         let (both, heavy) = (first(Objective::Stability, 50.0, 0.0), first(Objective::Stability, 1e6, 0.0));
         assert!(alone.psnr.is_none() && both.psnr == error.psnr && both.psnr.is_some());
         assert!((both.loss - alone.loss - 50.0 * error.loss).abs() < 1e-9, "{alone:?} {error:?} {both:?}");
@@ -447,6 +459,15 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
         assert!(matches!(new(mse(), Pictures::default()), TrainError::Settings { .. }));
         assert!(matches!(new(settings(Objective::Stability), pictures(2, 32)), TrainError::Settings { .. }));
         assert!(matches!(new(settings(Objective::Classes), pictures(2, 32)), TrainError::Task { .. }));
+        for idle in [
+            Settings { mse_weight: 1.0, ..mse() },
+            Settings { surrogate_noise: 0.1, ..mse() },
+            Settings { temperature: 4.0, ..mse() },
+            Settings { picture_clip: Some(1.0), ..mse() },
+        ] {
+            let error = new(idle, pictures(2, 32)).to_string();
+            assert!(error.contains("belong to the stability objective"), "{error}");
+        }
         let memnet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/memnet.safetensors");
         assert!(Learner::open(memnet.to_str().unwrap()).err().unwrap().to_string().contains("not trained"));
         for (key, value) in [("arch", "memnet"), ("arch", "vgg"), ("channels", "1,2")] {

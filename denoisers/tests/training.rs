@@ -132,7 +132,7 @@ fn the_gradient_through_a_classifier_equals_pytorch() {
     let golden = "surrogate.golden.safetensors";
     let mut surrogate = Surrogate::open("things64").unwrap();
     let (loss, gradient) =
-        surrogate.cross_entropy(batch("things64.golden.safetensors", "x"), &[54, 3]).unwrap();
+        surrogate.cross_entropy(batch("things64.golden.safetensors", "x"), &[54, 3], 1.0).unwrap();
     let expected = f64::from(tensor(golden, "loss").1[0]);
     assert!((loss / expected - 1.0).abs() < 1e-5, "{loss} instead of {expected}");
     let row = gradient.width();
@@ -145,6 +145,26 @@ fn the_gradient_through_a_classifier_equals_pytorch() {
         .collect();
     let difference = difference(&picked, &tensor(golden, "gradient").1);
     assert!(difference < 1e-4, "{difference:e}");
+}
+
+/// The loss at a temperature is that of the logits over it, and its gradient what the loss changes by.
+#[test]
+fn a_temperature_divides_the_logits() {
+    let mut surrogate = Surrogate::open("things64").unwrap();
+    let x = batch("things64.golden.safetensors", "x");
+    let labels = [54, 3];
+    let classes = surrogate.labels().len() as f64;
+    let mut loss = |x: Batch, temperature| surrogate.cross_entropy(x, &labels, temperature).unwrap();
+    assert!((loss(x.clone(), 1e6).0 - classes.ln()).abs() < 1e-4);
+    let (hot, gradient) = loss(x.clone(), 5.0);
+    let square: f64 = gradient.data().iter().map(|g| f64::from(*g).powi(2)).sum();
+    let step = 0.02 / square.sqrt();
+    let moved = |sign: f64| {
+        let data = x.data().iter().zip(gradient.data()).map(|(x, g)| x + (sign * step) as f32 * g);
+        Batch::new(data.collect(), x.count(), x.height(), x.width()).unwrap()
+    };
+    let slope = (loss(moved(1.0), 5.0).0 - loss(moved(-1.0), 5.0).0) / (2.0 * step);
+    assert!((slope / square - 1.0).abs() < 0.02, "{slope} {square} at a loss of {hot}");
 }
 
 #[test]
@@ -161,7 +181,7 @@ fn steps_that_make_no_sense_are_refused() {
     let other = Batch::new(vec![0.0; 3 * 16 * 8], 1, 16, 8).unwrap();
     assert!(matches!(learner.backward(&other), Err(TrainError::Order)));
     let mut surrogate = Surrogate::open("things64").unwrap();
-    assert!(matches!(surrogate.cross_entropy(other, &[0]), Err(TrainError::Input { height: 64, .. })));
+    assert!(matches!(surrogate.cross_entropy(other, &[0], 1.0), Err(TrainError::Input { height: 64, .. })));
     let fitting = Batch::new(vec![0.0; 3 * 64 * 64], 1, 64, 64).unwrap();
-    assert!(matches!(surrogate.cross_entropy(fitting, &[64]), Err(TrainError::Labels { .. })));
+    assert!(matches!(surrogate.cross_entropy(fitting, &[64], 1.0), Err(TrainError::Labels { .. })));
 }

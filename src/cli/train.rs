@@ -61,6 +61,10 @@ pub(super) struct DenoiserArgs {
     /// for classifiers that learnt with such noise
     #[arg(long, value_name = "SIGMA", default_value = "0")]
     surrogate_noise: f64,
+    /// Divide the logits of the classifiers of `stability` by this, such as 5: one that learnt without noise is too sure of itself on denoised
+    /// pictures, and what satisfies it best is to leave every class open
+    #[arg(long, value_name = "T", default_value = "1")]
+    temperature: f64,
     /// Largest norm of the gradient that each picture's cross-entropy of `stability` has for the denoised picture, such as 1: through a
     /// deep classifier pictures differ in it by orders of magnitude, and without a limit the longest are the step
     #[arg(long, value_name = "NORM")]
@@ -300,6 +304,7 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
         divide_by_sigma: args.divide_by_sigma,
         mse_weight: args.mse_weight,
         surrogate_noise: args.surrogate_noise,
+        temperature: args.temperature,
         picture_clip: args.picture_clip,
         answered: args.labels.is_some(),
         ..common.settings(args.sigma, steps, (through, AugmentName::Turn))
@@ -416,6 +421,7 @@ impl Common {
             divide_by_sigma: false,
             mse_weight: 0.0,
             surrogate_noise: 0.0,
+            temperature: 1.0,
             picture_clip: None,
             steps,
             batch: self.batch,

@@ -124,6 +124,11 @@ pub struct Settings {
     /// patterns too faint to be seen through it count for nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub surrogate_noise: f64,
+    /// What a classifier's logits are divided by before the cross-entropy of the stability objective. Classifiers are sure of what they
+    /// make of pictures unlike those that they learnt from; taken at their word, they are best pleased by pictures that leave all classes
+    /// open (Guo et al. 2017 on such confidence, and the remedy).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub temperature: f64,
     /// The largest norm of the gradient of each picture's cross-entropy for the denoised picture, if any. Through deep classifiers pictures
     /// differ in it by orders of magnitude; without a limit the longest are the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +179,15 @@ fn is_zero(value: &f64) -> bool {
     *value == 0.0
 }
 
+fn one() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_one(value: &f64) -> bool {
+    value.to_bits() == 1f64.to_bits()
+}
+
 impl Settings {
     /// Whether a run is possible with these.
     ///
@@ -206,10 +220,12 @@ impl Settings {
                 matches!(self.objective, Objective::Stability | Objective::Hybrid { .. })
                     || (is_zero(&self.mse_weight)
                         && is_zero(&self.surrogate_noise)
+                        && is_one(&self.temperature)
                         && self.picture_clip.is_none()),
-                "a weight of the squared error, noise before a classifier and a limit for its gradients belong to the stability objective",
+                "a weight of the squared error, noise before a classifier, its temperature and a limit for its gradients belong to the stability objective",
             ),
             ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
+            (positive(self.temperature), "the temperature of a classifier is positive"),
             (
                 self.clip.is_none_or(positive) && self.picture_clip.is_none_or(positive),
                 "gradients can be clipped to a positive norm only",

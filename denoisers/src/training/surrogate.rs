@@ -63,15 +63,24 @@ impl Surrogate {
     }
 
     /// The mean cross-entropy of the pictures' probabilities to these labels (indices into [`Surrogate::labels`]), in nats, and its
-    /// gradient for the pictures.
+    /// gradient for the pictures. The logits are divided by `temperature` first, which is above 0; 1 for the classifier's own.
     ///
     /// # Errors
     /// [`TrainError`] if the pictures have another size than it takes, or there is not one label of the classifier's for each.
-    pub fn cross_entropy(&mut self, batch: Batch, labels: &[usize]) -> Result<(f64, Batch), TrainError> {
+    pub fn cross_entropy(
+        &mut self,
+        batch: Batch,
+        labels: &[usize],
+        temperature: f64,
+    ) -> Result<(f64, Batch), TrainError> {
         let (count, size) = (batch.count(), (batch.height(), batch.width()));
         let len = batch.data().len();
-        let (logits, each) = self.logits(batch)?;
-        let (loss, gradients) = loss::cross_entropy(&logits, labels)?;
+        let (mut logits, each) = self.logits(batch)?;
+        let factor = (1.0 / temperature) as f32;
+        let cooled = |values: &mut [Vec<f32>]| values.iter_mut().flatten().for_each(|v| *v *= factor);
+        cooled(&mut logits);
+        let (loss, mut gradients) = loss::cross_entropy(&logits, labels)?;
+        cooled(&mut gradients);
         let gradient = network::logits_gradient(&self.graph.exit, &gradients, each);
         let mut pictures = vec![0.0; len];
         self.tape.backward(&self.graph, &gradient, &mut pictures);

@@ -218,7 +218,7 @@ impl Trainer {
         let labels = answered.map_or_else(|| surrogate.classify(clean.clone()), Ok)?;
         let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
         let seen = seen(&self.noise, self.step, self.settings.surrogate_noise, &result);
-        let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels)?;
+        let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels, self.settings.temperature)?;
         if let Some(most) = self.settings.picture_clip {
             gradient = clip_pictures(gradient, most);
         }
