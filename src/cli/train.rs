@@ -61,8 +61,8 @@ pub(super) struct DenoiserArgs {
     /// for classifiers that learnt with such noise
     #[arg(long, value_name = "SIGMA", default_value = "0")]
     surrogate_noise: f64,
-    /// Divide the logits of the classifiers of `stability` by this, such as 5: one that learnt without noise is too sure of itself on denoised
-    /// pictures, and what satisfies it best is to leave every class open
+    /// Divide the logits of the classifiers of `stability` by this, such as 5: one that learnt without noise is too sure of itself on
+    /// denoised pictures
     #[arg(long, value_name = "T", default_value = "1")]
     temperature: f64,
     /// Largest norm of the gradient that each picture's cross-entropy of `stability` has for the denoised picture, such as 1: through a

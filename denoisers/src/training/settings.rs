@@ -124,9 +124,8 @@ pub struct Settings {
     /// patterns too faint to be seen through it count for nothing.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub surrogate_noise: f64,
-    /// What a classifier's logits are divided by before the cross-entropy of the stability objective. Classifiers are sure of what they
-    /// make of pictures unlike those that they learnt from; taken at their word, they are best pleased by pictures that leave all classes
-    /// open (Guo et al. 2017 on such confidence, and the remedy).
+    /// What a classifier's logits are divided by before the cross-entropy of the stability objective, as in Guo et al. (2017): classifiers
+    /// that learnt without noise are too sure of what they make of denoised pictures.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub temperature: f64,
     /// The largest norm of the gradient of each picture's cross-entropy for the denoised picture, if any. Through deep classifiers pictures
