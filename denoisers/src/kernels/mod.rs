@@ -185,7 +185,7 @@ impl Layer {
     /// Floats of scratch memory for any block.
     fn scratch(&self) -> usize {
         match self {
-            Self::Winograd(winograd) => winograd.scratch(plan::TILES),
+            Self::Winograd(winograd) => winograd.scratch(plan::MOST_TILES),
             Self::Bf16(layer) => layer.scratch(),
             Self::Direct(_) | Self::Depthwise(_) => 0,
         }

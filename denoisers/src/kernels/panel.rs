@@ -2,6 +2,9 @@
 
 use super::simd::Simd;
 
+/// Floats of a cache line.
+pub(super) const LINE: usize = 16;
+
 /// The best panel for this (padded) number of channels.
 pub(super) fn size(channels: usize, sizes: &[usize]) -> usize {
     sizes.iter().copied().find(|n| channels.is_multiple_of(*n)).unwrap_or(super::layout::CHANNELS)
@@ -61,11 +64,13 @@ pub(super) struct Left {
     pub(super) term: usize,
 }
 
-/// The other factor: where its first vectors are, and how far it is to the next term.
+/// The other factor: where its first vectors are, how far it is to the next term, and what to fetch meanwhile.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
     pub(super) from: *const f32,
     pub(super) term: usize,
+    /// Null, or where as many cache lines begin as there are terms, which will be wanted soon. They need not exist.
+    pub(super) ahead: *const f32,
 }
 
 /// `sums[m] += Σ_k left[m, k] * right[k]`, a vector of `N * LANES` channels for each k, in the order of k.
@@ -82,8 +87,12 @@ pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     // SAFETY: as the caller promises.
     unsafe {
         let mut held = *sums;
-        let (mut factors, mut vectors) = (left.from, right.from);
+        let (mut factors, mut vectors, mut ahead) = (left.from, right.from, right.ahead);
         for _ in 0..terms {
+            if !right.ahead.is_null() {
+                S::prefetch_near(ahead);
+                ahead = ahead.wrapping_add(LINE);
+            }
             let mut w = [S::splat(0.0); N];
             for (n, w) in w.iter_mut().enumerate() {
                 *w = S::load(vectors.add(n * S::LANES));

@@ -11,6 +11,8 @@ use crate::graph::{Graph, Value};
 /// Tiles in a block of the Winograd kernel: enough that its matrix products are efficient, few enough that the block's numbers
 /// stay in the second-level cache.
 pub(super) const TILES: usize = 24;
+/// Most tiles in a block, where that saves one.
+pub(super) const MOST_TILES: usize = 32;
 /// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
 const GROUP_FLOATS: usize = 1 << 21;
 
@@ -139,12 +141,40 @@ pub(super) fn block(layer: &Layer, to: &Layout, threads: usize) -> usize {
     match layer {
         Layer::Winograd(_) => {
             let (rows, columns) = to.tiles();
-            let tiles = to.pictures * rows * columns;
-            // Few blocks are dealt out evenly; of many the last may be short, so that the others suit the inner kernel.
-            let blocks = tiles.div_ceil(TILES);
-            if blocks < 4 * threads { tiles.div_ceil(blocks.next_multiple_of(threads)) } else { TILES }
+            tiles_of(to.pictures * rows * columns, threads)
         }
         Layer::Bf16(layer) => layer.block(to, threads),
         Layer::Direct(_) | Layer::Depthwise(_) => (128 / to.width).max(1),
+    }
+}
+
+/// How many of so many tiles make a block.
+fn tiles_of(all: usize, threads: usize) -> usize {
+    // Of many blocks the last may be short, so that the others suit the inner kernel.
+    if all > 4 * threads * TILES {
+        return TILES;
+    }
+    // Few are dealt out evenly, and are rather too large than too many, as each reads all weights.
+    let rounds = (all + threads * TILES / 2) / (threads * TILES);
+    let mut blocks = (rounds.max(1)..).map(|rounds| all.div_ceil(rounds * threads));
+    blocks.find(|block| *block <= MOST_TILES).unwrap_or(TILES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_blocks_are_dealt_out_evenly() {
+        for threads in 1..9 {
+            for all in 1..2000 {
+                let block = tiles_of(all, threads);
+                assert!((1..=MOST_TILES).contains(&block), "{all} tiles, {threads} threads: {block}");
+                let rounds = all.div_ceil(block).div_ceil(threads);
+                assert!(rounds > 4 || block == all.div_ceil(rounds * threads), "{all}, {threads}: {block}");
+            }
+        }
+        // 28x28 pixels: two blocks for two threads, not three or four.
+        assert_eq!([tiles_of(49, 2), tiles_of(49, 4), tiles_of(784, 2)], [25, 13, TILES]);
     }
 }

@@ -45,9 +45,12 @@ pub(super) trait Simd: Copy {
         // SAFETY: as above.
         unsafe { Self::load(rounded.as_ptr()) }
     }
-    /// Asks for a cache line, which need not exist; does nothing where there is no instruction for it.
+    /// Asks for a cache line, which need not exist, in the second-level cache; does nothing where there is no instruction for it.
     #[inline(always)]
     unsafe fn prefetch(_line: *const f32) {}
+    /// Asks for a cache line, which need not exist, in the first-level cache.
+    #[inline(always)]
+    unsafe fn prefetch_near(_line: *const f32) {}
 }
 
 /// Any processor: arrays that the compiler may vectorise as it sees fit, and a fused multiply-add in software where there is

@@ -1,11 +1,11 @@
 //! AVX-512F, and AVX2 with FMA.
 
 use std::arch::x86_64::{
-    __m256, __m512, _CMP_GT_OQ, _CMP_LT_OQ, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps, _mm256_and_ps,
-    _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask,
-    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    __m256, __m512, _CMP_GT_OQ, _CMP_LT_OQ, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_add_ps,
+    _mm256_and_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_loadu_ps, _mm256_max_ps,
+    _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps,
+    _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_maskz_mov_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::simd::Simd;
@@ -117,6 +117,12 @@ macro_rules! simd {
             unsafe fn prefetch(line: *const f32) {
                 // SAFETY: a hint, which no address makes fail.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+            }
+
+            #[inline(always)]
+            unsafe fn prefetch_near(line: *const f32) {
+                // SAFETY: a hint, which no address makes fail.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
             }
         }
     };

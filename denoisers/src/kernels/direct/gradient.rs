@@ -1,6 +1,6 @@
 //! The gradient of the weights: for each kernel position the sum over the pixels of input times output gradient.
 
-use std::ops::Range;
+use std::{ops::Range, ptr};
 
 use super::Direct;
 use crate::{
@@ -66,7 +66,7 @@ impl Direct {
                                 row: 1,
                                 term: self.shape.stride * from.channels,
                             },
-                            right: Right { from: gradient.add(p * self.panel), term },
+                            right: Right { from: gradient.add(p * self.panel), term, ahead: ptr::null() },
                             terms: width,
                             to: sums
                                 .add((grid * panels * self.shape.rows + line) * self.shape.run * self.panel),

@@ -4,7 +4,7 @@
 //! matrix product whose left rows overlap ([`Shape`]). The inner kernel holds a few neighbouring outputs times one panel of channels
 //! in registers.
 
-use std::ops::Range;
+use std::{ops::Range, ptr};
 
 mod gradient;
 
@@ -145,7 +145,7 @@ impl panel::Rows for Line {
             for row in 0..self.rows {
                 let from = self.from.add(row * self.from_row + x * self.from_step);
                 let left = Left { from, row: self.from_step, term: 1 };
-                let right = Right { from: weights, term: N * S::LANES };
+                let right = Right { from: weights, term: N * S::LANES, ahead: ptr::null() };
                 panel::accumulate::<S, M, N>(&mut sums, left, right, self.run);
                 weights = weights.add(self.run * N * S::LANES);
             }

@@ -1,6 +1,6 @@
 //! The gradient of the weights, at the points: `Σ_tiles (Bᵀ d B) (A g Aᵀ)`, then `Gᵀ s G` once for each kernel.
 
-use std::ops::Range;
+use std::{ops::Range, ptr};
 
 use super::{
     POINTS, Winograd,
@@ -66,7 +66,7 @@ impl Winograd {
                     let from = gradients.add(point * out_slab + p * self.panel);
                     let outer = Outer {
                         left: Left { from: scratch.add(point * in_slab), row: 1, term: self.in_channels },
-                        right: Right { from, term: self.out_channels },
+                        right: Right { from, term: self.out_channels, ahead: ptr::null() },
                         terms: count,
                         to: sums.add((point * panels + p) * self.in_channels * self.panel),
                     };

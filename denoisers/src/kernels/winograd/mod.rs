@@ -5,7 +5,7 @@
 //! over the input channels, become 4x4 outputs (`Aᵀ m A`). For each of the 36 points the sum over channels is a matrix product, tiles
 //! times channels, which is done for a block of tiles at once so that all of it stays in the cache.
 
-use std::ops::Range;
+use std::{ops::Range, ptr};
 
 mod gradient;
 mod transform;
@@ -185,7 +185,12 @@ impl panel::Rows for Product {
             let mut sums = [[S::splat(0.0); N]; M];
             let from = self.from.add(x * self.length);
             let left = Left { from, row: self.length, term: 1 };
-            let right = Right { from: self.weights, term: N * S::LANES };
+            // All the points' weights together are too many for the first-level cache, and for a few rows each time it would not pay to
+            // wait for them. Those of the next panel lie behind this one's: the first rows fetch a share of them, a line a term.
+            let (lines, share) = (N * S::LANES / panel::LINE, x / M);
+            let ahead = self.weights.wrapping_add(self.length * (lines + share) * panel::LINE);
+            let ahead = if share < lines { ahead } else { ptr::null() };
+            let right = Right { from: self.weights, term: N * S::LANES, ahead };
             panel::accumulate::<S, M, N>(&mut sums, left, right, self.length);
             for (m, sums) in sums.into_iter().enumerate() {
                 for (n, sum) in sums.into_iter().enumerate() {
