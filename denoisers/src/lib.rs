@@ -31,6 +31,7 @@ mod id;
 mod identity;
 mod kernels;
 mod network;
+mod packed;
 mod pad;
 mod precision;
 mod registry;

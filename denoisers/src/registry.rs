@@ -6,6 +6,7 @@ use crate::{
     BackendError, Classifier, Denoiser, Device, DeviceError, Identity, WeightsError, architectures,
     classifiers::{self, Loaded, NetworkClassifier},
     network::{Model, Network},
+    packed,
     precision::Precision,
     weights::Weights,
 };
@@ -61,12 +62,19 @@ pub struct Builtin {
     pub numbers: &'static str,
     /// An SPDX expression; empty if there are no weights.
     pub license: &'static str,
-    /// Its safetensors file; empty if there are no weights.
+    /// Its safetensors file, packed; empty if there are no weights.
     file: &'static [u8],
 }
 
+/// What `build.rs` made of a file in `weights`.
+macro_rules! packed {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".packed"))
+    };
+}
+
 /// All models that are part of the program. The first of its task that has weights is `auto`.
-pub const BUILTIN: [Builtin; 6] = [
+pub const BUILTIN: [Builtin; 7] = [
     Builtin {
         name: "none",
         task: Task::Denoise,
@@ -81,7 +89,7 @@ pub const BUILTIN: [Builtin; 6] = [
         about: "noise-conditioned U-Net for photographs, sigma 0.02 to 1.0, 2.2 M parameters (the default)",
         numbers: "31.07, 27.90, 26.25, 24.28 and 21.89 dB at sigma 25/255, 50/255, 75/255, 0.5 and 1.0 (the 68 pictures of CBSD68)",
         license: "MIT OR Apache-2.0",
-        file: include_bytes!("../weights/unet.safetensors"),
+        file: packed!("unet"),
     },
     Builtin {
         name: "cifar10",
@@ -90,7 +98,15 @@ pub const BUILTIN: [Builtin; 6] = [
             has not seen",
         numbers: "23.7, 20.7 and 18.0 dB at sigma 0.25, 0.5 and 1.0 (1000 test pictures of CIFAR-10)",
         license: "MIT OR Apache-2.0",
-        file: include_bytes!("../weights/cifar10.safetensors"),
+        file: packed!("cifar10"),
+    },
+    Builtin {
+        name: "cifar10-mse",
+        task: Task::Denoise,
+        about: "the same network after squared error alone: for comparisons",
+        numbers: "24.1, 21.0 and 18.3 dB at sigma 0.25, 0.5 and 1.0 (1000 test pictures of CIFAR-10)",
+        license: "MIT OR Apache-2.0",
+        file: packed!("cifar10-mse"),
     },
     Builtin {
         name: "cifar10-whitebox",
@@ -98,7 +114,7 @@ pub const BUILTIN: [Builtin; 6] = [
         about: "the same network tuned through the classifier itself, a public cifar-resnet of 56 layers, sigma 0.15 to 1.0: for comparisons",
         numbers: "22.5, 20.0 and 17.6 dB at sigma 0.25, 0.5 and 1.0 (1000 test pictures of CIFAR-10)",
         license: "MIT OR Apache-2.0",
-        file: include_bytes!("../weights/cifar10-whitebox.safetensors"),
+        file: packed!("cifar10-whitebox"),
     },
     Builtin {
         name: "things64",
@@ -106,7 +122,7 @@ pub const BUILTIN: [Builtin; 6] = [
         about: "residual network for 64 everyday classes at 64x64, 1.6 M parameters",
         numbers: "right about 66.8 % of 3200 validation pictures",
         license: "MIT OR Apache-2.0",
-        file: include_bytes!("../weights/things64.safetensors"),
+        file: packed!("things64"),
     },
     Builtin {
         name: "cifar10-resnet20",
@@ -114,7 +130,7 @@ pub const BUILTIN: [Builtin; 6] = [
         about: "residual network of 20 layers for CIFAR-10 that learnt with noise, sigma 0 to 0.25: what cifar10 was tuned through",
         numbers: "right about 81.7, 79.3 and 69.3 % of 2000 test pictures at sigma 0, 0.12 and 0.25",
         license: "MIT OR Apache-2.0",
-        file: include_bytes!("../weights/cifar10-resnet20.safetensors"),
+        file: packed!("cifar10-resnet20"),
     },
 ];
 
@@ -201,7 +217,13 @@ fn weights(name: &str, task: Task) -> Result<Weights, OpenError> {
     let builtin =
         if name == "auto" { with_weights().next() } else { with_weights().find(|model| model.name == name) };
     match builtin {
-        Some(model) => Ok(Weights::parse(&format!("the built-in {}", model.name), model.file)?),
+        Some(model) => {
+            let name = format!("the built-in {}", model.name);
+            match packed::unpack(model.file) {
+                Ok(file) => Ok(Weights::parse(&name, &file)?),
+                Err(source) => Err(WeightsError::Read { path: name, source }.into()),
+            }
+        }
         None => file(name, task),
     }
 }
@@ -233,4 +255,22 @@ fn file(path: &str, task: Task) -> Result<Weights, OpenError> {
         return Err(OpenError::Unknown { name: path.to_owned(), what, known: known.join(", ") });
     }
     Ok(Weights::read(Path::new(path))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_the_files_of_weights_in_less_than_12_megabytes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights");
+        let mut bytes = 0;
+        for model in BUILTIN.iter().filter(|model| !model.file.is_empty()) {
+            let file = std::fs::read(folder.join(model.name).with_extension("safetensors")).unwrap();
+            assert!(packed::unpack(model.file).unwrap() == file, "{}", model.name);
+            assert!(model.file.len() < file.len(), "{}", model.name);
+            bytes += model.file.len();
+        }
+        assert!(bytes < 12_000_000, "{bytes} bytes");
+    }
 }
