@@ -1,5 +1,4 @@
 //! Packs the built-in weights for the program. `src/packed.rs` says what for, and opens them again.
-#![expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 
 use std::{
     env, fs,
@@ -11,18 +10,23 @@ use flate2::{Compression, write::DeflateEncoder};
 
 fn main() -> Result<(), Error> {
     let folder = Path::new("weights");
-    println!("cargo::rerun-if-changed={}", folder.display());
+    // A file that is new is of no use before the registry names it.
+    println!("cargo::rerun-if-changed=src/registry.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| Error::other("OUT_DIR is not set"))?);
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder).map_err(|error| about(folder, &error))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             println!("cargo::rerun-if-changed={}", path.display());
-            let name = path.file_stem().unwrap_or_default();
-            let to = out.join(name).with_extension("packed");
-            fs::write(to, pack(&fs::read(&path)?)?)?;
+            let to = out.join(path.file_stem().unwrap_or_default()).with_extension("packed");
+            let file = fs::read(&path).map_err(|error| about(&path, &error))?;
+            fs::write(&to, pack(&file)?).map_err(|error| about(&to, &error))?;
         }
     }
     Ok(())
+}
+
+fn about(path: &Path, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The file's bytes at even places, then those at odd places, deflated.

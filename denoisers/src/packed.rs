@@ -1,8 +1,8 @@
 //! Files that are smaller in the program than on the disk.
 //!
 //! Of a 16-bit weight the byte with sign and exponent takes few values, the byte with the end of the fraction takes all of them alike. One
-//! after the other they are noise to a compressor; apart, the first half shrinks by a quarter. `build.rs` puts the bytes of even
-//! places first, then those of odd places, and deflates both. In front is the length of the file, 8 bytes, little-endian.
+//! after the other they are noise to a compressor; apart, the bytes with the exponents shrink by a quarter. `build.rs` puts the bytes of
+//! even places first, then those of odd places, and deflates both. In front is the length of the file, 8 bytes, little-endian.
 
 use std::io::{self, Read};
 
@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 /// The file as it was.
 ///
 /// # Errors
-/// An [`io::Error`] if `packed` is nothing that was packed.
+/// An [`io::Error`] if `packed` is cut off, no stream of deflate, or of another length than it says. There is no checksum.
 pub(crate) fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged");
     let (length, deflated) = packed.split_first_chunk().ok_or_else(damaged)?;

@@ -11,7 +11,7 @@ use crate::graph::{Graph, Value};
 /// Tiles in a block of the Winograd kernel: enough that its matrix products are efficient, few enough that the block's numbers
 /// stay in the second-level cache.
 pub(super) const TILES: usize = 24;
-/// Most tiles in a block, where that saves one.
+/// Most tiles in a block, where that saves a round of blocks.
 pub(super) const MOST_TILES: usize = 32;
 /// A group of pictures grows until its smallest layer fills a block, or its features take this many floats.
 const GROUP_FLOATS: usize = 1 << 21;

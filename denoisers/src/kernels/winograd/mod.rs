@@ -95,8 +95,8 @@ impl Winograd {
         let place = job.to_layout.places();
         let total = place.per_picture * job.pictures;
         // SAFETY: the layouts reach one pixel beyond the last tile on every side, so all 6x6 inputs exist; scratch holds both
-        // sets of slabs one after the other; outputs beyond the picture are not written; what is asked for ahead is
-        // within the buffers too.
+        // sets of slabs one after the other; outputs beyond the picture are not written; features that are asked for ahead
+        // are within the buffers too.
         unsafe {
             let products = scratch.add(POINTS * in_slab);
             for (i, tile) in tiles.clone().enumerate() {
