@@ -219,10 +219,9 @@ fn weights(name: &str, task: Task) -> Result<Weights, OpenError> {
     match builtin {
         Some(model) => {
             let name = format!("the built-in {}", model.name);
-            match packed::unpack(model.file) {
-                Ok(file) => Ok(Weights::parse(&name, &file)?),
-                Err(source) => Err(WeightsError::Read { path: name, source }.into()),
-            }
+            let file = packed::unpack(model.file)
+                .map_err(|source| WeightsError::Read { path: name.clone(), source })?;
+            Ok(Weights::parse(&name, &file)?)
         }
         None => file(name, task),
     }

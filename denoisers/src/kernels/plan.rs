@@ -155,9 +155,9 @@ fn tiles_of(all: usize, threads: usize) -> usize {
         return TILES;
     }
     // Few are dealt out evenly, and are rather too large than too many, as each reads all weights.
-    let rounds = (all + threads * TILES / 2) / (threads * TILES);
-    let mut blocks = (rounds.max(1)..).map(|rounds| all.div_ceil(rounds * threads));
-    blocks.find(|block| *block <= MOST_TILES).unwrap_or(TILES)
+    let nearest = (all + threads * TILES / 2) / (threads * TILES);
+    let rounds = nearest.max(all.div_ceil(threads * MOST_TILES));
+    all.div_ceil(rounds * threads)
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Winograd {
 #[inline(always)]
 unsafe fn prefetch<S: Simd>(from: *const f32, layout: &Layout) {
     for y in 0..4 {
-        for line in (0..4 * layout.channels).step_by(16) {
+        for line in (0..4 * layout.channels).step_by(panel::LINE) {
             // SAFETY: within the 4x4 pixels.
             unsafe { S::prefetch(from.add(y * layout.row() + line)) };
         }
