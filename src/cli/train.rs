@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use smoothgate_denoisers::training::{
     Augment, Cadence, Ended as RunEnded, Event, Learner, Objective, OptimizerKind, Pictures, Run, Schedule,
-    Settings, SigmaLaw, SigmaRange, Source, Split, Surrogate, TrainError, Trainer, Validation,
+    Settings, SigmaLaw, SigmaMix, SigmaRange, Source, Split, Surrogate, TrainError, Trainer, Validation,
 };
 
 use super::answers::answers;
@@ -50,9 +50,9 @@ pub(super) struct DenoiserArgs {
     /// take the place of the classifiers' own answers. Pictures without one are left out
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Noise levels: one or a range, such as 0.25 or 0.02..1.0
+    /// Noise levels: one, a range, or several of these, each as likely as the others, such as 0.25, 0.02..1.0 or 0.1..1.0,0.25,0.5
     #[arg(long, default_value = "0.25")]
-    sigma: SigmaRange,
+    sigma: SigmaMix,
     /// Add so many times the squared error to the cross-entropy of `stability`, which keeps the denoiser to pictures instead of
     /// patterns that only its classifiers see: much for black boxes, such as 200
     #[arg(long, value_name = "WEIGHT", default_value = "0")]
@@ -78,9 +78,9 @@ pub(super) struct DenoiserArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ClassifierArgs {
-    /// Noise levels: one or a range, such as 0.25 or 0..0.5; 0 trains on clean pictures
+    /// Noise levels: one, a range, or several of these, such as 0.25, 0..0.5 or 0,0.25; 0 trains on clean pictures
     #[arg(long, default_value = "0")]
-    sigma: SigmaRange,
+    sigma: SigmaMix,
     #[command(flatten)]
     common: Common,
 }
@@ -307,7 +307,7 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
         temperature: args.temperature,
         picture_clip: args.picture_clip,
         answered: args.labels.is_some(),
-        ..common.settings(args.sigma, steps, (through, AugmentName::Turn))
+        ..common.settings(&args.sigma, steps, (through, AugmentName::Turn))
     };
     let trainer = Trainer::new(settings, learner, surrogates, pictures, validation).map_err(failure)?;
     match judge {
@@ -349,7 +349,7 @@ fn classifier(args: &ClassifierArgs) -> Result<Trainer, Failure> {
     let steps = common.length(&pictures)?;
     let settings = Settings {
         objective: Objective::Classes,
-        ..common.settings(args.sigma, steps, (learner.input_size(), AugmentName::Flip))
+        ..common.settings(&args.sigma, steps, (learner.input_size(), AugmentName::Flip))
     };
     Trainer::new(settings, learner, vec![], pictures, validation).map_err(failure)
 }
@@ -400,7 +400,7 @@ impl Common {
     /// What both kinds of runs have in common; `size` is that of a classifier's pictures, if there is one.
     fn settings(
         &self,
-        sigma: SigmaRange,
+        sigma: &SigmaMix,
         steps: u64,
         (size, usual): (Option<(usize, usize)>, AugmentName),
     ) -> Settings {
@@ -412,7 +412,7 @@ impl Common {
         let augment = self.augment.unwrap_or(usual);
         Settings {
             objective: Objective::Mse,
-            sigma,
+            sigma: sigma.clone(),
             sigma_law: match self.sigma_law {
                 LawName::Uniform => SigmaLaw::Uniform,
                 LawName::Sqrt => SigmaLaw::Sqrt,
@@ -453,9 +453,17 @@ impl Common {
     }
 }
 
-/// The ends of a range and their geometric middle, or the one level.
-fn levels(SigmaRange { low, high }: SigmaRange) -> Vec<f64> {
-    if low < high { vec![low, (low.max(high / 100.0) * high).sqrt(), high] } else { vec![low] }
+/// The ends of a range and their geometric middle, or the one level; of several ranges, their ends.
+fn levels(sigma: &SigmaMix) -> Vec<f64> {
+    if let [SigmaRange { low, high }] = *sigma.ranges()
+        && low < high
+    {
+        return vec![low, (low.max(high / 100.0) * high).sqrt(), high];
+    }
+    let mut levels: Vec<f64> = sigma.ranges().iter().flat_map(|range| [range.low, range.high]).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    levels
 }
 
 fn go(trainer: Trainer, common: &Common) -> Ended {
@@ -545,8 +553,10 @@ mod tests {
 
     #[test]
     fn validation_looks_at_the_whole_range() {
-        assert_eq!(levels(SigmaRange { low: 0.25, high: 0.25 }), [0.25]);
-        let three = levels(SigmaRange { low: 0.04, high: 1.0 });
+        let of = |sigma: &str| levels(&sigma.parse().unwrap());
+        assert_eq!(of("0.25"), [0.25]);
+        assert_eq!(of("0.5,0.1..1.0,0.25"), [0.1, 0.25, 0.5, 1.0]);
+        let three = of("0.04..1.0");
         assert!((three[1] - 0.2).abs() < 1e-12 && three.len() == 3);
     }
 }

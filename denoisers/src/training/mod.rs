@@ -38,7 +38,7 @@ pub use parameter::{Parameter, Part};
 pub use run::{Cadence, Ended, Event, Run};
 pub use sample::Augment;
 pub use schedule::Schedule;
-pub use settings::{Objective, Settings, SigmaLaw, SigmaRange};
+pub use settings::{Objective, Settings, SigmaLaw, SigmaMix, SigmaRange};
 pub use sgd::Sgd;
 pub use surrogate::Surrogate;
 pub use trainer::{Measured, Trainer};

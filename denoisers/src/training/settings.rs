@@ -104,13 +104,84 @@ impl fmt::Display for SigmaRange {
     }
 }
 
+/// One or several ranges of noise levels, of which each is as likely as the others: what a denoiser learns for all levels, and most for
+/// those that it will be asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Parts", into = "Parts")]
+pub struct SigmaMix(Vec<SigmaRange>);
+
+/// What is written of them: one range as it was before there could be several.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Parts {
+    One(SigmaRange),
+    All(Vec<SigmaRange>),
+}
+
+impl From<Parts> for SigmaMix {
+    fn from(parts: Parts) -> Self {
+        match parts {
+            Parts::One(range) => Self(vec![range]),
+            Parts::All(ranges) => Self(ranges),
+        }
+    }
+}
+
+impl From<SigmaMix> for Parts {
+    fn from(SigmaMix(ranges): SigmaMix) -> Self {
+        match ranges[..] {
+            [range] => Self::One(range),
+            _ => Self::All(ranges),
+        }
+    }
+}
+
+impl SigmaMix {
+    /// The ranges.
+    pub fn ranges(&self) -> &[SigmaRange] {
+        &self.0
+    }
+
+    /// The smallest and the largest noise level.
+    pub fn span(&self) -> SigmaRange {
+        let wider =
+            |a: SigmaRange, b: SigmaRange| SigmaRange { low: a.low.min(b.low), high: a.high.max(b.high) };
+        self.0.iter().copied().reduce(wider).unwrap_or(SigmaRange { low: 0.0, high: 0.0 })
+    }
+
+    /// The σ at this place, 0 to below 1: each range has as much of that as the others.
+    pub(super) fn at(&self, law: SigmaLaw, place: f64) -> f64 {
+        let place = place * self.0.len() as f64;
+        let range = self.0.get(place as usize).or(self.0.last());
+        range.map_or(0.0, |range| range.at(law, place.fract()))
+    }
+}
+
+/// Ranges as [`SigmaRange`] reads them, with commas between: `0.25`, `0.02..1.0` or `0.1..1.0,0.25,0.5,1.0`.
+impl FromStr for SigmaMix {
+    type Err = TrainError;
+
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for SigmaMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, range) in self.0.iter().enumerate() {
+            write!(f, "{}{range}", if place > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What is learnt.
     pub objective: Objective,
     /// The noise.
-    pub sigma: SigmaRange,
+    pub sigma: SigmaMix,
     /// How each picture's σ is drawn.
     pub sigma_law: SigmaLaw,
     /// Whether each picture's squared error is divided by its σ relative to the largest, so that all noise levels count about alike
@@ -230,15 +301,15 @@ impl Settings {
                 "gradients can be clipped to a positive norm only",
             ),
             (
-                self.sigma_law != SigmaLaw::Log || self.sigma.low > 0.0,
+                self.sigma_law != SigmaLaw::Log || self.sigma.span().low > 0.0,
                 "a logarithmic law of noise levels cannot begin at 0",
             ),
             (
-                !self.divide_by_sigma || self.sigma.low > 0.0,
+                !self.divide_by_sigma || self.sigma.span().low > 0.0,
                 "errors cannot be divided by noise levels that begin at 0",
             ),
             (
-                self.objective == Objective::Classes || self.sigma.high > 0.0,
+                self.objective == Objective::Classes || self.sigma.span().high > 0.0,
                 "there is nothing to learn for a denoiser without noise",
             ),
             (
@@ -271,6 +342,25 @@ mod tests {
         assert_eq!("0.25".parse::<SigmaRange>().unwrap().to_string(), "0.25");
         for bad in ["", "x", "-1", "1..0.5", "nan", "0.1..", "inf"] {
             assert!(bad.parse::<SigmaRange>().is_err(), "{bad}");
+            assert!(format!("0.5,{bad}").parse::<SigmaMix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_ranges_are_as_likely_as_each_other() {
+        let mix: SigmaMix = "0.1..0.9,0.25, 1.0".parse().unwrap();
+        assert_eq!((mix.to_string(), mix.span().to_string()), ("0.1..0.9,0.25,1".into(), "0.1..1".into()));
+        let places = [(0.0, 0.1), (1.0 / 6.0, 0.5), (0.34, 0.25), (0.66, 0.25), (0.67, 1.0), (0.999, 1.0)];
+        for (place, expected) in places {
+            assert!((mix.at(SigmaLaw::Uniform, place) - expected).abs() < 1e-12, "{place}");
+        }
+        // One range is written and drawn from as ranges have always been.
+        let one: SigmaMix = "0.02..1.0".parse().unwrap();
+        let written = serde_json::to_string(&one).unwrap();
+        assert_eq!(written, r#"{"low":0.02,"high":1.0}"#);
+        for mix in [one, mix] {
+            let written = serde_json::to_string(&mix).unwrap();
+            assert_eq!(serde_json::from_str::<SigmaMix>(&written).unwrap(), mix);
         }
     }
 

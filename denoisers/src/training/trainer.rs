@@ -101,7 +101,7 @@ impl Trainer {
             // Validation on whole pictures, except through a classifier.
             check_size(&validation, if surrogates.is_empty() { 1 } else { patch })?;
         }
-        learner.describe("sigma", settings.sigma.to_string());
+        learner.describe("sigma", settings.sigma.span().to_string());
         let average = (settings.average > 0.0)
             .then(|| learner.parameters().map(|parameter| parameter.values.to_vec()).collect());
         Ok(Self {
@@ -203,7 +203,7 @@ impl Trainer {
     /// By what the squared error of a picture with this noise is multiplied.
     fn error_weights(&self, sigma: &[f64]) -> Vec<f32> {
         let Settings { divide_by_sigma, sigma: range, .. } = &self.settings;
-        let weight = |sigma: &f64| if *divide_by_sigma { (range.high / sigma) as f32 } else { 1.0 };
+        let weight = |sigma: &f64| if *divide_by_sigma { (range.span().high / sigma) as f32 } else { 1.0 };
         sigma.iter().map(weight).collect()
     }
 
