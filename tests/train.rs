@@ -112,7 +112,7 @@ fn models_are_listed_with_hash_and_licence() {
     let models: Vec<serde_json::Value> =
         stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = models.iter().map(|m| m["name"].as_str().unwrap()).collect();
-    let denoisers = "none unet cifar10 cifar10-mse cifar10-whitebox";
+    let denoisers = "none photo cifar10 cifar10-mse cifar10-whitebox";
     assert_eq!((code, names.join(" ")), (0, format!("{denoisers} things64 cifar10-resnet20")));
     assert!(models.iter().all(|m| m["hash"].as_str().unwrap().len() == 64));
     assert!(models[0].get("license").is_none() && models[1]["license"] == "MIT OR Apache-2.0");

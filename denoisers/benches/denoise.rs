@@ -15,7 +15,7 @@
 //! The network `train` is a training step of `dncnn`: forward, back, and Adam, with the mean squared error.
 //!
 //! `--bf16` adds our own kernels in that precision, `--candle` adds stock Candle. `--case dncnn:1x224x224` (may be repeated) chooses cases. The networks have random weights, which
-//! change no timing: `dncnn` is DnCNN-17 for colour with 64 channels, `unet` the built-in one.
+//! change no timing: `dncnn` is DnCNN-17 for colour with 64 channels, `unet` the built-in `photo`.
 #![expect(clippy::print_stdout, reason = "the table is what it is run for")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
 
@@ -214,7 +214,7 @@ fn main() {
             let mut options = Options::on(Device::Cpu);
             options.engine = engine;
             options.precision = precision;
-            let model = if case.network == "unet" { "unet" } else { dncnn.to_str().unwrap() };
+            let model = if case.network == "unet" { "photo" } else { dncnn.to_str().unwrap() };
             let values = (0..count * 3 * height * width).map(|i| (i * 37 % 101) as f32 / 100.0);
             let batch = Batch::new(values.collect(), count, height, width).unwrap();
             let contestant = if case.network == "train" {

@@ -455,8 +455,8 @@ mod tests {
     /// The contract that all of this rests on, with the network that everybody uses.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_bits_are_the_same_alone_and_in_company() {
-        let mut alone = open("unet", &Options::default()).unwrap();
-        let gatherer = Gatherer::spawn(open("unet", &Options::default()).unwrap()).unwrap();
+        let mut alone = open("photo", &Options::default()).unwrap();
+        let gatherer = Gatherer::spawn(open("photo", &Options::default()).unwrap()).unwrap();
         let calls: Vec<(Batch, f64)> = (0..8u8)
             .map(|n| {
                 let (count, side) = (1 + usize::from(n) % 3, 16 + 8 * (usize::from(n) % 2));

@@ -11,7 +11,7 @@
 //! ```
 //! use smoothgate_denoisers::{Batch, Options, open};
 //!
-//! let mut denoiser = open("unet", &Options::default())?;
+//! let mut denoiser = open("photo", &Options::default())?;
 //! let noisy = Batch::new(vec![0.5; 3 * 20 * 30], 1, 20, 30)?;
 //! let clean = denoiser.denoise(noisy, 0.25)?;
 //! assert_eq!((clean.height(), clean.width()), (20, 30));

@@ -1,13 +1,13 @@
 //! Networks against the same forward pass in PyTorch (double precision, rounded to f32 at the end), within 1e-4.
 //!
-//! The goldens of unet and things64, where `UNet` and `Things64` are the modules that the architecture files describe:
+//! The goldens of photo and things64, where `UNet` and `Things64` are the modules that the architecture files describe:
 //! ```python
 //! torch.manual_seed(1)
 //! net = UNet().eval()
-//! net.load_state_dict({k: v.float() for k, v in load_file("denoisers/weights/unet.safetensors").items()})
+//! net.load_state_dict({k: v.float() for k, v in load_file("denoisers/weights/photo.safetensors").items()})
 //! x, sigma = torch.rand(2, 3, 24, 16) + 0.25 * torch.randn(2, 3, 24, 16), torch.tensor([0.25, 0.25])
 //! y = net.double()(x.double(), sigma.double()).float()
-//! save_file({"x": x, "sigma": sigma[:1], "y": y}, "unet-f16.golden.safetensors")
+//! save_file({"x": x, "sigma": sigma[:1], "y": y}, "photo.golden.safetensors")
 //!
 //! net = Things64().eval()
 //! net.load_state_dict({k: v.float() for k, v in load_file("denoisers/weights/things64.safetensors").items()}, strict=False)
@@ -170,9 +170,9 @@ fn check_denoiser(model: &str, golden: &str, sigma: f64) {
 }
 
 #[test]
-fn built_in_unet_equals_pytorch() {
-    let sigma = f64::from(tensor("unet-f16.golden.safetensors", "sigma").1[0]);
-    check_denoiser("unet", "unet-f16.golden.safetensors", sigma);
+fn built_in_photo_equals_pytorch() {
+    let sigma = f64::from(tensor("photo.golden.safetensors", "sigma").1[0]);
+    check_denoiser("photo", "photo.golden.safetensors", sigma);
 }
 
 /// The 32-bit weights are too large to keep beside the tests.

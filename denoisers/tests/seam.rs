@@ -49,7 +49,7 @@ fn denoise_in_parts(denoiser: &mut dyn Denoiser, batch: &Batch, part: usize) -> 
 /// Contract line 2: a draw's result is a function of that draw, never of a batch size or a thread.
 #[test]
 fn results_do_not_depend_on_batch_split_or_threads() {
-    let models = ["unet".to_owned(), data("dncnn-kair.safetensors")];
+    let models = ["photo".to_owned(), data("dncnn-kair.safetensors")];
     for (model, precision) in
         models.iter().flat_map(|model| Precision::ALL.map(|precision| (model, precision)))
     {
@@ -80,7 +80,7 @@ fn large_pictures_are_the_same_for_any_number_of_threads() {
     let batch = noisy(1, 300, 700);
     let [few, many] = [1, 3].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| open("unet", &at(Precision::Bf16)).unwrap().denoise(batch.clone(), 0.25).unwrap())
+        pool.install(|| open("photo", &at(Precision::Bf16)).unwrap().denoise(batch.clone(), 0.25).unwrap())
     });
     assert_eq!(few, many);
 }
@@ -104,7 +104,7 @@ fn class_probabilities_do_not_depend_on_batch_split_or_threads() {
 
 #[test]
 fn any_size_is_denoised_and_keeps_its_shape() {
-    for model in ["none".to_owned(), "unet".to_owned(), data("dncnn-denoised-smoothing.safetensors")] {
+    for model in ["none".to_owned(), "photo".to_owned(), data("dncnn-denoised-smoothing.safetensors")] {
         let mut denoiser = open(&model, &cpu()).unwrap();
         for (height, width) in [(1, 1), (1, 9), (7, 2), (8, 8), (13, 31)] {
             let batch = noisy(2, height, width);
@@ -120,7 +120,7 @@ fn any_size_is_denoised_and_keeps_its_shape() {
 /// A picture whose size is a multiple of 8 already, and the same picture cut short, agree far from the cut.
 #[test]
 fn padding_leaves_the_far_side_alone() {
-    let mut denoiser = open("unet", &cpu()).unwrap();
+    let mut denoiser = open("photo", &cpu()).unwrap();
     let (height, width, cut) = (16, 160, 157);
     let whole = noisy(1, height, width);
     let shortened = whole.data().chunks(width).flat_map(|row| row[..cut].to_vec()).collect();
@@ -137,7 +137,7 @@ fn sigma_matters_to_the_unet_and_must_be_a_standard_deviation() {
     let mut denoiser = open("auto", &cpu()).unwrap();
     let batch = noisy(1, 8, 8);
     assert_ne!(denoiser.denoise(batch.clone(), 0.1).unwrap(), denoiser.denoise(batch.clone(), 0.9).unwrap());
-    for model in ["none", "unet"] {
+    for model in ["none", "photo"] {
         let mut denoiser = open(model, &cpu()).unwrap();
         for sigma in [f64::NAN, f64::INFINITY, -0.1] {
             assert!(matches!(denoiser.denoise(batch.clone(), sigma), Err(DenoiseError::Sigma(_))));
@@ -149,24 +149,25 @@ fn sigma_matters_to_the_unet_and_must_be_a_standard_deviation() {
 #[test]
 fn identities_are_of_the_content() {
     let id = |model: &str| open(model, &cpu()).unwrap().id().clone();
-    assert_eq!(id("auto"), id("unet"));
-    assert_ne!(id("unet").hash(), id("none").hash());
+    assert_eq!(id("auto"), id("photo"));
+    assert_ne!(id("photo").hash(), id("none").hash());
     assert_eq!(id(&data("dncnn-kair.safetensors")).name(), "dncnn-5");
-    assert!(id("unet").to_string().starts_with("unet@"));
+    assert!(id("photo").to_string().starts_with("unet@"));
     // The precision is part of what the model is, and its name says so.
-    let rounded = open("unet", &at(Precision::Bf16)).unwrap().id().clone();
-    assert_ne!(rounded.hash(), id("unet").hash());
+    let rounded = open("photo", &at(Precision::Bf16)).unwrap().id().clone();
+    assert_ne!(rounded.hash(), id("photo").hash());
     assert_eq!((rounded.name(), Precision::of_name(rounded.name())), ("unet-bf16", Precision::Bf16));
 
     // The same weights from a file are the same model; one bit of one weight makes another.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.safetensors");
-    let mut bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/unet.safetensors")).unwrap();
+    let mut bytes =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/photo.safetensors")).unwrap();
     fs::write(&path, &bytes).unwrap();
-    assert_eq!(id(path.to_str().unwrap()), id("unet"));
+    assert_eq!(id(path.to_str().unwrap()), id("photo"));
     *bytes.last_mut().unwrap() ^= 0x01;
     fs::write(&path, &bytes).unwrap();
-    assert_ne!(id(path.to_str().unwrap()), id("unet"));
+    assert_ne!(id(path.to_str().unwrap()), id("photo"));
 }
 
 /// Writes f32 zeros of these shapes, opens them, and gives the error.
@@ -238,7 +239,7 @@ fn own_kernels_agree_with_candle() {
     options.engine = Engine::Candle;
     for (count, height, width, sigma) in [(1, 96, 200, 0.02), (2, 61, 64, 1.0), (9, 32, 32, 0.25)] {
         let batch = noisy(count, height, width);
-        for model in ["unet".to_owned(), data("dncnn-denoised-smoothing.safetensors")] {
+        for model in ["photo".to_owned(), data("dncnn-denoised-smoothing.safetensors")] {
             let own = open(&model, &cpu()).unwrap().denoise(batch.clone(), sigma).unwrap();
             let candle = open(&model, &options).unwrap().denoise(batch.clone(), sigma).unwrap();
             let difference =
@@ -254,7 +255,7 @@ fn own_kernels_agree_with_candle() {
 fn bf16_is_close_to_f32_and_for_own_kernels_only() {
     let batch = noisy(1, 64, 48);
     let [exact, rounded] = Precision::ALL
-        .map(|precision| open("unet", &at(precision)).unwrap().denoise(batch.clone(), 0.5).unwrap());
+        .map(|precision| open("photo", &at(precision)).unwrap().denoise(batch.clone(), 0.5).unwrap());
     let squares = exact.data().iter().zip(rounded.data()).map(|(a, b)| f64::from(a - b).powi(2));
     let error = (squares.sum::<f64>() / exact.data().len() as f64).sqrt();
     println!("root mean square of the difference: {error:.1e}");
@@ -262,7 +263,7 @@ fn bf16_is_close_to_f32_and_for_own_kernels_only() {
 
     let mut candle = at(Precision::Bf16);
     candle.engine = Engine::Candle;
-    let error = open("unet", &candle).map(|_| ()).unwrap_err();
+    let error = open("photo", &candle).map(|_| ()).unwrap_err();
     assert!(matches!(error, OpenError::Precision { .. }) && error.to_string().contains("f32"), "{error}");
     assert!(open("none", &at(Precision::Bf16)).is_ok());
 }
@@ -271,9 +272,9 @@ fn bf16_is_close_to_f32_and_for_own_kernels_only() {
 #[test]
 fn every_device_present_agrees_with_the_cpu() {
     let batch = noisy(3, 24, 40);
-    let expected = open("unet", &cpu()).unwrap().denoise(batch.clone(), 0.25).unwrap();
+    let expected = open("photo", &cpu()).unwrap().denoise(batch.clone(), 0.25).unwrap();
     for device in [Device::Cuda(0), Device::Metal] {
-        match open("unet", &Options::on(device)) {
+        match open("photo", &Options::on(device)) {
             Ok(mut denoiser) => {
                 let clean = denoiser.denoise(batch.clone(), 0.25).unwrap();
                 let differences = clean.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs());

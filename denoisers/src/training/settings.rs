@@ -107,7 +107,7 @@ impl fmt::Display for SigmaRange {
 /// One or several ranges of noise levels, of which each is as likely as the others: what a denoiser learns for all levels, and most for
 /// those that it will be asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Parts", into = "Parts")]
+#[serde(try_from = "Parts", into = "Parts")]
 pub struct SigmaMix(Vec<SigmaRange>);
 
 /// What is written of them: one range as it was before there could be several.
@@ -118,11 +118,14 @@ enum Parts {
     All(Vec<SigmaRange>),
 }
 
-impl From<Parts> for SigmaMix {
-    fn from(parts: Parts) -> Self {
+impl TryFrom<Parts> for SigmaMix {
+    type Error = &'static str;
+
+    fn try_from(parts: Parts) -> Result<Self, Self::Error> {
         match parts {
-            Parts::One(range) => Self(vec![range]),
-            Parts::All(ranges) => Self(ranges),
+            Parts::One(range) => Ok(Self(vec![range])),
+            Parts::All(ranges) if ranges.is_empty() => Err("there is no noise level"),
+            Parts::All(ranges) => Ok(Self(ranges)),
         }
     }
 }
@@ -362,6 +365,8 @@ mod tests {
             let written = serde_json::to_string(&mix).unwrap();
             assert_eq!(serde_json::from_str::<SigmaMix>(&written).unwrap(), mix);
         }
+        let none = serde_json::from_str::<SigmaMix>("[]").unwrap_err();
+        assert!(none.to_string().contains("no noise level"), "{none}");
     }
 
     #[test]

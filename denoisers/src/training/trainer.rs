@@ -202,9 +202,8 @@ impl Trainer {
 
     /// By what the squared error of a picture with this noise is multiplied.
     fn error_weights(&self, sigma: &[f64]) -> Vec<f32> {
-        let Settings { divide_by_sigma, sigma: range, .. } = &self.settings;
-        let weight = |sigma: &f64| if *divide_by_sigma { (range.span().high / sigma) as f32 } else { 1.0 };
-        sigma.iter().map(weight).collect()
+        let highest = self.settings.divide_by_sigma.then(|| self.settings.sigma.span().high);
+        sigma.iter().map(|sigma| highest.map_or(1.0, |highest| (highest / sigma) as f32)).collect()
     }
 
     /// The cross-entropy of the classifier whose turn it is, and the squared error where it counts as well.
