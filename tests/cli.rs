@@ -143,6 +143,7 @@ fn a_folder_with_broken_pictures_gives_one_certificate_and_clear_failures() {
     };
     assert_eq!(rows.len(), 5);
     assert_eq!(outcome("good.png"), ("certified".to_owned(), String::new()));
+    assert!(rows.iter().any(|row| row["denoiser"] == "photo"), "the built-in one, not its architecture");
     for (name, part) in [("cut.jpg", ""), ("text.png", ""), ("bomb.png", "40000"), ("empty.png", "empty")] {
         let (outcome, error) = outcome(name);
         assert_eq!(outcome, "failed", "{name}");
@@ -399,7 +400,7 @@ fn bench_denoiser_says_what_it_measured() {
         let short = ["bench", "denoiser", "--time", "1ms", "--size", "16x24", "--batch", "2"];
         smoothgate(&[&short[..], options].concat())
     };
-    for (precision, name) in [("f32", "unet"), ("bf16", "unet-bf16")] {
+    for (precision, name) in [("f32", "photo"), ("bf16", "photo-bf16")] {
         let out = bench(&["--precision", precision, "--device", "cpu", "--json"]);
         assert_eq!(code(&out), 0, "{}", text(&out.stderr));
         let row = &rows(&out)[0];

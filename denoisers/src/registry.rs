@@ -203,7 +203,20 @@ pub fn open_classifier(name: &str, options: &Options) -> Result<Box<dyn Classifi
 
 /// A denoiser that is a network, before it is given a device.
 pub(crate) fn load_denoiser(name: &str, precision: Precision) -> Result<Model, OpenError> {
-    Ok(architectures::load(weights(name, Task::Denoise)?.at(precision))?)
+    let mut model = architectures::load(weights(name, Task::Denoise)?.at(precision))?;
+    let label = builtin(name, Task::Denoise).map_or_else(|| file_label(name), |model| model.name.to_owned());
+    model.id = model.id.labelled(label + model.precision.suffix());
+    Ok(model)
+}
+
+/// Folder and stem of a file: every run calls its last checkpoint the same.
+fn file_label(path: &str) -> String {
+    let path = Path::new(path);
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+    match path.parent().and_then(Path::file_name) {
+        Some(folder) => format!("{}/{stem}", folder.to_string_lossy()),
+        None => stem.into_owned(),
+    }
 }
 
 /// A classifier, before it is given a device.
@@ -211,12 +224,15 @@ pub(crate) fn load_classifier(name: &str) -> Result<Loaded, OpenError> {
     Ok(classifiers::load(weights(name, Task::Classify)?)?)
 }
 
+/// The built-in model of this name that has weights, or the first for `auto`.
+fn builtin(name: &str, task: Task) -> Option<&'static Builtin> {
+    let mut with_weights = BUILTIN.iter().filter(|model| model.task == task && !model.file.is_empty());
+    with_weights.find(|model| name == "auto" || model.name == name)
+}
+
 /// Of a built-in model or a file.
 fn weights(name: &str, task: Task) -> Result<Weights, OpenError> {
-    let with_weights = || BUILTIN.iter().filter(|model| model.task == task && !model.file.is_empty());
-    let builtin =
-        if name == "auto" { with_weights().next() } else { with_weights().find(|model| model.name == name) };
-    match builtin {
+    match builtin(name, task) {
         Some(model) => {
             let name = format!("the built-in {}", model.name);
             let file = packed::unpack(model.file)
@@ -259,6 +275,12 @@ fn file(path: &str, task: Task) -> Result<Weights, OpenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_called_by_folder_and_stem() {
+        let labels = ["runs/first/last.safetensors", "./last.safetensors", "dncnn.pth"].map(file_label);
+        assert_eq!(labels, ["first/last", "last", "dncnn"]);
+    }
 
     #[test]
     fn what_is_built_in_is_the_files_of_weights_in_less_than_12_megabytes() {

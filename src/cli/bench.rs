@@ -97,7 +97,7 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
     let operations = denoiser.operations(height, width).map(|operations| operations * 1e-9);
     let middle = median(measured.iter().map(|round| round.ms)).unwrap_or(f64::NAN);
     let line = Line {
-        denoiser: denoiser.id().name().to_owned(),
+        denoiser: denoiser.id().label().to_owned(),
         hash: denoiser.id().hash().to_hex().to_string(),
         instructions: operations.filter(|_| on_processor).map(|_| speed::instructions(options.precision)),
         threads: rayon::current_num_threads(),

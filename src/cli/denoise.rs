@@ -221,7 +221,7 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
             };
             lines.push(Line {
                 image: &name,
-                denoiser: denoiser.id().name(),
+                denoiser: denoiser.id().label(),
                 sigma: sigma.get(),
                 quality,
                 judgement,
@@ -242,7 +242,7 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
             let judgements: Option<Vec<Judgement<bool>>> = judgements.into_iter().collect();
             Mean {
                 pictures: found.len(),
-                denoiser: denoiser.id().name(),
+                denoiser: denoiser.id().label(),
                 sigma: sigma.get(),
                 quality: Quality::mean(&qualities),
                 judgement: judgements.map(|all| Judgement::shares(&all)),

@@ -160,7 +160,7 @@ pub(super) async fn show(
             provider: &described.name,
             price: described.price,
             quota: described.quota,
-            denoiser: engine.denoiser().id().name(),
+            denoiser: engine.denoiser().id().label(),
             sigma: settings.sigma.get(),
             alpha: settings.alpha.get(),
             question: settings.question.to_string(),

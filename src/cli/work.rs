@@ -247,7 +247,7 @@ impl<'a> Desk<'a> {
                 .join(", "),
             test: tests.join(", "),
             provider: engine.endpoint().describe().name.clone(),
-            denoiser: engine.denoiser().id().name().to_owned(),
+            denoiser: engine.denoiser().id().label().to_owned(),
         }
     }
 
