@@ -98,6 +98,7 @@ fn what_cannot_be_trained_is_named() {
     refused(&[&denoiser[..], &["--objective", "stability"]].concat(), "needs a classifier");
     refused(&[&denoiser[..], &["--mse-weight", "5"]].concat(), "belong to the stability objective");
     refused(&[&denoiser[..], &["--arch", "vgg"]].concat(), "`vgg`");
+    refused(&[&denoiser[..], &["--arch", "unet:width=96"]].concat(), "`width` means nothing");
     refused(&[&denoiser[..], &["--patch", "64"]].concat(), "smaller than the 64x64");
     refused(&[&denoiser[..], &["--sigma", "loud"]].concat(), "loud");
     refused(&["train", "classifier"], "--arch");

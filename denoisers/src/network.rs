@@ -36,6 +36,7 @@ impl Model {
         let precision = weights.precision();
         let id = Id::new(format!("{name}{}", precision.suffix()), weights.finish()?);
         let trained_sigma = weights.metadata("sigma").and_then(range);
+        weights.all_asked()?;
         Ok(Self {
             id,
             precision,

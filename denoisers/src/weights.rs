@@ -96,6 +96,16 @@ pub enum WeightsError {
         /// The tensor.
         name: String,
     },
+    /// A tensor without any numbers: no layer has one.
+    #[error("tensor `{name}` of {path} has shape {shape:?}, and so no numbers")]
+    Empty {
+        /// The file.
+        path: String,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// Tensors that the architecture has no place for: the file is of another network.
     #[error("{path} has tensors that {architecture} does not have: {}", names.join(", "))]
     Unexpected {
@@ -130,6 +140,8 @@ pub(crate) struct Weights {
     metadata: HashMap<String, String>,
     tensors: BTreeMap<String, Weight>,
     used: RefCell<BTreeSet<String>>,
+    /// Which metadata were asked for, there or not.
+    asked: RefCell<BTreeSet<String>>,
     /// With which the network is to be computed.
     precision: Precision,
     /// Every tensor that is asked for exists, in the shape asked for, and is zero.
@@ -169,6 +181,10 @@ impl Weights {
         name: &str,
         weight: Weight,
     ) -> Result<(), WeightsError> {
+        if weight.shape.contains(&0) {
+            let (path, name) = (path.to_owned(), name.to_owned());
+            return Err(WeightsError::Empty { path, name, shape: weight.shape });
+        }
         if weight.data.iter().any(|v| !v.is_finite()) {
             return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.to_owned() });
         }
@@ -184,6 +200,7 @@ impl Weights {
             metadata,
             tensors,
             used: RefCell::default(),
+            asked: RefCell::default(),
             precision: Precision::default(),
             blank: false,
         }
@@ -222,6 +239,7 @@ impl Weights {
             metadata,
             tensors: BTreeMap::new(),
             used: RefCell::default(),
+            asked: RefCell::default(),
             precision: Precision::default(),
             blank: true,
         }
@@ -239,6 +257,7 @@ impl Weights {
 
     /// The file's own key-value text.
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.asked.borrow_mut().insert(key.to_owned());
         self.metadata.get(key).map(String::as_str)
     }
 
@@ -327,6 +346,18 @@ impl Weights {
     /// With which the network is to be computed.
     pub(crate) fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Complains about metadata of a new network that nothing asked for: they were meant to change it, and would not.
+    pub(crate) fn all_asked(&self) -> Result<(), WeightsError> {
+        let asked = self.asked.borrow();
+        let Some(key) = self.metadata.keys().filter(|key| self.blank && !asked.contains(*key)).min() else {
+            return Ok(());
+        };
+        let known: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let reason =
+            format!("`{key}` means nothing to {}, which knows {}", self.architecture, known.join(", "));
+        Err(self.misfit(reason))
     }
 
     /// Ends the loading: every tensor must have found its place. Gives the hash of architecture, weights and

@@ -56,6 +56,8 @@ fn settings(objective: Objective) -> Settings {
         augment: Augment { flip: true, turn: true, shift: 2 },
         validation_sigma: vec![0.1, 0.25],
         data: String::new(),
+        validation: String::new(),
+        network: String::new(),
         surrogates: vec![],
         judge: None,
         answered: false,
@@ -172,7 +174,7 @@ fn a_denoiser_learns_to_denoise() {
         let mut run = Run::start(denoiser(long), folder.path(), cadence).unwrap();
         let ended = run.go(&AtomicBool::new(false), |event| {
             if let Event::Validated { validation, .. } = event {
-                scores.push(validation.score);
+                scores.extend(validation.score);
             }
         });
         assert_eq!(ended.unwrap(), Ended::Complete);
@@ -457,6 +459,10 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
         ));
         assert!(matches!(new(mse(), pictures(2, 8)), TrainError::Data(DataError::Small { patch: 16, .. })));
         assert!(matches!(new(mse(), Pictures::default()), TrainError::Settings { .. }));
+        for batch in [usize::MAX, 1 << 40] {
+            let error = new(Settings { batch, ..mse() }, pictures(2, 32)).to_string();
+            assert!(error.contains("smaller batch"), "{error}");
+        }
         assert!(matches!(new(settings(Objective::Stability), pictures(2, 32)), TrainError::Settings { .. }));
         assert!(matches!(new(settings(Objective::Classes), pictures(2, 32)), TrainError::Task { .. }));
         for idle in [
@@ -475,33 +481,123 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
             unet.insert(key.into(), value.into());
             assert!(Learner::create(unet, 1).is_err());
         }
+        let misspelt = Learner::create(metadata(&[("arch", "unet"), ("chanels", "8,8,8")]), 1);
+        let error = misspelt.err().unwrap().to_string();
+        assert!(error.contains("`chanels`") && error.contains("blocks, channels"), "{error}");
     });
 }
 
+/// What is at its usual value is not written down, and what the network is told of its pictures is no setting that one gives.
+#[test]
+fn a_run_goes_on_with_everything_that_it_began_with() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let classes = || Settings { patch: 32, ..settings(Objective::Classes) };
+        let refused =
+            |trainer: Trainer, out: &str| match Run::resume(trainer, &folder.path().join(out), CADENCE) {
+                Err(TrainError::State { reason, .. }) => reason,
+                Err(other) => other.to_string(),
+                Ok(_) => "accepted".into(),
+            };
+        go(trainer_of(standardized(), classes()), &folder.path().join("standardized"), 4);
+        let plain = refused(classifier(classes()), "standardized");
+        assert!(plain.contains("standardized was true, is absent"), "{plain}");
+
+        let coloured = |mean: Option<&str>, validated| {
+            let mut network = metadata(&[("arch", "cifar-resnet"), ("depth", "8"), ("width", "4")]);
+            network.extend(metadata(&[("classes", "smooth|striped")]));
+            network.extend(mean.map(|mean| ("mean".to_owned(), mean.to_owned())));
+            let learner = Learner::create_classifier(network, 1).unwrap();
+            let (train, _) = pictures(24, 32).hold_out(8);
+            Trainer::new(classes(), learner, vec![], train, pictures(validated, 32)).unwrap()
+        };
+        go(coloured(Some("0.5,0.5,0.5"), 4), &folder.path().join("coloured"), 4);
+        let usual = refused(coloured(None, 4), "coloured");
+        assert!(usual.contains("network was"), "{usual}");
+        let more = refused(coloured(Some("0.5,0.5,0.5"), 6), "coloured");
+        assert!(more.contains("validation was"), "{more}");
+        assert_eq!(refused(coloured(Some("0.5,0.5,0.5"), 4), "coloured"), "accepted");
+    });
+}
+
+/// The weights that a run began with are not there any more when it goes on: only their deviations count.
+#[test]
+fn standardised_weights_go_on_from_other_beginnings() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+        let classes = || Settings { patch: 32, ..settings(Objective::Classes) };
+        go(trainer_of(standardized(), classes()), &whole, 99);
+        go(trainer_of(standardized(), classes()), &broken, 3);
+        let mut other = new_classifier();
+        other.update(|_, part, values, _| {
+            if part == Part::Weight {
+                values.iter_mut().for_each(|value| *value *= 3.0);
+            }
+        });
+        other.standardize();
+        assert_eq!(go(trainer_of(other, classes()), &broken, 99), Ended::Complete);
+        for file in ["last.safetensors", "best.safetensors"] {
+            assert_eq!(tensors(&whole, file), tensors(&broken, file), "{file}");
+        }
+    });
+}
+
+#[test]
+fn without_pictures_to_measure_on_nothing_is_called_best() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+        let learner = Learner::create(unet, 1).unwrap();
+        let pictures = pictures(9, 24);
+        let trainer =
+            Trainer::new(settings(Objective::Mse), learner, vec![], pictures, Pictures::default()).unwrap();
+        let mut run = Run::start(trainer, folder.path(), CADENCE).unwrap();
+        let mut validated = 0;
+        let ended = run.go(&AtomicBool::new(false), |event| {
+            validated += usize::from(matches!(event, Event::Validated { .. }));
+        });
+        assert_eq!((ended.unwrap(), validated), (Ended::Complete, 0));
+        assert!(folder.path().join("last.safetensors").exists());
+        assert!(!folder.path().join("best.safetensors").exists());
+    });
+}
+
+/// The last step's loss is of the weights before it: what it left is looked at before it takes the place of anything.
 #[test]
 fn divergence_leaves_the_last_checkpoint() {
     alone(|| {
         let folder = tempfile::tempdir().unwrap();
         let wild = Settings {
-            rate: 1e12,
             clip: None,
             warmup: 0,
-            schedule: Schedule::Constant,
+            schedule: Schedule::Step { every: 4, factor: 1e15 },
             ..settings(Objective::Mse)
         };
-        let mut run =
-            Run::start(denoiser(wild.clone()), folder.path(), Cadence { save: 1, ..CADENCE }).unwrap();
-        let mut saved = 0;
+        let often = Cadence { log: 1, save: 1, validate: 1 };
+        let mut run = Run::start(denoiser(wild.clone()), folder.path(), often).unwrap();
+        let mut kept = Vec::new();
+        let files = ["state.safetensors", "last.safetensors", "best.safetensors"];
         let ended = run.go(&AtomicBool::new(false), |event| {
             if let Event::Saved { step } = event {
-                saved = step;
+                kept = vec![(step, files.map(|file| read(folder.path(), file)))];
             }
         });
         let Err(TrainError::Diverged { step, .. }) = ended else { panic!("{ended:?}") };
-        assert_eq!(step, saved + 1);
+        // The fifth step was too long; the sixth would have been the first to say so.
+        assert_eq!((step, kept[0].0), (6, 4));
+        assert!(kept[0].1 == files.map(|file| read(folder.path(), file)));
         drop(run);
         let run = Run::resume(denoiser(wild), folder.path(), CADENCE).unwrap();
-        assert_eq!(run.trainer().steps_made(), saved);
+        assert_eq!(run.trainer().steps_made(), 4);
+
+        // Where it is the run's last step, too, and for a classifier, whose answers are numbers whatever its features are.
+        let last = Settings { steps: 1, patch: 32, rate: 1e30, warmup: 0, ..settings(Objective::Classes) };
+        let out = folder.path().join("last");
+        let mut run = Run::start(classifier(last), &out, often).unwrap();
+        let ended = run.go(&AtomicBool::new(false), |_| {});
+        assert!(matches!(ended, Err(TrainError::Diverged { step: 2, .. })), "{ended:?}");
+        assert!(files.iter().all(|file| !out.join(file).exists()));
     });
 }
 
@@ -526,7 +622,19 @@ fn a_full_disk_is_named_and_harms_nothing() {
         drop(run);
         assert_eq!(before, read(folder.path(), "state.safetensors"));
         fs::remove_file(partial).unwrap();
+        // A run whose last weights could not be written is not complete.
+        let partial = folder.path().join("last.safetensors.partial");
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        let mut run = Run::resume(denoiser(mse()), folder.path(), Cadence { save: 99, ..CADENCE }).unwrap();
+        assert!(
+            run.go(&AtomicBool::new(false), |_| {}).unwrap_err().to_string().contains("last.safetensors")
+        );
+        drop(run);
+        fs::remove_file(partial).unwrap();
         assert_eq!(go(denoiser(mse()), folder.path(), 99), Ended::Complete);
+        let whole = folder.path().join("whole");
+        go(denoiser(mse()), &whole, 99);
+        assert_eq!(tensors(folder.path(), "last.safetensors"), tensors(&whole, "last.safetensors"));
     });
 }
 

@@ -202,6 +202,10 @@ fn wrong_tensors_are_named() {
         matches!(&error, OpenError::Weights(WeightsError::Unexpected { names, .. }) if *names == ["stranger"])
     );
 
+    let empty = ("dncnn.0.weight", vec![0, 3, 3, 3]);
+    let error = open_zeros(&[empty, ("dncnn.2.weight", vec![3, 0, 3, 3])], &[]);
+    assert!(matches!(&error, OpenError::Weights(WeightsError::Empty { shape, .. }) if shape.contains(&0)));
+
     let error = open_zeros(std::slice::from_ref(&first), &[("arch", "unet"), ("channels", "8,16,24")]);
     assert!(matches!(&error, OpenError::Weights(WeightsError::Missing { name, shape, .. })
         if name == "head.weight" && *shape == [8, 13, 3, 3]));

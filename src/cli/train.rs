@@ -223,7 +223,11 @@ impl FromStr for Architecture {
             let Some((key, value)) = option.split_once('=') else {
                 bail!("`{option}` is no KEY=VALUE: write for example `unet:channels=48,96,128;blocks=2,2,4`");
             };
-            metadata.insert(key.trim().to_owned(), value.trim().to_owned());
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            if metadata.contains_key(&key) {
+                bail!("`{key}` is given twice in `{text}`: the architecture's name comes first, without it");
+            }
+            metadata.insert(key, value);
         }
         Ok(Self(metadata))
     }
@@ -445,6 +449,8 @@ impl Common {
             },
             validation_sigma: if self.val_sigma.is_empty() { levels(sigma) } else { self.val_sigma.clone() },
             data: String::new(),
+            validation: String::new(),
+            network: String::new(),
             surrogates: vec![],
             judge: None,
             answered: false,
@@ -489,7 +495,12 @@ fn go(trainer: Trainer, common: &Common) -> Ended {
     let out = common.out.display();
     Ok(match ended {
         RunEnded::Complete => {
-            eprintln!("done: weights are in {out}/best.safetensors and {out}/last.safetensors");
+            let best = if common.out.join("best.safetensors").exists() {
+                format!("{out}/best.safetensors and ")
+            } else {
+                String::new()
+            };
+            eprintln!("done: weights are in {best}{out}/last.safetensors");
             Exit::Success
         }
         RunEnded::Stopped => {
@@ -545,6 +556,7 @@ mod tests {
         assert_eq!((metadata["arch"].as_str(), metadata["channels"].as_str()), ("unet", "8,16,32"));
         assert_eq!(metadata["blocks"], "1,1,1");
         assert!("unet:channels".parse::<Architecture>().is_err());
+        assert!("unet:arch=dncnn".parse::<Architecture>().is_err());
         assert_eq!(schedule("step:100:0.5").unwrap(), Schedule::Step { every: 100, factor: 0.5 });
         for bad in ["step", "step:1", "linear", "step:x:1"] {
             assert!(schedule(bad).is_err(), "{bad}");

@@ -19,17 +19,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Named, Reason> {
         return Err("the zip archive has no `data.pkl` of PyTorch, or several".into());
     };
     let root = pickle.trim_end_matches("data.pkl");
+    // Entries may name the same bytes of the file, and so be larger together than it is.
+    let mut left = bytes.len() as u64;
     let mut entry = |name: &str| -> Result<Vec<u8>, Reason> {
         let mut file = archive.by_name(name).map_err(|e| format!("`{name}` is missing or damaged ({e})"))?;
         // PyTorch stores; what is compressed could unfold to any size.
-        if file.compression() != CompressionMethod::Stored || file.size() > bytes.len() as u64 {
+        if file.compression() != CompressionMethod::Stored {
             return Err(format!("`{name}` is compressed, which PyTorch never does"));
         }
-        let mut content = Vec::new();
-        (&mut file)
-            .take(bytes.len() as u64)
-            .read_to_end(&mut content)
-            .map_err(|e| format!("`{name}` is damaged ({e})"))?;
+        left = left
+            .checked_sub(file.size())
+            .ok_or_else(|| format!("its entries up to `{name}` are larger together than the file"))?;
+        let (size, mut content) = (file.size(), Vec::new());
+        (&mut file).take(size).read_to_end(&mut content).map_err(|e| format!("`{name}` is damaged ({e})"))?;
         Ok(content)
     };
     let order = format!("{root}byteorder");

@@ -7,7 +7,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use super::Reason;
 
-/// Values and containers, at most; a checkpoint of a thousand tensors has twenty thousand.
+/// Values, containers, marks and memories, at most; a checkpoint of a thousand tensors has twenty thousand.
 const MAX_VALUES: usize = 4 << 20;
 
 /// The functions and types that a checkpoint of tensors refers to, by module and name.
@@ -153,11 +153,17 @@ impl Machine<'_> {
         Ok(line)
     }
 
-    fn push(&mut self, value: Value) -> Result<(), Reason> {
+    /// Counts what takes memory, of which a byte of the file can ask for dozens.
+    fn count(&mut self) -> Result<(), Reason> {
         self.made += 1;
         if self.made > MAX_VALUES {
             return Err(format!("it makes more than {MAX_VALUES} values"));
         }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), Reason> {
+        self.count()?;
         self.stack.push(value);
         Ok(())
     }
@@ -232,6 +238,7 @@ impl Machine<'_> {
                 self.push(Value::Bytes)
             }
             b'(' => {
+                self.count()?;
                 self.marks.push(self.stack.len());
                 Ok(())
             }
@@ -332,6 +339,7 @@ impl Machine<'_> {
             let value = self.memo.get(&place).cloned();
             return self.push(value.ok_or("it reads a memory that was never written")?);
         }
+        self.count()?;
         let value = self.top()?.clone();
         self.memo.insert(place, value);
         Ok(())

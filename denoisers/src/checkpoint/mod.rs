@@ -19,9 +19,10 @@ pub(crate) type Reason = String;
 /// Named tensors, in the order of the file.
 pub(crate) type Named = Vec<(String, Weight)>;
 
-/// Whether the bytes begin like a checkpoint rather than safetensors, whose first eight bytes are a length below 2^32.
+/// Whether the bytes begin like a checkpoint rather than safetensors. Those begin with eight bytes of a length, which can be those of a
+/// pickle (640 and others), and go on with a brace, where the pickles of the old layout have a part of their mark.
 pub(crate) fn recognises(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02")
+    bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") && bytes.get(8) != Some(&b'{')
 }
 
 /// The state dictionary of a checkpoint: the file's own dictionary, or the one in it under `state_dict`, `params` or `model`.

@@ -82,6 +82,65 @@ fn damaged_files_are_errors() {
     }
 }
 
+/// A directory that lists the same bytes of the file under many names.
+#[test]
+fn entries_that_share_their_bytes_are_refused() {
+    let mut file = VIEWS[0].to_vec();
+    let end = file.len() - 22;
+    assert!(file[end..].starts_with(b"PK\x05\x06"));
+    let number = |file: &[u8], at: usize, bytes: usize| {
+        file[at..at + bytes].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let (count, directory) = (number(&file, end + 10, 2), number(&file, end + 16, 4));
+    // The entry of a storage, for which there are fifty more names of the same length.
+    let mut at = directory;
+    let (record, name) = loop {
+        let lengths = [28, 30, 32].map(|place| number(&file, at + place, 2));
+        let record = file[at..at + 46 + lengths.iter().sum::<usize>()].to_vec();
+        let name = String::from_utf8(record[46..46 + lengths[0]].to_vec()).unwrap();
+        at += record.len();
+        if name.contains("/data/") && number(&record, 24, 4) >= 64 {
+            break (record, name);
+        }
+    };
+    let tail = file.split_off(end);
+    for i in 0..50 {
+        let mut copy = record.clone();
+        copy[46 + name.len() - 1] = 128 + i;
+        file.extend(copy);
+    }
+    let size = file.len() - directory;
+    file.extend(tail);
+    let end = file.len() - 22;
+    for (place, value) in [(8, count + 50), (10, count + 50)] {
+        file[end + place..end + place + 2].copy_from_slice(&(value as u16).to_le_bytes());
+    }
+    file[end + 12..end + 16].copy_from_slice(&(size as u32).to_le_bytes());
+    let reason = read(&file).err().unwrap();
+    assert!(reason.contains("larger together than the file"), "{reason}");
+}
+
+/// The length at the beginning of a safetensors file may look like the beginning of a pickle.
+#[test]
+fn a_length_is_not_taken_for_a_pickle() {
+    let zeros = vec![0; 4 * 4 * 3 * 9];
+    let layer = |shape: Vec<usize>| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &zeros).unwrap()
+    };
+    let file = |note: usize| {
+        let tensors =
+            [("dncnn.0.weight", layer(vec![4, 3, 3, 3])), ("dncnn.2.weight", layer(vec![3, 4, 3, 3]))];
+        let metadata = [("note".to_owned(), "x".repeat(note))].into();
+        safetensors::serialize(tensors, Some(metadata)).unwrap()
+    };
+    let file = (0..640).map(file).find(|file| file.starts_with(b"\x80\x02")).unwrap();
+    assert!(!recognises(&file));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("note.safetensors");
+    std::fs::write(&path, file).unwrap();
+    assert!(open(path.to_str().unwrap(), &Options::default()).is_ok());
+}
+
 /// What is written by hand to break the reader: no such file takes much memory, time, or stack.
 #[test]
 fn hostile_pickles_are_errors() {
@@ -111,6 +170,10 @@ fn hostile_pickles_are_errors() {
     // More than the machine makes, in a small file.
     let many = [&b")q\x00"[..], &b"h\x00".repeat(5_000_000), b"."].concat();
     assert!(run(&many).unwrap().contains("values"));
+    for one in [&b"\x94"[..], b"("] {
+        let many = [&b")"[..], &one.repeat(5_000_000), b"."].concat();
+        assert!(run(&many).unwrap().contains("values"), "{}", one.escape_ascii());
+    }
     // A tensor far larger than its storage.
     let tensor = |shape: &[u8], stride: &[u8]| {
         let storage =

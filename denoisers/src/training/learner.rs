@@ -105,6 +105,32 @@ impl Learner {
         self.standard.iter().any(Option::is_some)
     }
 
+    /// The deviation that each standardised convolution began with: they stay, and are no parameters.
+    pub(super) fn deviations(&self) -> impl Iterator<Item = f64> {
+        self.standard.iter().flatten().map(|standard| standard.deviation)
+    }
+
+    /// Takes them over from a state, if there are any in it. False if they are not as many as there should be.
+    pub(super) fn take_deviations(&mut self, deviations: &[f64]) -> bool {
+        let ours = self.standard.iter_mut().flatten();
+        let fits = deviations.is_empty() || ours.count() == deviations.len();
+        for (standard, deviation) in self.standard.iter_mut().flatten().zip(deviations) {
+            standard.deviation = *deviation;
+        }
+        fits
+    }
+
+    /// A hash of all that is said of the network beside its weights: sizes, classes, how pictures are normalised.
+    pub(super) fn fingerprint(&self) -> blake3::Hash {
+        let mut lines: Vec<_> = self.metadata.iter().collect();
+        lines.sort();
+        let mut hasher = blake3::Hasher::new();
+        for text in lines.into_iter().flat_map(|(key, value)| [key, value]) {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.finalize()
+    }
+
     /// Takes over each tensor that the other network has under the same name in the same shape; all others stay. Gives how many it took
     /// over, and how many there are.
     pub fn adopt(&mut self, other: &Self) -> (usize, usize) {

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `state.safetensors` | all that the next step depends on |
-//! | `last.safetensors` | the weights as of that state, to use |
+//! | `last.safetensors` | the weights as of that state, to use; of a later step if the state could not be written any more |
 //! | `best.safetensors` | the weights that were best in validation |
 //! | `log.jsonl` | losses and validations |
 
@@ -52,7 +52,7 @@ pub enum Event {
         /// Time until the end at this speed.
         left: Duration,
     },
-    /// The network was validated.
+    /// The network was validated; not where there is nothing to measure on.
     Validated {
         /// Steps made.
         step: u64,
@@ -165,9 +165,10 @@ impl Run {
     }
 
     fn validate(&mut self, report: &mut impl FnMut(Event)) -> Result<(), TrainError> {
+        self.trainer.probe()?;
         let validation = self.trainer.validate()?;
-        let step = self.trainer.step;
-        let (score, at) = (validation.score, validation.at.clone());
+        let Some(score) = validation.score else { return Ok(()) };
+        let (step, at) = (self.trainer.step, validation.at.clone());
         self.log.write(&Line::Validation { step, score, validation: at })?;
         let best = self.trainer.best.is_none_or(|best| score > best);
         if best {
@@ -185,8 +186,10 @@ impl Run {
         if self.saved == Some(step) {
             return Ok(());
         }
-        state::save(&self.trainer, &self.folder.join(STATE))?;
+        self.trainer.probe()?;
+        // A state says that all that comes before it is done.
         self.trainer.learner.save_values(&self.folder.join("last.safetensors"), &self.trainer.values())?;
+        state::save(&self.trainer, &self.folder.join(STATE))?;
         self.saved = Some(step);
         report(Event::Saved { step });
         Ok(())

@@ -37,7 +37,7 @@ impl Schedule {
 
 /// Rises from near 0 to 1 in the first `steps` steps: large steps from random weights can leave a network dead.
 pub(super) fn warmup(step: u64, steps: u64) -> f64 {
-    if step < steps { (step + 1) as f64 / (steps + 1) as f64 } else { 1.0 }
+    if step < steps { (step as f64 + 1.0) / (steps as f64 + 1.0) } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -55,5 +55,6 @@ mod tests {
         assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25]);
         assert_eq!([0, 1, 2, 3, 4].map(|s| warmup(s, 3)), [0.25, 0.5, 0.75, 1.0, 1.0]);
         assert_eq!(warmup(0, 0), 1.0);
+        assert!((0.0..1e-18).contains(&warmup(0, u64::MAX)));
     }
 }

@@ -232,6 +232,12 @@ pub struct Settings {
     pub validation_sigma: Vec<f64>,
     /// A hash of the pictures that are learnt from.
     pub data: String,
+    /// A hash of the pictures that it is validated on, which the best score depends on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub validation: String,
+    /// A hash of what is said of the network beside its weights.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub network: String,
     /// The frozen classifiers, with their hashes.
     pub surrogates: Vec<String>,
     /// The classifier that validations go by, with its hash, if it is none of these ([`super::Trainer::judged_by`]).
@@ -245,6 +251,9 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standardized: bool,
 }
+
+/// Values of a step's pictures, at most: 8 GB of them, and their features take many times that.
+const MOST_VALUES: usize = 1 << 31;
 
 /// Settings that came later are absent from older runs' states, and must be where they are not used.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
@@ -279,8 +288,15 @@ impl Settings {
             Schedule::Step { every, factor } => every > 0 && positive(factor),
             Schedule::Constant | Schedule::Cosine => true,
         };
+        let values = [3, self.batch, self.patch, self.patch]
+            .into_iter()
+            .try_fold(1usize, |product, factor| product.checked_mul(factor));
         let checks = [
             (self.steps > 0 && self.batch > 0 && self.patch > 0, "steps, batch and patch must be at least 1"),
+            (
+                values.is_some_and(|values| values <= MOST_VALUES),
+                "the pictures of a step may have 2^31 values together: choose a smaller batch or smaller patches",
+            ),
             (positive(self.rate), "the learning rate must be positive"),
             (optimizer, "decays and momentum of the optimiser are in 0..1, its other numbers not negative"),
             (schedule, "a step schedule needs at least 1 step between changes and a positive factor"),

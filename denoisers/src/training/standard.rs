@@ -30,7 +30,7 @@ pub(super) struct Standard {
     /// `[out]`.
     pub(super) gain: Values,
     /// The deviation of a channel's weights whose gain is 1.
-    deviation: f64,
+    pub(super) deviation: f64,
 }
 
 /// Mean and root of the variance.

@@ -1,6 +1,9 @@
 //! Checkpoints: everything that the next step depends on, in one file.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+};
 
 use safetensors::SafeTensors;
 
@@ -14,6 +17,8 @@ pub(super) struct About {
     pub(super) step: u64,
     pub(super) settings: serde_json::Value,
     best: Option<f64>,
+    /// Of standardised weights; none in states of older versions.
+    deviations: Vec<f64>,
 }
 
 /// Writes a checkpoint; the one before is there until this one is whole.
@@ -43,6 +48,11 @@ pub(super) fn save(trainer: &Trainer, path: &Path) -> Result<(), TrainError> {
     if let Some(best) = trainer.best {
         metadata.insert("best".into(), best.to_string());
     }
+    let deviations: Vec<String> =
+        trainer.learner.deviations().map(|deviation| format!("{:016x}", deviation.to_bits())).collect();
+    if !deviations.is_empty() {
+        metadata.insert("deviations".into(), deviations.join(","));
+    }
     file::write_tensors(path, &tensors, &metadata)
 }
 
@@ -63,10 +73,13 @@ fn about(path: &Path, bytes: &[u8]) -> Result<About, TrainError> {
         return Err(error(&format!("its format is `{}`, this program's `{VERSION}`", text("format")?)));
     }
     let best = metadata.get("best").map(|best| best.parse()).transpose();
+    let deviations = metadata.get("deviations").into_iter().flat_map(|all| all.split(','));
+    let deviations = deviations.map(|bits| u64::from_str_radix(bits, 16).map(f64::from_bits));
     Ok(About {
         step: text("step")?.parse().map_err(|e| error(&e))?,
         settings: serde_json::from_str(text("settings")?).map_err(|e| error(&e))?,
         best: best.map_err(|e| error(&e))?,
+        deviations: deviations.collect::<Result<_, _>>().map_err(|e| error(&e))?,
     })
 }
 
@@ -102,25 +115,32 @@ pub(super) fn restore(trainer: &mut Trainer, path: &Path) -> Result<(), TrainErr
             memory.insert(name, part(name)?);
         }
     }
+    if !trainer.learner.take_deviations(&about.deviations) {
+        return Err(broken(path, "its deviations are of another network".into()));
+    }
     trainer.learner.replace(&values);
     trainer.optimizer.restore(about.step, |name| memory.remove(name).unwrap_or_default());
     (trainer.average, trainer.step, trainer.best) = (average, about.step, about.best);
     Ok(())
 }
 
-/// A run goes on as it began, or its weights would be nobody's.
+/// Settings that hash what is learnt from and with; states of older versions lack them.
+const HASHES: [&str; 2] = ["network", "validation"];
+
+/// A run goes on as it began, or its weights would be nobody's. Settings at their usual values may be absent on either side.
 fn compare(path: &Path, then: &serde_json::Value, now: &Settings) -> Result<(), TrainError> {
     let now = serde_json::to_value(now).map_err(|e| broken(path, e.to_string()))?;
     let (Some(then), Some(now)) = (then.as_object(), now.as_object()) else {
         return Err(broken(path, "its settings are damaged".into()));
     };
-    let differences: Vec<String> = now
-        .iter()
-        .filter(|(key, value)| then.get(*key) != Some(value))
-        .map(|(key, value)| {
-            let then = then.get(key).map_or_else(|| "absent".to_owned(), ToString::to_string);
-            format!("{key} was {then}, is {value}")
-        })
+    let older = |key: &str| HASHES.contains(&key) && !then.contains_key(key);
+    let keys: BTreeSet<&str> = then.keys().chain(now.keys()).map(String::as_str).collect();
+    let said =
+        |value: Option<&serde_json::Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
+    let differences: Vec<String> = keys
+        .into_iter()
+        .filter(|key| then.get(*key) != now.get(*key) && !older(key))
+        .map(|key| format!("{key} was {}, is {}", said(then.get(key)), said(now.get(key))))
         .collect();
     if differences.is_empty() {
         return Ok(());

@@ -49,7 +49,7 @@ pub struct Measured {
 }
 
 impl Trainer {
-    /// Makes everything ready for the first step. `settings.data` and `settings.surrogates` are filled in from what is given here. The
+    /// Makes everything ready for the first step. The settings that are hashes, and `settings.surrogates`, are filled in from what is given here. The
     /// classes of both picture sets must be numbered as the learner's labels ([`Pictures::classes_as`]) if it is a classifier.
     ///
     /// # Errors
@@ -102,6 +102,8 @@ impl Trainer {
             check_size(&validation, if surrogates.is_empty() { 1 } else { patch })?;
         }
         learner.describe("sigma", settings.sigma.span().to_string());
+        settings.network = learner.fingerprint().to_hex().to_string();
+        settings.validation = validation.fingerprint().to_hex().to_string();
         let average = (settings.average > 0.0)
             .then(|| learner.parameters().map(|parameter| parameter.values.to_vec()).collect());
         Ok(Self {
@@ -235,11 +237,39 @@ impl Trainer {
     /// Measures the values that would be saved now.
     ///
     /// # Errors
-    /// [`TrainError`] if the validation pictures do not fit the classifier.
+    /// [`TrainError::Diverged`] if what the network gives are no numbers any more; [`TrainError`] if the validation pictures do not fit the
+    /// classifier.
     pub fn validate(&mut self) -> Result<Validation, TrainError> {
         let mut network = self.learner.with(&self.values());
         let judge = self.judge.as_mut().or(self.surrogates.first_mut());
-        validate::validate(&mut network, judge, &self.validation, &self.settings)
+        let found = validate::validate(&mut network, judge, &self.validation, &self.settings)?;
+        if found.at.iter().all(|quality| quality.psnr.is_none_or(f64::is_finite)) {
+            return Ok(found);
+        }
+        Err(self.diverged())
+    }
+
+    /// Asks the network about the pictures of the next step, and makes none: the last step's loss was that of the weights before it, and may
+    /// have been its last number.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if what the network gives are no numbers any more.
+    pub(super) fn probe(&mut self) -> Result<(), TrainError> {
+        let settings = &self.settings;
+        let samples = self.sampler.batch(&self.pictures, self.step, settings);
+        let labels = (settings.objective == Objective::Classes).then(|| samples.labels()).transpose()?;
+        let batch = Batch::trusted(samples.noisy, settings.batch, (settings.patch, settings.patch));
+        let finite = match labels {
+            Some(labels) => self.learner.cross_entropy(batch, &labels)?.is_finite(),
+            None => self.learner.forward(batch, &samples.sigma)?.data().iter().all(|v| v.is_finite()),
+        };
+        let saved = self.values().into_iter().flatten().all(|v| v.is_finite());
+        if finite && saved { Ok(()) } else { Err(self.diverged()) }
+    }
+
+    /// The step that would be next.
+    fn diverged(&self) -> TrainError {
+        TrainError::Diverged { step: self.step + 1, loss: f64::NAN, norm: f64::NAN }
     }
 }
 

@@ -36,9 +36,9 @@ pub struct Quality {
 pub struct Validation {
     /// At each of the settings' noise levels.
     pub at: Vec<Quality>,
-    /// What the best checkpoint is chosen by: the mean of accuracies where there are any, of PSNRs elsewhere. 0 if nothing was
-    /// measured.
-    pub score: f64,
+    /// What the best checkpoint is chosen by: the mean of accuracies where there are any, of PSNRs elsewhere. None if there was nothing to
+    /// measure on.
+    pub score: Option<f64>,
 }
 
 /// Measures a network; the noise is a function of the seed, the picture and σ.
@@ -63,7 +63,7 @@ pub(super) fn validate(
         |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
     let accuracy = mean(at.iter().filter_map(|q| q.accuracy).collect());
     let psnr = mean(at.iter().filter_map(|q| q.psnr).collect());
-    Ok(Validation { score: accuracy.or(psnr).unwrap_or(0.0), at })
+    Ok(Validation { score: accuracy.or(psnr), at })
 }
 
 fn draws(settings: &Settings, sigma: f64) -> Draws {
@@ -128,11 +128,13 @@ fn denoised(
     Ok(levels.iter().zip(sums).map(quality).collect())
 }
 
-/// The peak signal-to-noise ratio of a result, clipped to \[0,1\]; at most 100 dB.
+/// The peak signal-to-noise ratio of a result, clipped to \[0,1\]; at most 100 dB. NaN if any value of the result is.
 fn decibels(result: &[f32], clean: &[f32]) -> f64 {
     let square = |(r, c): (&f32, &f32)| (f64::from(r.clamp(0.0, 1.0)) - f64::from(*c)).powi(2);
     let error = result.iter().zip(clean).map(square).sum::<f64>() / clean.len() as f64;
-    (-10.0 * error.log10()).min(100.0)
+    // Written so that a NaN is not taken for the larger of the two.
+    let decibels = -10.0 * error.log10();
+    if decibels > 100.0 { 100.0 } else { decibels }
 }
 
 #[cfg(test)]
@@ -144,5 +146,6 @@ mod tests {
         let clean = [0.0, 0.5, 1.0, 0.25];
         assert!((decibels(&[0.1, 0.6, 0.9, 0.35], &clean) - 20.0).abs() < 1e-5);
         assert!((decibels(&[-5.0, 0.5, 7.0, 0.25], &clean) - 100.0).abs() < 1e-12);
+        assert!(decibels(&[0.0, f32::NAN, 1.0, 0.25], &clean).is_nan());
     }
 }
