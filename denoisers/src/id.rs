@@ -36,6 +36,7 @@ impl Id {
     }
 
     /// The same model, called so where people compare it with others: several share an architecture.
+    #[must_use]
     pub fn labelled(self, label: impl Into<String>) -> Self {
         Self { label: Some(label.into()), ..self }
     }

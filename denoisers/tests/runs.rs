@@ -532,7 +532,9 @@ fn standardised_weights_go_on_from_other_beginnings() {
         let mut other = new_classifier();
         other.update(|_, part, values, _| {
             if part == Part::Weight {
-                values.iter_mut().for_each(|value| *value *= 3.0);
+                for value in values {
+                    *value *= 3.0;
+                }
             }
         });
         other.standardize();

@@ -85,37 +85,35 @@ fn damaged_files_are_errors() {
 /// A directory that lists the same bytes of the file under many names.
 #[test]
 fn entries_that_share_their_bytes_are_refused() {
-    let mut file = VIEWS[0].to_vec();
-    let end = file.len() - 22;
-    assert!(file[end..].starts_with(b"PK\x05\x06"));
-    let number = |file: &[u8], at: usize, bytes: usize| {
-        file[at..at + bytes].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    let release: &[u8] = include_bytes!("../../tests/data/release.pth");
+    let number = |at: usize, bytes: usize| {
+        release[at..at + bytes].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
     };
-    let (count, directory) = (number(&file, end + 10, 2), number(&file, end + 16, 4));
+    let end = release.len() - 22;
+    assert!(release[end..].starts_with(b"PK\x05\x06"));
+    let (count, size, directory) = (number(end + 10, 2), number(end + 12, 4), number(end + 16, 4));
     // The entry of a storage, for which there are fifty more names of the same length.
     let mut at = directory;
-    let (record, name) = loop {
-        let lengths = [28, 30, 32].map(|place| number(&file, at + place, 2));
-        let record = file[at..at + 46 + lengths.iter().sum::<usize>()].to_vec();
-        let name = String::from_utf8(record[46..46 + lengths[0]].to_vec()).unwrap();
+    let mut record = loop {
+        let lengths = [28, 30, 32].map(|place| number(at + place, 2));
+        let record = release[at..at + 46 + lengths.iter().sum::<usize>()].to_vec();
         at += record.len();
-        if name.contains("/data/") && number(&record, 24, 4) >= 64 {
-            break (record, name);
+        let name = &record[46..46 + lengths[0]];
+        if name.windows(6).any(|part| part == b"/data/") && number(at - record.len() + 24, 4) >= 2000 {
+            break record;
         }
     };
-    let tail = file.split_off(end);
-    for i in 0..50 {
-        let mut copy = record.clone();
-        copy[46 + name.len() - 1] = 128 + i;
-        file.extend(copy);
+    let last = 46 + usize::from(record[28]) - 1;
+    let mut file = release[..directory + size].to_vec();
+    for letter in 0..50 {
+        record[last] = b'A' + letter;
+        file.extend(&record);
     }
-    let size = file.len() - directory;
+    let mut tail = release[end..].to_vec();
+    let entries = (count as u16 + 50).to_le_bytes();
+    let size = ((size + 50 * record.len()) as u32).to_le_bytes();
+    tail.splice(8..16, [entries, entries].concat().into_iter().chain(size));
     file.extend(tail);
-    let end = file.len() - 22;
-    for (place, value) in [(8, count + 50), (10, count + 50)] {
-        file[end + place..end + place + 2].copy_from_slice(&(value as u16).to_le_bytes());
-    }
-    file[end + 12..end + 16].copy_from_slice(&(size as u32).to_le_bytes());
     let reason = read(&file).err().unwrap();
     assert!(reason.contains("larger together than the file"), "{reason}");
 }

@@ -288,9 +288,7 @@ impl Settings {
             Schedule::Step { every, factor } => every > 0 && positive(factor),
             Schedule::Constant | Schedule::Cosine => true,
         };
-        let values = [3, self.batch, self.patch, self.patch]
-            .into_iter()
-            .try_fold(1usize, |product, factor| product.checked_mul(factor));
+        let values = [3, self.batch, self.patch, self.patch].into_iter().try_fold(1, usize::checked_mul);
         let checks = [
             (self.steps > 0 && self.batch > 0 && self.patch > 0, "steps, batch and patch must be at least 1"),
             (
