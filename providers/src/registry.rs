@@ -83,8 +83,16 @@ pub static PROVIDERS: &[Registration] = &[
     },
 ];
 
-static OPENAI_HOSTS: Hosted =
-    Hosted { address: "endpoint", hosts: &[("api.openai.com", &OPENAI), (".azure.com", &AZURE_OPENAI)] };
+/// Of Azure those under which its services are, and no more: a name under `cloudapp.azure.com` is anybody's.
+static OPENAI_HOSTS: Hosted = Hosted {
+    address: "endpoint",
+    hosts: &[
+        ("api.openai.com", &OPENAI),
+        (".openai.azure.com", &AZURE_OPENAI),
+        (".cognitiveservices.azure.com", &AZURE_OPENAI),
+        (".services.ai.azure.com", &AZURE_OPENAI),
+    ],
+};
 static HUGGING_FACE_HOSTS: Hosted = Hosted {
     address: "url",
     hosts: &[(".huggingface.co", &HUGGING_FACE), (".huggingface.cloud", &HUGGING_FACE)],
@@ -262,9 +270,10 @@ impl Registration {
             Scheme::Key(kind) => kind.find(key, environment),
             Scheme::Hosted(Hosted { address, hosts }) => {
                 let url = text(address).and_then(|url| url.parse::<::http::Uri>().ok());
-                let host = url.as_ref().and_then(|url| url.host());
+                let host = url.as_ref().and_then(|url| url.host()).map(str::to_ascii_lowercase);
                 let is = |own: &str| {
-                    host.is_none_or(|host| host == own || own.starts_with('.') && host.ends_with(own))
+                    let same = |host: &String| host == own || own.starts_with('.') && host.ends_with(own);
+                    host.as_ref().is_none_or(same)
                 };
                 let own = hosts.iter().find(|(own, _)| is(own));
                 match own.or_else(|| key.and(hosts.first())) {

@@ -11,6 +11,8 @@ use super::{Authorization, Credential, CredentialError, CredentialStatus};
 
 /// A token is renewed this long before its end, while calls go on with the old one.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// A token is not believed to last longer: no service gives one for so long.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A token this close to its end is not used: the request may arrive after it.
 const TOO_LATE: Duration = Duration::from_secs(20);
 /// The least time between two attempts to renew a token that is still good, and the age below which a rejected one is
@@ -117,7 +119,9 @@ impl<F: Fetch> Inner<F> {
         let mut state = self.lock();
         state.fetching = None;
         match fetched {
-            Ok(token) => {
+            Ok(mut token) => {
+                // Services say "never" with the largest number they have, and no clock reaches that.
+                token.lasts = token.lasts.map(|lasts| lasts.min(LONGEST));
                 let authorization = Arc::new(token.authorization);
                 state.held = Some(Held {
                     authorization: Arc::clone(&authorization),
@@ -203,6 +207,28 @@ mod tests {
 
         fn status(&self) -> CredentialStatus {
             CredentialStatus { kind: "test", source: "test".to_owned() }
+        }
+    }
+
+    /// Says "never" as some services do.
+    struct Endless;
+
+    impl Fetch for Endless {
+        fn fetch(&self) -> BoxFuture<'_, Result<Token, CredentialError>> {
+            let authorization = Authorization::bearer(SecretString::from("t".to_owned()), "test");
+            Box::pin(async { Ok(Token { authorization: authorization?, lasts: Some(Duration::MAX) }) })
+        }
+
+        fn status(&self) -> CredentialStatus {
+            CredentialStatus { kind: "test", source: "test".to_owned() }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_without_an_end_is_a_token() {
+        let cached = Cached::new(Endless);
+        for _ in 0..2 {
+            cached.authorization().await.unwrap();
         }
     }
 

@@ -15,10 +15,14 @@ pub(super) fn pack<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     raw
 }
 
-/// The elements of a BYTES tensor. `None` where lengths and bytes do not add up.
-pub(super) fn unpack(mut raw: &[u8]) -> Option<Vec<&[u8]>> {
+/// The elements of a BYTES tensor. `None` where lengths and bytes do not add up, and where there are more than `most`: an empty one
+/// takes four bytes, and many times that here.
+pub(super) fn unpack(mut raw: &[u8], most: usize) -> Option<Vec<&[u8]>> {
     let mut elements = Vec::new();
     while !raw.is_empty() {
+        if elements.len() == most {
+            return None;
+        }
         let (length, rest) = raw.split_first_chunk::<4>()?;
         let (element, after) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         elements.push(element);
@@ -92,10 +96,11 @@ mod tests {
         let elements: [&[u8]; 3] = [b"one", b"", b"\0\xff"];
         let raw = pack(elements.into_iter());
         assert_eq!(&raw[..7], b"\x03\0\0\0one");
-        assert_eq!(unpack(&raw).unwrap(), elements);
-        assert_eq!(unpack(b""), Some(vec![]));
+        assert_eq!(unpack(&raw, elements.len()).unwrap(), elements);
+        assert_eq!(unpack(&raw, elements.len() - 1), None);
+        assert_eq!(unpack(b"", 0), Some(vec![]));
         for cut in [&raw[..raw.len() - 1], &raw[..2], b"\xff\xff\xff\xffx"] {
-            assert_eq!(unpack(cut), None);
+            assert_eq!(unpack(cut, 9), None);
         }
     }
 

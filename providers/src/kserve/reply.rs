@@ -61,6 +61,9 @@ fn answers(options: &Options, pictures: usize, reply: &Reply) -> Result<Vec<Outc
     Ok((0..pictures).map(|index| one(index).unwrap_or_else(|outcome| outcome)).collect())
 }
 
+/// Texts in a reply, at most: a thousand classes for each of the pictures of a call are a tenth of it.
+const MOST_TEXTS: usize = 1 << 20;
+
 /// An output's values.
 enum Tensor {
     Texts(Vec<String>),
@@ -73,7 +76,7 @@ impl Tensor {
         // Triton's documents call the strings of the classification extension STRING, its replies BYTES.
         if matches!(datatype, "BYTES" | "STRING") {
             let texts = match raw {
-                Some(raw) => binary::unpack(raw)?
+                Some(raw) => binary::unpack(raw, MOST_TEXTS)?
                     .into_iter()
                     .map(|text| std::str::from_utf8(text).ok().map(str::to_owned))
                     .collect::<Option<_>>()?,

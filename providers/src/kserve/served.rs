@@ -206,13 +206,16 @@ fn pictures(input: &Value, raw: Option<&[u8]>) -> Result<Vec<Bytes>, Refusal> {
         return Err(Refusal::unsupported("only encoded images in a BYTES tensor are served here"));
     }
     let elements: Option<Vec<Bytes>> = match raw {
-        Some(raw) => binary::unpack(raw).map(|list| list.into_iter().map(Bytes::copy_from_slice).collect()),
+        Some(raw) => binary::unpack(raw, LIMITS.pictures_per_call)
+            .map(|list| list.into_iter().map(Bytes::copy_from_slice).collect()),
         None => input.get("data").and_then(binary::flatten).and_then(|list| {
             list.into_iter().map(|text| text.as_str().and_then(decode_base64).map(Bytes::from)).collect()
         }),
     };
-    let elements = elements
-        .ok_or_else(|| Refusal::bad_request("the input holds neither raw elements nor base64 texts"))?;
+    let elements = elements.ok_or_else(|| {
+        let most = LIMITS.pictures_per_call;
+        Refusal::bad_request(format!("the input holds neither at most {most} raw elements nor base64 texts"))
+    })?;
     let shape = binary::shape(input).unwrap_or_default();
     if elements.is_empty()
         || elements.len() > LIMITS.pictures_per_call

@@ -5,6 +5,14 @@ use serde_json::Value;
 use crate::wire::{by_status, retry_after, shorten};
 use crate::{Outcome, Reply};
 
+/// What servers say, in lower case, where a model takes no pictures at all.
+const BLIND: [&str; 4] = [
+    "image_url is only supported by certain models",
+    "does not support image",
+    "not a multimodal model",
+    "image_url is not supported",
+];
+
 /// The outcome of a body that carries an error. `None` where it carries none.
 ///
 /// The error is an object under `error`; older vLLM puts its members at the top, beside `"object": "error"`; some
@@ -46,6 +54,8 @@ fn classify(kind: &str, code: &str, words: &str, reason: String, reply: &Reply) 
         "authentication_error" | "permission_error" => Outcome::Auth { reason },
         "server_error" | "overloaded_error" | "InternalServerError" => Outcome::Transient { reason },
         _ if !matches!(reply.status.as_u16(), 200 | 400 | 422) => by_status(reply, &reason),
+        // About the kind of the part, and not about this picture.
+        _ if BLIND.iter().any(|says| words.contains(says)) => Outcome::Misconfigured { reason },
         _ if code.contains("image") || words.contains("image") => Outcome::BadPicture { reason },
         // The request is the same for every picture but for the picture.
         "invalid_request_error" | "BadRequestError" | "NotFoundError" => Outcome::Misconfigured { reason },

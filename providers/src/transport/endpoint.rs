@@ -415,7 +415,9 @@ impl Core {
                 latency,
                 wait,
                 company: pictures,
-                blamed_on_company: singly && class != OutcomeClass::Answered,
+                // An answer that is no vote is not asked for again, whatever else went wrong in the call.
+                blamed_on_company: singly
+                    && !matches!(class, OutcomeClass::Answered | OutcomeClass::Unusable),
                 used: Arc::clone(used),
             });
         }

@@ -85,10 +85,18 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// Whether a host is the metadata service of a cloud's machines: reached over plain `http` on a link that does not
-/// leave the machine, and never through a proxy.
+/// leave the machine, and never through a proxy. These are link-local addresses (AWS, Google, Azure, and the several of App Service), and
+/// the two that AWS uses with IPv6.
 pub(crate) fn is_metadata(host: &str) -> bool {
-    host == "metadata.google.internal"
-        || matches!(host, "169.254.169.254" | "169.254.170.2" | "169.254.170.23")
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match address.parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_unicast_link_local()
+                || matches!(address.segments(), [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23 | 0x254])
+        }
+        Err(_) => host == "metadata.google.internal",
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +105,26 @@ mod tests {
 
     fn check(url: &str, allow: bool) -> bool {
         check_scheme(&url.parse().unwrap(), allow).is_ok()
+    }
+
+    #[test]
+    fn metadata_services_are_on_links_that_end_at_this_machine() {
+        for host in [
+            "metadata.google.internal",
+            "169.254.169.254",
+            "169.254.170.23",
+            "169.254.129.3",
+            "[fd00:ec2::23]",
+            "[fd00:ec2::254]",
+            "fe80::1",
+        ] {
+            assert!(is_metadata(host), "{host}");
+        }
+        for host in
+            ["169.253.169.254", "172.16.1.2", "[fd00:ec2::25]", "metadata.google.internal.example", "8.8.8.8"]
+        {
+            assert!(!is_metadata(host), "{host}");
+        }
     }
 
     #[test]

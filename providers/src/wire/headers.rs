@@ -39,18 +39,37 @@ fn seconds(text: &str, per_second: f64) -> Option<Duration> {
 /// Read are `Cache-Status` (RFC 9211), the `X-Cache` family and `CF-Cache-Status` of delivery networks, `X-Compute-Type`
 /// (Hugging Face), and an `Age` above zero (RFC 9111, section 5.1).
 pub fn from_cache(headers: &HeaderMap) -> bool {
-    const STATUS: [&str; 6] =
-        ["cache-status", "x-cache", "x-cache-status", "x-proxy-cache", "cf-cache-status", "x-compute-type"];
-    const HIT: [&str; 6] = ["hit", "stale", "updating", "revalidated", "cache", "cached"];
-    let says_hit = |value: &str| {
-        value
-            .to_ascii_lowercase()
-            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .any(|word| HIT.contains(&word) || word.ends_with("_hit"))
+    const FAMILY: [&str; 4] = ["x-cache", "x-cache-status", "x-proxy-cache", "cf-cache-status"];
+    let values = |name: &str| {
+        let texts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        texts.map(str::to_ascii_lowercase)
     };
-    let values = |name: &str| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    STATUS.iter().flat_map(|name| values(name)).any(says_hit)
+    // After ` from ` stands the name of the host, which may be called anything.
+    let said = |item: &str| says_hit(item.split(" from ").next().unwrap_or_default());
+    FAMILY.iter().flat_map(|name| values(name)).any(|list| list.split(',').any(said))
+        || values("cache-status").any(|list| without_quoted(&list).split(',').any(member_says_hit))
+        || values("x-compute-type").any(|kind| matches!(kind.trim(), "cache" | "cached"))
         || values(AGE.as_str()).any(|age| age.trim().parse::<u64>().is_ok_and(|seconds| seconds > 0))
+}
+
+/// `HIT`, `TCP_HIT`, `RefreshHit` and the words for what is served while it is checked.
+fn says_hit(text: &str) -> bool {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .any(|word| word.ends_with("hit") || matches!(word, "stale" | "updating" | "revalidated" | "cached"))
+}
+
+/// A cache of `Cache-Status` (RFC 9211, section 2): its name, which may be anything, and what it did; `hit` is a parameter without a value, or
+/// true. Where there is a name alone, it is the status that others write there.
+fn member_says_hit(member: &str) -> bool {
+    match member.split_once(';') {
+        Some((_, parameters)) => parameters.split(';').any(|p| matches!(p.trim(), "hit" | "hit=?1")),
+        None => says_hit(member),
+    }
+}
+
+/// Without what stands in quotation marks: names, in which commas may be.
+fn without_quoted(text: &str) -> String {
+    text.split('"').step_by(2).collect()
 }
 
 #[cfg(test)]
@@ -99,6 +118,10 @@ mod tests {
             ("cf-cache-status", "REVALIDATED"),
             ("cache-status", "ExampleCache; hit; ttl=376"),
             ("x-compute-type", "cache"),
+            ("x-cache", "RefreshHit from cloudfront"),
+            ("cache-status", "\"edge, one\"; fwd=stale, inner; hit"),
+            ("cache-status", "HIT"),
+            ("x-cache", "HIT from cache.corp.example, MISS from cache2.corp.example"),
             ("age", "12"),
         ] {
             assert!(from_cache(&headers(&[(name, value)])), "{name}: {value}");
@@ -106,6 +129,11 @@ mod tests {
         for (name, value) in [
             ("x-cache", "Miss from cloudfront"),
             ("x-cache", "Error from cloudfront"),
+            ("x-cache", "MISS from cache.corp.example"),
+            ("cache-status", "my-cache; fwd=method"),
+            ("cache-status", "\"Edge cache, hit\"; fwd=bypass"),
+            ("cache-status", "Edge; fwd=stale"),
+            ("cache-status", "hit; hit=?0"),
             ("cf-cache-status", "DYNAMIC"),
             ("cf-cache-status", "BYPASS"),
             ("cache-status", "ExampleName; fwd=uri-miss"),

@@ -71,9 +71,13 @@ async fn a_services_key_goes_to_its_own_hosts_alone() {
     assert_eq!(kind("openai", serde_json::json!({}), None).source, "env::OPENAI_API_KEY");
     assert_eq!(openai("https://api.openai.com/v1", None), "env::OPENAI_API_KEY");
     assert_eq!(openai("https://x.openai.azure.com/openai/v1", None), "env::AZURE_OPENAI_API_KEY");
-    for other in
-        ["http://127.0.0.1:8000/v1", "https://api.openai.com.evil.example/v1", "https://evil-azure.com/"]
-    {
+    assert_eq!(openai("https://API.OpenAI.com/v1", None), "env::OPENAI_API_KEY");
+    for other in [
+        "http://127.0.0.1:8000/v1",
+        "https://api.openai.com.evil.example/v1",
+        "https://evil-azure.com/",
+        "https://gpu1.westeurope.cloudapp.azure.com/v1",
+    ] {
         assert_eq!(openai(other, None), "not needed", "{other}");
         assert_eq!(openai(other, Some("env::MINE")), "env::MINE");
     }
