@@ -264,6 +264,38 @@ fn contract_05_the_label_of_the_clean_answer_is_fixed_before_the_first_vote() {
     );
 }
 
+/// Nothing more is sent once it was said to stop, the question about the picture itself included; what is out is kept.
+#[test]
+fn a_stop_holds_for_the_clean_answer_too() {
+    let engine = |endpoint: Arc<Scripted>| {
+        let mut settings = settings();
+        settings.question = "clean-top".parse().unwrap();
+        settings.method = Method::Table1(Ladder::new(vec![0.1], 60));
+        Engine::new(endpoint, denoiser("none"), settings)
+    };
+    let unasked = Scripted::at_once(|_| label("dog"));
+    let stopped = engine(unasked.clone());
+    stopped.stop().stop();
+    let ended = runtime().block_on(stopped.gather(picture(12, 10), seed(), &Forgetful, &|_| {}));
+    assert!(matches!(ended, Err(EngineError::Interrupted)), "{ended:?}");
+    assert_eq!(unasked.calls(), 0);
+
+    let slow = Scripted::new(|_| (label("dog"), Duration::from_millis(300)));
+    let (running, memory) = (engine(slow.clone()), Remembering::default());
+    let ended = runtime().block_on(async {
+        let stop = async {
+            while slow.calls() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            running.stop().stop();
+        };
+        tokio::join!(running.gather(picture(12, 10), seed(), &memory, &|_| {}), stop).0
+    });
+    assert!(matches!(ended, Err(EngineError::Interrupted)), "{ended:?}");
+    assert_eq!(slow.calls(), 1);
+    assert!(memory.recall(None).is_some(), "it was paid for");
+}
+
 #[test]
 fn contract_05_the_clean_label_is_not_exchanged_for_one_that_leads() {
     let (_, evidence) = ask_clean_top(|draw| label(if draw == CLEAN { "dog" } else { "cat" }), &Forgetful);

@@ -60,15 +60,26 @@ impl Command {
     }
 }
 
+/// The latest run that is not finished and can be gone on with: those of `serve` and `label` say nothing of how.
+fn latest(reader: &Reader) -> Result<Option<RunId>, Failure> {
+    for id in reader.unfinished().map_err(Failure::ledger)? {
+        let kept = reader.run(id).map_err(Failure::ledger)?;
+        if Command::of_json(&kept.arguments, id).is_ok() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let path = args.place.path(&config.load()?)?;
     let path = std::path::absolute(&path).unwrap_or(path);
     let reader = Reader::open(&path).map_err(Failure::ledger)?;
     let id = match args.run {
         Some(run) => RunId(run),
-        None => reader.latest_unfinished().map_err(Failure::ledger)?.ok_or_else(|| {
+        None => latest(&reader)?.ok_or_else(|| {
             Failure::usage(anyhow!(
-                "every run in {} is finished: `smoothgate runs` lists them",
+                "no run in {} is left to go on with: `smoothgate runs` lists them",
                 path.display()
             ))
         })?,
@@ -90,7 +101,9 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
             .map_err(|error| {
                 Failure::usage(anyhow!("run {id} was started by another version, in other words: {error}"))
             })?;
-    let budget = Cap { calls: args.max_calls, cost: args.max_cost };
+    // What is not said now is as it was said last, which may not have been when the run was started.
+    let last = kept.summary.budget;
+    let budget = Cap { calls: args.max_calls.or(last.calls), cost: args.max_cost.or(last.cost) };
     // The ledger that holds the run, also where the run found it by default.
     cli.resume(budget, &path, &command)
 }

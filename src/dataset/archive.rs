@@ -1,5 +1,7 @@
 //! Class folders in a tar.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +58,8 @@ fn members<R: Read>(
     mut source: impl FnMut(&mut tar::Entry<'_, R>) -> Result<Source, DatasetError>,
 ) -> Result<Vec<Sample>, DatasetError> {
     let fail = |source| DatasetError::Read { path: path.to_owned(), source };
-    let mut samples = Vec::new();
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for member in Archive::new(archive).entries().map_err(fail)? {
         let mut member = member.map_err(fail)?;
         let name = member.path().map_err(fail)?.into_owned();
@@ -68,7 +71,16 @@ fn members<R: Read>(
         let of_name = || name.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let Some(class) = class(&name).or_else(of_name) else { continue };
         let source = source(&mut member)?;
-        samples.push(Sample::new(name.display().to_string(), class, source));
+        let name = name.display().to_string();
+        let sample = Sample::new(name.clone(), class, source);
+        // What was added to an archive later takes the place of what was there, as when it is unpacked.
+        match places.entry(name) {
+            Entry::Occupied(place) => samples[*place.get()] = sample,
+            Entry::Vacant(place) => {
+                place.insert(samples.len());
+                samples.push(sample);
+            }
+        }
     }
     Ok(samples)
 }

@@ -93,6 +93,8 @@ fn archives_hold_the_same_as_folders() {
         ("cat/b.png", b"second"),
         ("n01534433_junco.png", b"third"),
         ("x.txt", b""),
+        // Stored again, as `tar -u` does: the last one counts.
+        ("./dog/a.png", b"newer"),
     ] {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
@@ -115,7 +117,7 @@ fn archives_hold_the_same_as_folders() {
             [("cat/b.png", "cat"), ("dog/a.png", "dog"), ("n01534433_junco.png", "junco")]
         );
         let read: Vec<Vec<u8>> = set.samples().iter().map(|s| s.read(100).unwrap()).collect();
-        assert_eq!(read, [&b"second"[..], b"first", b"third"]);
+        assert_eq!(read, [&b"second"[..], b"newer", b"third"]);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smoothgate_providers::{EncodedPicture, Outcome};
 
 use super::copies::encoded;
-use super::flight::{Model, ask};
+use super::flight::{Model, PATIENCE, ask};
 use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
 use crate::picture::{WorkingImage, planes};
@@ -61,11 +61,25 @@ pub(super) async fn outcome(
     picture: &Arc<WorkingImage>,
 ) -> Result<(Outcome, u64), EngineError> {
     let meter = Meter::new(memory.as_journal());
-    let settled = match memory.recall(None) {
-        Some(settled) => settled,
-        None => ask(engine, memory, &meter, None, copy(engine, picture)?).await?.1,
+    if let Some(settled) = memory.recall(None) {
+        return Ok((settled.outcome, 0));
+    }
+    if engine.stop.is_stopped() {
+        return Err(EngineError::Interrupted);
+    }
+    let mut asking = Box::pin(ask(engine, memory, &meter, None, copy(engine, picture)?));
+    let asked = tokio::select! {
+        asked = &mut asking => asked,
+        () = engine.stop.stopped() => {
+            // As with votes: what is out is recorded, what waits is not sent.
+            meter.shut();
+            if meter.in_flight() > 0 {
+                let _ = tokio::time::timeout(PATIENCE, asking).await;
+            }
+            return Err(EngineError::Interrupted);
+        }
     };
-    Ok((settled.outcome, meter.sent()))
+    Ok((asked?.1.outcome, meter.sent()))
 }
 
 /// The questions that the votes answer, by what came of asking about the clean picture. A reply from a cache fixes labels as

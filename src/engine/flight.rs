@@ -23,7 +23,7 @@ type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
 type Asked = Result<(Option<u64>, Settled), EngineError>;
 
 /// How long an interrupted picture waits for calls that are out.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One claim while its votes come in.
 struct Claim {

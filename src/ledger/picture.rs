@@ -153,8 +153,9 @@ impl Picture {
         Ok(AttemptId(open.id))
     }
 
+    /// What a call brought is recorded even where something else of the picture is lost: it rests on nothing but its own intent, and
+    /// would be paid for again.
     async fn close_attempt(&self, id: i64, end: End) -> Result<(), LedgerError> {
-        self.place.check()?;
         let (known, answered) = (self.opened().remove(&id), end.is_answer());
         let draw = if let Some(open) = known {
             self.hand_over(open, end).await?;
@@ -172,7 +173,7 @@ impl Picture {
         if answered {
             self.answered().insert(draw);
         }
-        Ok(())
+        self.place.check()
     }
 
     async fn hand_over(&self, open: OpenAttempt, end: End) -> Result<(), LedgerError> {

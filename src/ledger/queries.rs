@@ -208,15 +208,15 @@ impl Reader {
         self.at(|db| Ok(runs::latest_with(db, parameters)?))
     }
 
-    /// The latest run that is not finished: what `resume` without a number continues.
+    /// The runs that are not finished, the latest first.
     ///
     /// # Errors
     /// Failures of the storage.
-    pub fn latest_unfinished(&self) -> Result<Option<RunId>, LedgerError> {
+    pub fn unfinished(&self) -> Result<Vec<RunId>, LedgerError> {
         self.at(|db| {
-            let id: Option<i64> =
-                db.query_row("SELECT max(id) FROM run WHERE finished IS NULL", [], |row| row.get(0))?;
-            Ok(id.map(RunId))
+            let mut select = db.prepare("SELECT id FROM run WHERE finished IS NULL ORDER BY id DESC")?;
+            let ids = select.query_map([], |row| row.get(0).map(RunId))?;
+            Ok(ids.collect::<Result<_, _>>()?)
         })
     }
 

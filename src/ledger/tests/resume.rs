@@ -34,6 +34,26 @@ async fn a_resume_keeps_seed_answers_and_spend() {
     assert!(run.picture(picture_spec("a.png")).await.unwrap().stored().unknown.is_empty());
 }
 
+/// An answer that is no vote was paid for and said something: to ask again would choose among answers.
+#[tokio::test]
+async fn an_unusable_answer_settles_its_draw_when_it_is_recorded() {
+    let (folder, options) = folder();
+    let unusable = Outcome::Unusable { reason: "a label that was not asked for".to_owned() };
+    {
+        let ledger = open(&folder, &options);
+        let run = begin(&ledger, run_spec(0.25)).await;
+        let picture = run.picture(picture_spec("a.png")).await.unwrap();
+        call(&picture, 0, &unusable, Billed::Yes).await;
+        // The process ends here: nobody says what becomes of the draw.
+        picture.recorded().await.unwrap();
+    }
+    let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    assert_eq!(picture.stored().draws[&0], ended(0, &unusable));
+    assert!(picture.open(&attempt(0)).await.is_err(), "it would be paid for twice");
+    picture.settle(Some(0), &ended(0, &unusable)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_clean_answer_is_kept_apart_from_the_draws() {
     let (folder, options) = folder();
