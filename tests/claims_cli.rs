@@ -215,4 +215,15 @@ fn data_sets_are_evaluated_a_series_a_question() {
     for (one, right) in series.iter().zip([1, 0]) {
         assert_eq!((&one["measure"], &one["at"][0]["count"]), (&"certified accuracy".into(), &right.into()));
     }
+
+    // A picture that fails does so in the series of each question, in a report as in the summary.
+    std::fs::write(dir.path().join("set/espresso/broken.jpg"), "no picture").unwrap();
+    let asked = ["--question", "top1", "--question", "clean-top", "--n-max", "20", "--radius", "0.05"];
+    let out = run(dir.path(), &[&evaluate[..], &asked, &["--format", "jsonl", "--quiet"]].concat(), 2);
+    std::fs::write(dir.path().join("rows.jsonl"), out.0).unwrap();
+    let report = run(dir.path(), &["report", "rows.jsonl", "--format", "json"], 0).0;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let series = report["series"].as_array().unwrap();
+    assert_eq!(series.len(), 2, "{report}");
+    assert!(series.iter().all(|one| one["pictures"] == 2 && one["failed"] == 1), "{report}");
 }

@@ -144,6 +144,16 @@ fn a_folder_with_broken_pictures_gives_one_certificate_and_clear_failures() {
     assert_eq!(rows.len(), 5);
     assert_eq!(outcome("good.png"), ("certified".to_owned(), String::new()));
     assert!(rows.iter().any(|row| row["denoiser"] == "photo"), "the built-in one, not its architecture");
+    // The columns of the field have no place for it.
+    for command in [&["certify", "--quiet"][..], &["label"]] {
+        let broken = at("text.png");
+        let out = smoothgate(&[command, &[broken.to_str().unwrap(), "--format", "tsv"]].concat());
+        let said = text(&out.stderr);
+        assert!(
+            code(&out) == 2 && said.contains("text.png: ") && said.contains("not a picture"),
+            "{command:?}: {said}"
+        );
+    }
     for (name, part) in [("cut.jpg", ""), ("text.png", ""), ("bomb.png", "40000"), ("empty.png", "empty")] {
         let (outcome, error) = outcome(name);
         assert_eq!(outcome, "failed", "{name}");

@@ -97,13 +97,18 @@ fn a_budget_stops_the_run_with_code_4_and_a_larger_one_goes_on() {
     assert_eq!(runs[0]["spend"]["calls"], 70);
     assert_eq!(code(&user.run(&["resume"])), 4, "still used up");
 
+    assert_eq!(code(&user.run(&["resume", "2", "--max-calls", "90"])), 4);
+    assert_eq!(code(&user.run(&["resume", "2"])), 4, "the last budget holds until another is given");
+    let runs = user.json(&["runs", "--json"]);
+    assert_eq!((&runs[0]["spend"]["calls"], &runs[0]["budget"]["calls"]), (&90.into(), &90.into()));
+
     let resumed = user.run(&["resume", "2", "--max-calls", "1000"]);
     assert_eq!(code(&resumed), 0, "{}", errors(&resumed));
     assert_eq!(resumed.stdout, whole.stdout);
     assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], 180);
     let finished = user.run(&["resume"]);
     assert_eq!(code(&finished), 2);
-    assert!(errors(&finished).contains("finished"), "{}", errors(&finished));
+    assert!(errors(&finished).contains("no run"), "{}", errors(&finished));
 }
 
 #[test]
@@ -214,6 +219,36 @@ fn exported_answers_replay_to_the_same_outcomes() {
     }
     let certificates = user.run(&["runs", "export", "1", "--format", "certificates"]);
     assert_eq!(lines(&certificates).len(), 3);
+}
+
+/// A label that is fixed before the votes takes none to choose it, whatever the test could spend on that.
+#[test]
+fn exported_answers_of_a_fixed_label_are_all_votes() {
+    let user = User::new();
+    let rows = lines(&user.run(&certify(&["--question", "clean-top", "--quiet"])));
+    let exported = user.run(&["runs", "export", "1"]);
+    assert!(lines(&exported).iter().all(|line| line["n0"] == 0));
+    let log = user.file("log.jsonl", &String::from_utf8(exported.stdout).unwrap());
+    let question = ["--question", "clean-top", "--format", "jsonl", "--quiet"];
+    let replayed = lines(&user.run(&[&["replay", &log][..], &question].concat()));
+    for (row, again) in rows.iter().zip(&replayed) {
+        assert_eq!((&row["outcome"], &row["votes"]), (&again["outcome"], &again["votes"]));
+        let (a, b) = (row["radius"].as_f64().unwrap(), again["radius"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+/// Runs of other commands are never finished, and cannot be gone on with.
+#[test]
+fn resume_goes_on_with_the_latest_run_that_can_be() {
+    let user = User::new();
+    assert_eq!(code(&user.run(&certify(&["--seed", "5", "--max-calls", "70"]))), 4);
+    let labelled = user.run(&["label", PICTURES[0], PICTURES[1], "--max-calls", "1"]);
+    assert_eq!(code(&labelled), 4, "{}", errors(&labelled));
+    let runs = user.json(&["runs", "--json"]);
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    let resumed = user.run(&["resume", "--max-calls", "1000"]);
+    assert_eq!(code(&resumed), 0, "{}", errors(&resumed));
 }
 
 fn lines(out: &Output) -> Vec<Value> {

@@ -223,6 +223,9 @@ fn print(args: &Args, line: &Line, width: usize) -> std::io::Result<()> {
     match args.format {
         Format::Jsonl => json_line(&mut out, line),
         Format::Tsv => {
+            if let Some(error) = &line.error {
+                eprintln!("{}: {}: {error}", line.image, line.outcome);
+            }
             for (rank, shown) in line.labels.iter().take(args.top).enumerate() {
                 let name = shown.name.replace(['\t', '\n', '\r'], " ");
                 writeln!(out, "{}\t{}\t{name}\t{}", line.image, rank + 1, score(shown))?;

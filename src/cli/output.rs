@@ -50,8 +50,8 @@ pub(super) struct Row {
 pub(super) struct Common {
     pub sigma: f64,
     pub alpha: f64,
-    pub question: String,
-    pub test: String,
+    /// Each question, with its test's name.
+    pub asked: Vec<(String, &'static str)>,
     pub provider: String,
     pub denoiser: String,
 }
@@ -89,11 +89,14 @@ struct Line<'a> {
 }
 
 impl Row {
-    /// One line a claim, or the one line of a picture without a certificate.
+    /// One line a claim, or one a question for a picture without a certificate: it failed in the series of each.
     fn lines(&self) -> Vec<Line<'_>> {
         let claims = self.result.as_ref().map_or(&[][..], |certificate| certificate.claims.as_slice());
-        let claims: Vec<Option<&Claim>> =
-            if claims.is_empty() { vec![None] } else { claims.iter().map(Some).collect() };
+        let claims: Vec<Option<&Claim>> = match &self.result {
+            Err(_) => vec![None; self.common.asked.len()],
+            Ok(_) if claims.is_empty() => vec![None],
+            Ok(_) => claims.iter().map(Some).collect(),
+        };
         let of = claims.len();
         claims.into_iter().enumerate().map(|(at, claim)| self.line(at, of, claim)).collect()
     }
@@ -101,6 +104,7 @@ impl Row {
     fn line<'l>(&'l self, at: usize, of: usize, claim: Option<&'l Claim>) -> Line<'l> {
         let common = &self.common;
         let certificate = self.result.as_ref().ok();
+        let asked = common.asked.get(at).or(common.asked.first());
         // Calls are the picture's, and counted once.
         let of_picture = |calls: u64| if at == 0 { calls } else { 0 };
         Line {
@@ -112,8 +116,11 @@ impl Row {
             p_lower: claim.and_then(|claim| claim.p_lower),
             sigma: common.sigma,
             alpha: common.alpha,
-            question: claim.map_or_else(|| common.question.clone(), |claim| shown(&claim.question)),
-            test: claim.map_or(common.test.as_str(), |claim| claim.test.method.name()),
+            question: claim.map_or_else(
+                || asked.map(|asked| asked.0.clone()).unwrap_or_default(),
+                |claim| shown(&claim.question),
+            ),
+            test: claim.map_or(asked.map_or("", |asked| asked.1), |claim| claim.test.method.name()),
             votes: claim.map_or(0, |claim| claim.votes.len() as u64),
             calls: of_picture(self.calls),
             failed_votes: claim.map_or(0, Claim::failed_votes),
@@ -230,6 +237,10 @@ impl Printer {
     pub(super) fn print(&mut self, row: &Row) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         for (at, line) in row.lines().iter().enumerate() {
+            // Only there does a line say of which question it is.
+            if at > 0 && row.result.is_err() && self.format != Format::Jsonl {
+                break;
+            }
             match self.format {
                 Format::Jsonl => json_line(&mut out, line)?,
                 Format::Tsv => self.tsv(&mut out, row, line)?,
@@ -246,6 +257,10 @@ impl Printer {
     fn tsv(&self, out: &mut impl Write, row: &Row, line: &Line<'_>) -> std::io::Result<()> {
         if !self.started {
             writeln!(out, "idx\tlabel\tpredict\tradius\tcorrect\ttime")?;
+        }
+        // The columns are the field's, and none is for this.
+        if let Some(error) = line.error {
+            eprintln!("{}: {error}", row.image);
         }
         let seconds = row.time.as_secs_f64();
         let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);

@@ -367,7 +367,7 @@ impl Most {
             let left = most.saturating_sub(self.spent.calls);
             left.min(self.calls)
         });
-        if self.price == Price::Free {
+        if self.price == Price::Free || calls == 0 {
             return None;
         }
         match (self.price.of(calls), self.max_cost) {
@@ -396,6 +396,12 @@ impl Most {
             }
             return Err(Failure::usage(anyhow!("not agreed to: nothing was sent")));
         }
+        if self.price == Price::Unknown {
+            return Err(Failure::usage(anyhow!(
+                "this may take {much}: say what a call costs (`price` of the provider in smoothgate.toml), or give --yes; `--dry-run` \
+                 shows the plan"
+            )));
+        }
         Err(Failure::usage(anyhow!(
             "this may take {much}, which is above --ask-above {limit}: give --yes, or limit it by --max-cost or --max-calls; \
              `--dry-run` shows the plan"
@@ -417,6 +423,7 @@ mod tests {
         assert_eq!(most(each, 1000).above(limit), None);
         assert_eq!(most(each, 1001).above(limit).unwrap(), "up to $1.001 for 1001 calls");
         assert!(most(Price::Unknown, 1).above(limit).unwrap().contains("unknown price"));
+        assert_eq!(most(Price::Unknown, 0).above(limit), None, "what is on record costs nothing");
         let capped = Most { max_cost: Some(limit), ..most(each, 5000) };
         assert_eq!(capped.above(limit), None);
         let capped = Most { max_calls: Some(900), ..most(each, 5000) };

@@ -10,6 +10,8 @@ use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
 use crate::config::Config;
 use crate::ledger::{Ledger, LogHead, LogLine, Options, Reader, RunId, RunReport, RunSummary, Spend};
+use crate::question::Question;
+use crate::stats::LabelRule;
 
 /// Options of `runs`.
 #[derive(Debug, ClapArgs)]
@@ -219,7 +221,7 @@ fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<()
         denoiser: parameters["denoiser"]["name"].as_str().unwrap_or_default().to_owned(),
         sigma: parameters["sigma"].as_f64().unwrap_or_default(),
         idx: 0,
-        n0: parameters["test"]["n0"].as_u64().unwrap_or_default(),
+        n0: if fixes_labels(parameters) { 0 } else { parameters["test"]["n0"].as_u64().unwrap_or_default() },
         logged: None,
     };
     let mut overwritten = 0u64;
@@ -250,6 +252,16 @@ fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<()
         );
     }
     Ok(())
+}
+
+/// Whether no question of a run takes votes to choose its label: then there were none, whatever its test could take.
+fn fixes_labels(parameters: &serde_json::Value) -> bool {
+    let also = parameters["also"].as_array().into_iter().flatten().map(|asked| &asked["question"]);
+    let fixed = |question: &serde_json::Value| {
+        let question = question.as_str().and_then(|question| question.parse::<Question>().ok());
+        question.is_some_and(|question| question.label_rule() == LabelRule::Fixed)
+    };
+    std::iter::once(&parameters["question"]).chain(also).all(fixed)
 }
 
 fn remove(args: &RemoveArgs, config: &Config) -> Result<(), Failure> {

@@ -106,7 +106,7 @@ fn open_ledger(file: &[PathBuf], config: &ConfigOption) -> Result<Reader, Failur
     Reader::open(path).map_err(Failure::ledger)
 }
 
-/// Finds the picture by the seed of its draws, which no other has.
+/// Finds the picture by the seed of its draws, which no other has; every run that drew on it with a seed that the user chose.
 fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failure> {
     let Some(seed) = verification.certificate().map(|certificate| *certificate.noise.seed.as_bytes()) else {
         return Ok(());
@@ -114,7 +114,7 @@ fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failu
     let Some(hash) = verification.certificate().map(|certificate| certificate.picture.hash.clone()) else {
         return Ok(());
     };
-    let mut found = None;
+    let mut found = Vec::new();
     for run in ledger.runs().map_err(Failure::ledger)? {
         let each = ledger.stored(run.id, |_, parameters, stored_seed, stored| {
             // A seed that the user chose may belong to several pictures.
@@ -122,12 +122,12 @@ fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failu
                 && parameters.value()["hash"].as_str() == Some(&hash)
                 && !stored.draws.is_empty()
             {
-                found = Some(stored);
+                found.push(stored);
             }
         });
         each.map_err(Failure::ledger)?;
     }
-    verification.answers(found.as_ref().map(|stored| (&seed, stored)));
+    verification.answers(found.iter().map(|stored| (&seed, stored)));
     Ok(())
 }
 

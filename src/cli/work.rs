@@ -235,17 +235,10 @@ impl<'a> Desk<'a> {
     fn common(&self) -> Common {
         let engine = self.certifier.engine();
         let settings = engine.settings();
-        let mut tests: Vec<&str> = settings.asked().map(|(_, method)| method.name()).collect();
-        tests.dedup();
         Common {
             sigma: settings.sigma.get(),
             alpha: settings.alpha.get(),
-            question: settings
-                .asked()
-                .map(|(question, _)| question.to_string())
-                .collect::<Vec<_>>()
-                .join(", "),
-            test: tests.join(", "),
+            asked: settings.asked().map(|(question, method)| (question.to_string(), method.name())).collect(),
             provider: engine.endpoint().describe().name.clone(),
             denoiser: engine.denoiser().id().label().to_owned(),
         }

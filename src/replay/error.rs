@@ -43,6 +43,9 @@ pub enum Problem {
     /// Nothing to ask, or one thing twice.
     #[error("give at least one question, and each once: questions share alpha")]
     Questions,
+    /// A question about what records do not hold.
+    #[error("records hold labels and no levels: `{0}` cannot be answered from them")]
+    Levels(String),
     /// The paper's rules for another question than `top1`.
     #[error("the paper's rules say how `top1` votes, not `{0}`: leave out one of them")]
     PaperRules(String),

@@ -87,7 +87,7 @@ impl Replay {
     /// none it abstains without a vote.
     ///
     /// # Errors
-    /// [`Problem::Questions`] for no question, and for one that is asked twice.
+    /// [`Problem::Questions`] for no question, and for one that is asked twice; [`Problem::Levels`] for one about levels.
     pub fn new(
         questions: Vec<Question>,
         alpha: Alpha,
@@ -96,6 +96,9 @@ impl Replay {
         let twice = |at: usize| questions[..at].contains(&questions[at]);
         if questions.is_empty() || (0..questions.len()).any(twice) {
             return Err(Problem::Questions);
+        }
+        if let Some(level) = questions.iter().find(|question| matches!(question, Question::Level(_))) {
+            return Err(Problem::Levels(level.to_string()));
         }
         Ok(Self {
             questions,

@@ -358,6 +358,8 @@ fn no_question_and_one_asked_twice_are_refused() {
     for asked in [vec![], vec![Question::Top1, "present:a".parse().unwrap(), Question::Top1]] {
         assert!(matches!(Replay::new(asked, Alpha::FIELD, table), Err(Problem::Questions)));
     }
+    let level = Replay::new(vec!["level:adult>=LIKELY".parse().unwrap()], Alpha::FIELD, table);
+    assert!(matches!(level, Err(Problem::Levels(question)) if question == "level:adult>=LIKELY"));
 }
 
 /// Every logged result of the published experiment on two APIs (Salman et al. 2020), for whoever has the answers.

@@ -1,10 +1,12 @@
 //! JSON: rows of `certify --format jsonl` (and of a replay), certificate documents, and answer logs with the results that
 //! they hold.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
+use smoothgate_denoisers::{Precision, builtin_denoiser};
 
 use super::error::ReportError;
 use super::read::{Row, Truth, line_at};
@@ -108,6 +110,27 @@ struct Noise {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+    /// Absent in documents that are no certificates of ours.
+    #[serde(default)]
+    blake3: String,
+}
+
+impl Named {
+    /// The built-in denoiser's name, as rows have it, or the beginning of the hash beside the architecture, which several share.
+    fn label(&self) -> String {
+        static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = || {
+            let precision = Precision::of_name(&self.name);
+            match builtin_denoiser(&self.blake3, precision) {
+                Some(name) => format!("{name}{}", precision.suffix()),
+                None if self.blake3.is_empty() => self.name.clone(),
+                None => format!("{}@{}", self.name, self.blake3.get(..8).unwrap_or_default()),
+            }
+        };
+        // Finding one opens the built-in models.
+        known.entry(format!("{}@{}", self.name, self.blake3)).or_insert_with(find).clone()
+    }
 }
 
 /// A test: what a report needs of it, and the whole of it where it is one.
@@ -331,7 +354,7 @@ impl Document {
         };
         let setting = Setting {
             provider: Some(self.provider.clone()),
-            denoiser: Some(self.denoiser.name.clone()),
+            denoiser: Some(self.denoiser.label()),
             sigma: Some(self.noise.sigma.to_string()),
             alpha: Some(self.alpha.to_string()),
             question: Some(question),

@@ -49,9 +49,18 @@ pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, Rep
     };
     // The published experiment took the API's answer about the clean picture for the truth.
     let by_clean_answer = headless || names == VISION_API;
+    let mut before = String::new();
     lines
         .map(|(line, text)| {
             let picture = picture(&columns, text).map_err(|what| bad(line, what))?;
+            if !picture.name.is_empty() && picture.name == before {
+                let what = format!(
+                    "picture {before} has a line before this one: a log of several claims or questions does not say which line is of \
+                     which; write it with `--format jsonl`"
+                );
+                return Err(bad(line, what));
+            }
+            before.clone_from(&picture.name);
             Ok(Row { setting: Setting::default(), picture, by_clean_answer })
         })
         .collect()

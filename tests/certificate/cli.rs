@@ -82,6 +82,23 @@ fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_chan
 
 /// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it. Built-in weights
 /// of one architecture share a name, and are told apart by their hashes.
+/// The user chose the seed, and chose it twice: each certificate is held against the answers of its own run.
+#[test]
+fn a_seed_that_two_runs_share_harms_neither_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pictures/spider.png");
+    std::fs::copy(picture, dir.path().join("spider.png")).unwrap();
+    for (denoiser, folder) in [("photo", "a"), ("none", "b")] {
+        let certify =
+            ["certify", "spider.png", "--quiet", "--seed", "1", "--out", folder, "--denoiser", denoiser];
+        assert!(matches!(smoothgate(dir.path(), &certify).status.code(), Some(0 | 1)));
+    }
+    for folder in ["a", "b"] {
+        let out = smoothgate(dir.path(), &["verify", &format!("{folder}/0000-spider.png.json"), "--ledger"]);
+        assert_eq!(out.status.code(), Some(0), "{folder}: {}", text(&out.stdout));
+    }
+}
+
 #[test]
 fn a_certificate_names_denoiser_and_precision_and_is_redrawn_with_them() {
     let dir = tempfile::tempdir().unwrap();

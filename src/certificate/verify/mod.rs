@@ -99,11 +99,27 @@ impl Verification {
         self.checks.push(copies::check(&document.certificate, file, denoiser).await);
     }
 
-    /// Checks that every vote is what the question makes of the outcome on record for its draw. `on_record` is the seed
-    /// of the picture's draws and what is stored of them; `None` where the ledger knows no such picture.
-    pub fn answers(&mut self, on_record: Option<(&[u8; 32], &crate::ledger::StoredPicture)>) {
+    /// Checks that every vote is what the question makes of the outcome on record for its draw. `on_record` has the seed
+    /// of the picture's draws and what is stored of them; several where runs of other settings drew from the same seed, of which one must be
+    /// that of the certificate; none where the ledger knows no such picture.
+    pub fn answers<'a>(
+        &mut self,
+        on_record: impl IntoIterator<Item = (&'a [u8; 32], &'a crate::ledger::StoredPicture)>,
+    ) {
         let Some(document) = &self.document else { return };
-        self.checks.push(answers::check(&document.certificate, on_record));
+        let mut found: Option<Check> = None;
+        for record in on_record {
+            let check = answers::check(&document.certificate, Some(record));
+            let holds = check.verdict == Verdict::Holds;
+            // A record whose answers are gone may be the certificate's; one that differs may be another run's.
+            if holds || found.as_ref().is_none_or(|found| found.verdict == Verdict::Fails) {
+                found = Some(check);
+            }
+            if holds {
+                break;
+            }
+        }
+        self.checks.push(found.unwrap_or_else(|| answers::check(&document.certificate, None)));
     }
 
     /// Whether nothing failed.

@@ -26,6 +26,20 @@ fn pixels(png: &[u8]) -> image::RgbImage {
     image::load_from_memory_with_format(png, image::ImageFormat::Png).unwrap().to_rgb8()
 }
 
+/// Several denoisers share an architecture, which is what a certificate calls them.
+#[test]
+fn documents_name_the_denoiser_by_its_hash() {
+    let named = |blake3: &str| {
+        let text = certificate(&vec!["0"; 46].join(","), "certified");
+        let text = text.replace(r#"{"name":"unet"}"#, &format!(r#"{{"name":"unet","blake3":"{blake3}"}}"#));
+        parse("dog.png", text.as_bytes()).unwrap()[0].setting().denoiser.clone().unwrap()
+    };
+    let built_in = smoothgate_denoisers::open("cifar10", &smoothgate_denoisers::Options::default()).unwrap();
+    assert_eq!(named(&built_in.id().hash().to_hex()), "cifar10");
+    assert_eq!(named(&"ab".repeat(32)), "unet@abababab");
+    assert_eq!(named(""), "unet");
+}
+
 #[test]
 fn a_png_is_the_drawing_twice_as_large_and_not_blank() {
     let series = [one("cohen.tsv"), one("rows.jsonl")];

@@ -166,6 +166,9 @@ fn bad_logs_are_refused_with_their_line() {
     assert!(error(&row("0.1", "-1", "0")).contains("line 2: an abstention"));
     assert!(error(&format!("{HEAD}0\t1\t1\n")).contains("line 2: 3 fields where the header names 6"));
     assert!(error("idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t0\n").contains("no column `radius`"));
+    // Claims of one picture, which nothing tells apart.
+    let claims = error(&format!("{HEAD}0\t1\t1\t0.2\t1\t0\n1\t1\t1\t0.2\t1\t0\n1\t1\t2\t0.1\t0\t0\n"));
+    assert!(claims.contains("line 4") && claims.contains("jsonl"), "{claims}");
     let message = read(&data("nan.tsv"), Truth::Known).unwrap_err().to_string();
     assert!(message.contains("nan.tsv`, line 3: radius `nan`"), "{message}");
 
@@ -294,7 +297,8 @@ proptest! {
 
     #[test]
     fn the_share_falls_with_the_radius(radii in proptest::collection::vec(0.0f64..3.0, 1..60)) {
-        let rows: Vec<String> = radii.iter().map(|radius| format!("0\t1\t1\t{radius}\t1\t0\n")).collect();
+        let row = |(idx, radius): (usize, &f64)| format!("{idx}\t1\t1\t{radius}\t1\t0\n");
+        let rows: Vec<String> = radii.iter().enumerate().map(row).collect();
         let rows = rows.concat();
         let series = parse("log", format!("{HEAD}{rows}").as_bytes()).unwrap().remove(0);
         let asked: Vec<f64> = (0..31).map(|i| f64::from(i) / 10.0).collect();
