@@ -108,7 +108,7 @@ fn a_budget_stops_the_run_with_code_4_and_a_larger_one_goes_on() {
     assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], 180);
     let finished = user.run(&["resume"]);
     assert_eq!(code(&finished), 2);
-    assert!(errors(&finished).contains("no run"), "{}", errors(&finished));
+    assert!(errors(&finished).contains("finished"), "{}", errors(&finished));
 }
 
 #[test]

@@ -59,6 +59,13 @@ pub struct AttemptEnd<'a> {
     pub billed: Billed,
 }
 
+impl<'a> AttemptEnd<'a> {
+    /// Of an attempt that is on record and was not sent after all.
+    pub fn not_sent(outcome: &'a Outcome) -> Self {
+        Self { outcome, status: None, latency: Duration::ZERO, billed: Billed::No }
+    }
+}
+
 /// Whether a call was billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

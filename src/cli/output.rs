@@ -104,7 +104,7 @@ impl Row {
     fn line<'l>(&'l self, at: usize, of: usize, claim: Option<&'l Claim>) -> Line<'l> {
         let common = &self.common;
         let certificate = self.result.as_ref().ok();
-        let asked = common.asked.get(at).or(common.asked.first());
+        let asked = common.asked.get(at);
         // Calls are the picture's, and counted once.
         let of_picture = |calls: u64| if at == 0 { calls } else { 0 };
         Line {

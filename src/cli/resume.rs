@@ -10,7 +10,7 @@ use smoothgate_providers::Money;
 use super::ledger::LedgerPath;
 use super::provider::ConfigOption;
 use super::{Cli, Ended, Failure};
-use crate::ledger::{Cap, Reader, RunId};
+use crate::ledger::{Cap, Reader, RunId, RunReport};
 
 /// Options of `resume`.
 #[derive(Debug, ClapArgs)]
@@ -61,11 +61,11 @@ impl Command {
 }
 
 /// The latest run that is not finished and can be gone on with: those of `serve` and `label` say nothing of how.
-fn latest(reader: &Reader) -> Result<Option<RunId>, Failure> {
+fn latest(reader: &Reader) -> Result<Option<RunReport>, Failure> {
     for id in reader.unfinished().map_err(Failure::ledger)? {
         let kept = reader.run(id).map_err(Failure::ledger)?;
         if Command::of_json(&kept.arguments, id).is_ok() {
-            return Ok(Some(id));
+            return Ok(Some(kept));
         }
     }
     Ok(None)
@@ -75,16 +75,16 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let path = args.place.path(&config.load()?)?;
     let path = std::path::absolute(&path).unwrap_or(path);
     let reader = Reader::open(&path).map_err(Failure::ledger)?;
-    let id = match args.run {
-        Some(run) => RunId(run),
+    let kept = match args.run {
+        Some(run) => reader.run(RunId(run)).map_err(Failure::ledger)?,
         None => latest(&reader)?.ok_or_else(|| {
             Failure::usage(anyhow!(
-                "no run in {} is left to go on with: `smoothgate runs` lists them",
+                "every run in {} that can be gone on with is finished: `smoothgate runs` lists them",
                 path.display()
             ))
         })?,
     };
-    let kept = reader.run(id).map_err(Failure::ledger)?;
+    let id = kept.summary.id;
     drop(reader);
     let (command, folder) = Command::of_json(&kept.arguments, id).map_err(Failure::usage)?;
     if let Some(folder) = folder {

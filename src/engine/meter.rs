@@ -1,10 +1,9 @@
 //! Counts calls as they leave, and closes the door when no more are wanted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Billed, Journal, JournalError, Outcome};
+use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome};
 
 /// A journal in front of another that knows how many attempts were sent and how many of them are still out.
 pub(super) struct Meter<'a> {
@@ -46,13 +45,7 @@ impl Journal for Meter<'_> {
             if self.shut.load(SeqCst) {
                 // The door was closed while the intent was being recorded.
                 let outcome = Outcome::Transient { reason: "not sent: no more calls are wanted".to_owned() };
-                let end = AttemptEnd {
-                    outcome: &outcome,
-                    status: None,
-                    latency: Duration::ZERO,
-                    billed: Billed::No,
-                };
-                self.inner.close(id, end).await?;
+                self.inner.close(id, AttemptEnd::not_sent(&outcome)).await?;
                 return Err(JournalError::NotWanted);
             }
             self.opened.fetch_add(1, SeqCst);
@@ -72,7 +65,7 @@ impl Journal for Meter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smoothgate_providers::Price;
+    use smoothgate_providers::{Billed, Price};
 
     /// Shuts the door while it records an intent.
     #[derive(Default)]

@@ -80,8 +80,6 @@ fn a_certificate_is_signed_verified_with_every_means_and_refused_once_it_is_chan
     run(&["certify", "spider.png", "--sign", "public.pem", "--no-ledger"], 2);
 }
 
-/// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it. Built-in weights
-/// of one architecture share a name, and are told apart by their hashes.
 /// The user chose the seed, and chose it twice: each certificate is held against the answers of its own run.
 #[test]
 fn a_seed_that_two_runs_share_harms_neither_certificate() {
@@ -99,6 +97,8 @@ fn a_seed_that_two_runs_share_harms_neither_certificate() {
     }
 }
 
+/// The precision is part of what the denoiser is: the certificate names it, and the copies are made again with it. Built-in weights
+/// of one architecture share a name, and are told apart by their hashes.
 #[test]
 fn a_certificate_names_denoiser_and_precision_and_is_redrawn_with_them() {
     let dir = tempfile::tempdir().unwrap();

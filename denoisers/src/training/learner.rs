@@ -112,8 +112,7 @@ impl Learner {
 
     /// Takes them over from a state, if there are any in it. False if they are not as many as there should be.
     pub(super) fn take_deviations(&mut self, deviations: &[f64]) -> bool {
-        let ours = self.standard.iter_mut().flatten();
-        let fits = deviations.is_empty() || ours.count() == deviations.len();
+        let fits = deviations.is_empty() || self.deviations().count() == deviations.len();
         for (standard, deviation) in self.standard.iter_mut().flatten().zip(deviations) {
             standard.deviation = *deviation;
         }

@@ -138,6 +138,7 @@ impl Run {
         let mut means = Means::default();
         while self.trainer.step < steps {
             if stop.load(Ordering::Relaxed) {
+                self.trainer.probe()?;
                 self.save(&mut report)?;
                 return Ok(Ended::Stopped);
             }
@@ -154,6 +155,9 @@ impl Run {
                 self.log.write(&means.line(measured, pictures_per_second))?;
                 means = Means::default();
             }
+            if due(self.cadence.validate) || due(self.cadence.save) {
+                self.trainer.probe()?;
+            }
             if due(self.cadence.validate) {
                 self.validate(&mut report)?;
             }
@@ -165,7 +169,6 @@ impl Run {
     }
 
     fn validate(&mut self, report: &mut impl FnMut(Event)) -> Result<(), TrainError> {
-        self.trainer.probe()?;
         let validation = self.trainer.validate()?;
         let Some(score) = validation.score else { return Ok(()) };
         let (step, at) = (self.trainer.step, validation.at.clone());
@@ -186,7 +189,6 @@ impl Run {
         if self.saved == Some(step) {
             return Ok(());
         }
-        self.trainer.probe()?;
         // A state says that all that comes before it is done.
         self.trainer.learner.save_values(&self.folder.join("last.safetensors"), &self.trainer.values())?;
         state::save(&self.trainer, &self.folder.join(STATE))?;

@@ -457,9 +457,7 @@ impl Core {
             },
         };
         let outcome = Outcome::Transient { reason: "not sent".to_owned() };
-        let record =
-            AttemptEnd { outcome: &outcome, status: None, latency: Duration::ZERO, billed: Billed::No };
-        ask.journal.close(id, record).await.map_err(AskError::from)?;
+        ask.journal.close(id, AttemptEnd::not_sent(&outcome)).await.map_err(AskError::from)?;
         Err(Failure::Ask(stopped))
     }
 
