@@ -133,6 +133,9 @@ pub(crate) struct Weight {
     pub(crate) data: Vec<f32>,
 }
 
+/// Metadata that change what a network says with the same tensors; what the others say is in shapes and names of the tensors as well.
+const FUNCTION: [&str; 6] = ["bn_eps", "classes", "mean", "size", "stages", "std"];
+
 /// All tensors of one file, and which of them were asked for.
 pub(crate) struct Weights {
     path: String,
@@ -379,6 +382,12 @@ impl Weights {
         text("smoothgate model 1");
         text(&self.architecture);
         text(&self.precision.to_string());
+        for key in FUNCTION {
+            if let Some(value) = self.metadata.get(key) {
+                text(key);
+                text(value);
+            }
+        }
         for (name, weight) in &self.tensors {
             let mut bytes = Vec::with_capacity(weight.data.len() * 4);
             bytes.extend(weight.data.iter().flat_map(|v| v.to_le_bytes()));

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use safetensors::{Dtype, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use smoothgate_denoisers::{
     Batch, ClassifyError, DenoiseError, Denoiser, Device, Engine, OpenError, Options, Precision,
     WeightsError, open, open_classifier,
@@ -168,6 +168,36 @@ fn identities_are_of_the_content() {
     *bytes.last_mut().unwrap() ^= 0x01;
     fs::write(&path, &bytes).unwrap();
     assert_ne!(id(path.to_str().unwrap()), id("photo"));
+}
+
+/// Of two networks with the same tensors, one may compute something else.
+#[test]
+fn identities_are_of_everything_that_changes_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |model: &str, more: Option<(&str, &str)>| {
+        let bytes = fs::read(data(model)).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut metadata = header.metadata().clone().unwrap_or_default();
+        metadata.extend(more.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        let path = folder.path().join("model.safetensors");
+        fs::write(&path, safetensors::serialize(tensors, Some(metadata)).unwrap()).unwrap();
+        path.display().to_string()
+    };
+    let denoiser =
+        |more| open(&with("dncnn-denoised-smoothing.safetensors", more), &cpu()).unwrap().id().clone();
+    assert_eq!(
+        denoiser(None),
+        open(&data("dncnn-denoised-smoothing.safetensors"), &cpu()).unwrap().id().clone()
+    );
+    assert_eq!(denoiser(Some(("author", "somebody"))), denoiser(None));
+    assert_ne!(denoiser(Some(("bn_eps", "0.001"))), denoiser(None));
+    let classifier =
+        |more| open_classifier(&with("cifar-resnet-8.safetensors", more), &cpu()).unwrap().id().clone();
+    let classes = (0..10).map(|i| format!("class {i}")).collect::<Vec<_>>().join("|");
+    assert_ne!(classifier(Some(("classes", &classes))), classifier(None));
+    assert_ne!(classifier(Some(("mean", "0.5,0.5,0.5"))), classifier(None));
+    assert_ne!(classifier(Some(("std", "0.5,0.5,0.5"))), classifier(Some(("mean", "0.5,0.5,0.5"))));
 }
 
 /// Writes f32 zeros of these shapes, opens them, and gives the error.

@@ -5,10 +5,13 @@
 
 use std::{collections::HashMap, rc::Rc};
 
-use super::Reason;
+use super::{Reason, tensors::Number};
 
 /// Values, containers, marks and memories, at most; a checkpoint of a thousand tensors has twenty thousand.
 const MAX_VALUES: usize = 4 << 20;
+
+/// Characters of a name that an error repeats.
+const MAX_NAME: usize = 100;
 
 /// The functions and types that a checkpoint of tensors refers to, by module and name.
 const KNOWN: [(&str, &str, Function); 6] = [
@@ -45,8 +48,8 @@ pub(super) enum Value {
     Text(Rc<str>),
     Bytes,
     Function(Function),
-    /// A type of storage: `FloatStorage`, ...
-    Storage(Rc<str>),
+    /// What a type of storage (`FloatStorage`, ...) has for numbers.
+    Storage(Number),
     List(usize),
     Tuple(usize),
     Dict(usize),
@@ -347,22 +350,18 @@ impl Machine<'_> {
 
     /// `GLOBAL`, `STACK_GLOBAL`.
     fn global(&mut self, code: u8) -> Result<(), Reason> {
-        let (module, name) = if code == b'c' {
-            (self.line()?, self.line()?)
+        // Neither is copied: a file can ask for one long name millions of times.
+        let value = if code == b'c' {
+            let (module, name) = (self.line()?, self.line()?);
+            named(&module, &name)
         } else {
             let pair = self.last(2)?;
             let [Value::Text(module), Value::Text(name)] = pair.as_slice() else {
                 return Err("a name is no text".into());
             };
-            (module.to_string(), name.to_string())
-        };
-        if let Some((_, _, function)) = KNOWN.iter().find(|known| known.0 == module && known.1 == name) {
-            return self.push(Value::Function(*function));
-        }
-        if module == "torch" && name.ends_with("Storage") {
-            return self.push(Value::Storage(name.into()));
-        }
-        Err(format!("it asks for `{module}.{name}`, which tensors do not need and which is not run"))
+            named(module, name)
+        }?;
+        self.push(value)
     }
 
     fn call(&mut self) -> Result<(), Reason> {
@@ -388,4 +387,16 @@ impl Machine<'_> {
             _ => Err("it sets the attributes of something that has none".into()),
         }
     }
+}
+
+/// What a function or type of this name is to a checkpoint of tensors.
+fn named(module: &str, name: &str) -> Result<Value, Reason> {
+    if let Some((_, _, function)) = KNOWN.iter().find(|known| known.0 == module && known.1 == name) {
+        return Ok(Value::Function(*function));
+    }
+    if module == "torch" && name.ends_with("Storage") {
+        return Number::of(name).map(Value::Storage);
+    }
+    let [module, name] = [module, name].map(|text| text.chars().take(MAX_NAME).collect::<String>());
+    Err(format!("it asks for `{module}.{name}`, which tensors do not need and which is not run"))
 }

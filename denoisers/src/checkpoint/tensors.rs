@@ -12,6 +12,8 @@ use crate::weights::Weight;
 
 /// All values of all tensors together, at most; tensors may share a storage, so the file's size is no limit.
 const MAX_FLOATS: usize = 1 << 29;
+/// Bytes of a storage's key.
+const MAX_KEY: usize = 256;
 /// Under these names a checkpoint keeps the weights beside other things.
 const INNER: [&str; 3] = ["state_dict", "params", "model"];
 
@@ -27,7 +29,8 @@ pub(super) enum Number {
 }
 
 impl Number {
-    fn of(storage: &str) -> Result<Self, Reason> {
+    /// Of a type of storage by its name.
+    pub(super) fn of(storage: &str) -> Result<Self, Reason> {
         Ok(match storage {
             "FloatStorage" => Self::F32,
             "DoubleStorage" => Self::F64,
@@ -37,7 +40,10 @@ impl Number {
             "ShortStorage" => Self::Other(2),
             "IntStorage" => Self::Other(4),
             "LongStorage" => Self::Other(8),
-            other => return Err(format!("it has a storage of unknown type `{other}`")),
+            other => {
+                let other: String = other.chars().take(100).collect();
+                return Err(format!("it has a storage of unknown type `{other}`"));
+            }
         })
     }
 
@@ -75,16 +81,22 @@ pub(super) struct Storage {
 pub(super) fn storage(pickle: &Pickle, description: usize) -> Result<Storage, Reason> {
     let bad = || "a storage is not described as one".to_owned();
     let items = pickle.items(description);
-    let ([Value::Text(tag), Value::Storage(kind), Value::Text(key), Value::Text(_), Value::Int(count)], view) =
-        items.split_first_chunk::<5>().ok_or_else(bad)?
+    let (
+        [Value::Text(tag), Value::Storage(number), Value::Text(key), Value::Text(_), Value::Int(count)],
+        view,
+    ) = items.split_first_chunk::<5>().ok_or_else(bad)?
     else {
         return Err(bad());
     };
     if &**tag != "storage" || !matches!(view, [] | [Value::Nothing]) {
         return Err(bad());
     }
+    // A file may refer to one storage millions of times, and each time its key is copied. Keys are numbers.
+    if key.len() > MAX_KEY {
+        return Err(format!("a storage's key has more than {MAX_KEY} bytes"));
+    }
     let count = usize::try_from(*count).map_err(|_| bad())?;
-    Ok(Storage { key: key.to_string(), number: Number::of(kind)?, count })
+    Ok(Storage { key: key.to_string(), number: *number, count })
 }
 
 /// The tensors of the state dictionary, whose storages `bytes` finds by their keys.

@@ -172,6 +172,26 @@ fn hostile_pickles_are_errors() {
         let many = [&b")"[..], &one.repeat(5_000_000), b"."].concat();
         assert!(run(&many).unwrap().contains("values"), "{}", one.escape_ascii());
     }
+    // A long name that is asked for again and again: nothing is copied.
+    let named = |name: &str| {
+        let name = [&b"X"[..], &(name.len() as u32).to_le_bytes(), name.as_bytes(), b"q\x01"].concat();
+        let names = [&b"X\x05\x00\x00\x00torchq\x00"[..], &name].concat();
+        run(&[&names[..], &b"h\x00h\x01\x93".repeat(200_000), b")."].concat())
+    };
+    assert_eq!(named("FloatStorage"), None);
+    let long = named(&format!("{}Storage", "A".repeat(1 << 20))).unwrap();
+    assert!(long.contains("unknown type `AAA") && long.len() < 300, "{long}");
+    assert!(named(&"B".repeat(1 << 20)).unwrap().len() < 300);
+    // A storage's key of any length.
+    let keyed = |length: u32| {
+        let key = [&b"X"[..], &length.to_le_bytes(), &b"k".repeat(length as usize)].concat();
+        let before = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n";
+        let pickle = [&b"\x80\x02"[..], before, &key, b"X\x03\x00\x00\x00cpuK\x04tQ."].concat();
+        let pickle = machine::run(&pickle).unwrap();
+        let place = pickle.persistent().next().unwrap();
+        tensors::storage(&pickle, place).err()
+    };
+    assert!(keyed(256).is_none() && keyed(257).unwrap().contains("256 bytes"));
     // A tensor far larger than its storage.
     let tensor = |shape: &[u8], stride: &[u8]| {
         let storage =
