@@ -4,10 +4,10 @@
 //! knows 64 everyday classes and works at 64 by 64 pixels.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smoothgate_denoisers::{
-    Batch, ClassifierHandle, Device, OpenError, Options, WorkerError, open_classifier,
+    Batch, ClassifierHandle, ClassifyError, Device, OpenError, Options, WorkerError, open_classifier,
 };
 use smoothgate_providers::local::{Backend, Local};
 use smoothgate_providers::{Answer, EncodedPicture, Label, Outcome};
@@ -113,6 +113,8 @@ struct Known {
     /// The model version that its answers carry: architecture, weights, and labels if they are not those of the file.
     version: String,
     size: u32,
+    /// Why its thread or its device gives no answers any more.
+    broken: OnceLock<String>,
 }
 
 impl Known {
@@ -132,7 +134,7 @@ impl Known {
             }
         };
         let size = classifier.input_size().0 as u32;
-        Ok(Self { classifier, labels, version, size })
+        Ok(Self { classifier, labels, version, size, broken: OnceLock::new() })
     }
 
     fn classify(&self, picture: &EncodedPicture) -> Result<Answer, Outcome> {
@@ -143,7 +145,14 @@ impl Known {
         let image = WorkingImage::decode(&picture.bytes, &options).map_err(|e| bad(&e))?;
         let (height, width) = (image.height() as usize, image.width() as usize);
         let batch = Batch::new(planes(&image), 1, height, width).map_err(|e| broken(&e))?;
-        let scores = self.classifier.classify_blocking(batch).map_err(|e| broken(&e))?;
+        let scores = self.classifier.classify_blocking(batch).map_err(|error| {
+            // All but a wrong size are failures of the classifier, which the next picture would meet as well: as votes, they would settle
+            // every picture of the run for good.
+            if !matches!(error, ClassifyError::Size { .. }) {
+                self.broken.get_or_init(|| error.to_string());
+            }
+            broken(&error)
+        })?;
         let labels = self.labels.iter().zip(scores.into_iter().flatten());
         let mut labels: Vec<Label> =
             labels.map(|(name, score)| Label::new(name.clone(), f64::from(score))).collect();
@@ -169,10 +178,17 @@ impl Backend for Known {
     fn answer(&self, picture: &EncodedPicture) -> Outcome {
         self.classify(picture).map_or_else(|outcome| outcome, Outcome::Answered)
     }
+
+    fn broken(&self) -> Option<String> {
+        self.broken.get().cloned()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use smoothgate_denoisers::{Classifier, Id};
+    use smoothgate_providers::{AskError, Endpoint as _, Unrecorded};
+
     use super::*;
 
     fn settings(options: &[&str]) -> Settings {
@@ -199,6 +215,43 @@ mod tests {
         let (plain, named) = (answer(&plain), answer(&named));
         assert_eq!(plain.labels[0].score, named.labels[0].score);
         assert!(named.labels[0].name.starts_with("class "));
+    }
+
+    /// Panics.
+    struct Fragile(Box<dyn Classifier>);
+
+    impl Classifier for Fragile {
+        fn id(&self) -> &Id {
+            self.0.id()
+        }
+
+        fn labels(&self) -> &[String] {
+            self.0.labels()
+        }
+
+        fn input_size(&self) -> (usize, usize) {
+            self.0.input_size()
+        }
+
+        fn classify(&mut self, _: Batch) -> Result<Vec<Vec<f32>>, ClassifyError> {
+            panic!("out of order")
+        }
+    }
+
+    /// A failed vote for every picture to come would be on record for good.
+    #[tokio::test]
+    async fn a_classifier_that_broke_ends_the_run_and_casts_no_votes() {
+        let mut known = Known::open(&settings(&[]), Device::Cpu).unwrap();
+        let picture =
+            crate::engine::encoded(crate::picture::Encoder::Png, &vec![0.5; 3 * 64 * 64], 64, 64).unwrap();
+        assert!(matches!(known.answer(&picture), Outcome::Answered(_)) && known.broken().is_none());
+        let broken = Fragile(open_classifier("things64", &Options::on(Device::Cpu)).unwrap());
+        known.classifier = ClassifierHandle::spawn(Box::new(broken)).unwrap();
+        let endpoint = Local::new("local", 64, "x", Arc::new(known));
+        for _ in 0..3 {
+            let asked = endpoint.ask(Some(0), picture.clone(), &Unrecorded).await;
+            assert!(matches!(asked, Err(AskError::Broken { .. })), "{asked:?}");
+        }
     }
 
     #[test]

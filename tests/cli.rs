@@ -326,6 +326,8 @@ fn denoise_makes_a_table_of_noise_levels() {
     }
     tar.finish().unwrap();
     let archive = archive.to_str().unwrap();
+    let twice = smoothgate(&["denoise", "-", "-"]);
+    assert!(code(&twice) == 2 && text(&twice.stderr).contains("given twice"), "{}", text(&twice.stderr));
     let common = ["denoise", archive, "--size", "64", "--sigma", "25/255,0.5"];
     let out = smoothgate(&common);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));

@@ -193,7 +193,16 @@ impl Call {
 }
 
 /// The calls of a turn, each with how many of its pictures.
-type Turn = Vec<(Call, usize)>;
+type Turn = Vec<Part>;
+
+/// What a call has of a turn.
+struct Part {
+    call: Call,
+    /// Pictures.
+    count: usize,
+    /// Where in the queue the call was.
+    place: usize,
+}
 
 struct Loop {
     denoiser: Box<dyn Denoiser>,
@@ -241,15 +250,15 @@ impl Loop {
         let most = self.denoiser.preferred_batch(height, width).max(1);
         let count = first.left().min(most);
         let mut room = most - count;
-        let mut turn = vec![(first, count)];
+        let mut turn = vec![Part { call: first, count, place: 0 }];
         let mut index = 0;
         while room > 0 && index < self.queue.len() {
-            if !self.queue[index].goes_with(&turn[0].0) {
+            if !self.queue[index].goes_with(&turn[0].call) {
                 index += 1;
             } else if let Some(call) = self.queue.remove(index) {
                 let count = call.left().min(room);
                 room -= count;
-                turn.push((call, count));
+                turn.push(Part { call, count, place: index });
             }
         }
         Some(turn)
@@ -264,7 +273,7 @@ impl Loop {
                 true
             }
             Ok(Err(error)) if alone => {
-                if let Some((call, _)) = turn.into_iter().next() {
+                if let Some(Part { call, .. }) = turn.into_iter().next() {
                     self.counts.calls.fetch_add(1, Relaxed);
                     call.answer(Err(error));
                 }
@@ -273,7 +282,7 @@ impl Loop {
             // Not for want of memory that each alone would have had.
             Ok(Err(_)) => turn.into_iter().all(|part| self.work(vec![part])),
             Err(panic) => {
-                for (call, _) in turn {
+                for Part { call, .. } in turn {
                     call.answer(Err(WorkerError::Panicked(panic.clone()).into()));
                 }
                 false
@@ -282,14 +291,16 @@ impl Loop {
     }
 
     fn run_model(&mut self, turn: &Turn) -> Result<Result<Batch, DenoiseError>, String> {
-        let Some((first, count)) = turn.first() else { return Ok(Err(WorkerError::Gone.into())) };
+        let Some(Part { call: first, count, .. }) = turn.first() else {
+            return Ok(Err(WorkerError::Gone.into()));
+        };
         let sigma = first.sigma;
         let whole = turn.len() == 1 && *count == first.batch.count();
         let batch = if whole {
             first.batch.clone()
         } else {
-            let data: Vec<f32> = turn.iter().flat_map(|(call, count)| call.next(*count)).copied().collect();
-            Batch::trusted(data, turn.iter().map(|(_, count)| count).sum(), first.size())
+            let data: Vec<f32> = turn.iter().flat_map(|part| part.call.next(part.count)).copied().collect();
+            Batch::trusted(data, turn.iter().map(|part| part.count).sum(), first.size())
         };
         let pictures = batch.count() as u64;
         let began = Instant::now();
@@ -307,7 +318,7 @@ impl Loop {
     fn share_out(&mut self, turn: Turn, clean: &Batch) {
         let len = clean.picture_len();
         let mut at = 0;
-        for (index, (mut call, count)) in turn.into_iter().enumerate() {
+        for (index, Part { mut call, count, place }) in turn.into_iter().enumerate() {
             let data = &clean.data()[at * len..(at + count) * len];
             at += count;
             call.done.extend_from_slice(data);
@@ -320,7 +331,8 @@ impl Loop {
             } else if index == 0 {
                 self.queue.push_back(call);
             } else {
-                self.queue.push_front(call);
+                // Only the last one is left over, so nothing before it in the queue has come or gone since.
+                self.queue.insert(place.min(self.queue.len()), call);
             }
         }
     }
@@ -427,6 +439,17 @@ mod tests {
         // A picture of the large size, a turn of the long call, the small one; then the rest in turns.
         let sides: Vec<(usize, usize)> = seen.iter().map(|(count, side, _)| (*count, *side)).collect();
         assert_eq!(sides, [(1, 8), (4, 2), (1, 3), (1, 8), (4, 2), (1, 8), (1, 2)]);
+        assert!(ends.iter().zip(&calls).all(|(end, (batch, _))| end == batch));
+    }
+
+    /// Those that came later are taken along, and do not get before it by that.
+    #[tokio::test]
+    async fn a_call_that_was_begun_keeps_its_place_in_the_queue() {
+        let calls = [(3, 2), (1, 3), (3, 2), (3, 2), (3, 2)];
+        let calls = calls.map(|(count, side)| (batch(count, side, side as f32), 0.1)).to_vec();
+        let (ends, seen, _) = together(calls.clone()).await;
+        let turns: Vec<(usize, usize)> = seen.iter().map(|(count, side, _)| (*count, *side)).collect();
+        assert_eq!(turns, [(4, 2), (1, 3), (4, 2), (4, 2)]);
         assert!(ends.iter().zip(&calls).all(|(end, (batch, _))| end == batch));
     }
 

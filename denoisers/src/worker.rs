@@ -168,6 +168,10 @@ impl ClassifierHandle {
         if found != expected {
             return Err(ClassifyError::Size { found, expected });
         }
+        // Where nobody comes for it, it would wait for ever.
+        if self.worker.jobs.is_closed() {
+            return Err(WorkerError::Gone.into());
+        }
         let (reply, answer) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { batch, reply });
         Ok(answer)

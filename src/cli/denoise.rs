@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use smoothgate_denoisers::{Batch, DenoiserHandle};
@@ -156,6 +156,9 @@ impl Place {
 /// What was typed: archives and data sets by their members, everything else as pictures and folders.
 fn places(arguments: &[String], skip: usize, max: Option<usize>) -> Result<Vec<Place>, Failure> {
     let mut places = Vec::new();
+    if arguments.iter().filter(|argument| *argument == "-").count() > 1 {
+        return Err(Failure::usage(anyhow!("`-` (standard input) holds one picture and was given twice")));
+    }
     for argument in arguments {
         let lower = argument.to_ascii_lowercase();
         let set = lower.starts_with("cifar10:")

@@ -29,6 +29,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Decodes the picture, classifies it and names the outcome.
     fn answer(&self, picture: &EncodedPicture) -> Outcome;
 
+    /// Why it can answer nothing any more, if it broke: asked after an answer that is none, which is then no failure of the picture.
+    fn broken(&self) -> Option<String> {
+        None
+    }
+
     /// Does it answer in less time than it takes to hand a picture to another thread? Then it may be called from any.
     fn is_quick(&self) -> bool {
         false
@@ -85,10 +90,14 @@ impl Endpoint for Local {
             } else {
                 let backend = Arc::clone(&self.backend);
                 let answered = tokio::task::spawn_blocking(move || backend.answer(&picture)).await;
-                answered.map_err(|error| AskError::Broken {
-                    name: self.description.name.clone(),
-                    problem: error.to_string(),
-                })?
+                let broken = |problem| AskError::Broken { name: self.description.name.clone(), problem };
+                let outcome = answered.map_err(|error| broken(error.to_string()))?;
+                if !matches!(outcome, Outcome::Answered(_))
+                    && let Some(problem) = self.backend.broken()
+                {
+                    return Err(broken(problem));
+                }
+                outcome
             };
             let end = AttemptEnd {
                 outcome: &outcome,
