@@ -20,7 +20,6 @@ mod encode;
 mod planes;
 mod resize;
 mod ssim;
-mod whole;
 mod working;
 
 pub use decode::{Format, Limits};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -97,6 +98,16 @@ fn what_cannot_be_trained_is_named() {
     let denoiser = ["train", "denoiser"];
     refused(&[&denoiser[..], &["--objective", "stability"]].concat(), "needs a classifier");
     refused(&[&denoiser[..], &["--mse-weight", "5"]].concat(), "belong to the stability objective");
+    for (idle, reason) in [
+        (&["--surrogate", "things64"][..], "--objective mse"),
+        (&["--classifier", "things64"], "--judge"),
+        (&["--labels", "answers.jsonl"], "no --labels"),
+        (&["--mse-steps", "5"], "`--objective hybrid`"),
+        (&["--weight-decay", "0.1"], "`--optimizer sgd`"),
+        (&["--momentum", "0.5"], "`--optimizer sgd`"),
+    ] {
+        refused(&[&denoiser[..], idle].concat(), reason);
+    }
     refused(&[&denoiser[..], &["--arch", "vgg"]].concat(), "`vgg`");
     refused(&[&denoiser[..], &["--arch", "unet:width=96"]].concat(), "`width` means nothing");
     refused(&[&denoiser[..], &["--patch", "64"]].concat(), "smaller than the 64x64");
@@ -146,4 +157,48 @@ fn a_request_to_end_leaves_a_checkpoint() {
     let stderr = String::from_utf8(ended.stderr).unwrap();
     assert!(ended.status.code() == Some(130) && stderr.contains("--resume"), "{stderr}");
     assert!(out.join("state.safetensors").exists() && out.join("last.safetensors").exists());
+}
+
+/// The second request is not kept waiting by a validation that takes long.
+#[cfg(unix)]
+#[test]
+fn a_second_request_to_end_is_obeyed_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (data(dir.path()), dir.path().join("run").display().to_string());
+    let train = ["train", "denoiser", "--data", &data, "--out", &out, "--arch", SMALL, "--patch", "16"];
+    // A validation of so many noise levels that it takes hours.
+    let levels = vec!["0.25"; 20_000].join(",");
+    let long = [
+        "--steps",
+        "1000",
+        "--val-every",
+        "1",
+        "--val-count",
+        "4",
+        "--val-sigma",
+        &levels,
+        "--log-every",
+        "1",
+    ];
+    let mut child = command(&[&train[..], &long[..]].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = Path::new(&out).join("log.jsonl");
+    let begin = Instant::now();
+    while !fs::read_to_string(&log).is_ok_and(|text| text.contains('\n')) {
+        assert!(begin.elapsed() < Duration::from_secs(300) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    let terminate = || assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    terminate();
+    let mut said = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("again to leave") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    terminate();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
 }

@@ -39,6 +39,7 @@ pub mod speed;
 mod together;
 pub mod training;
 mod weights;
+pub mod whole;
 mod worker;
 
 pub use batch::{Batch, BatchError};

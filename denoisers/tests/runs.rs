@@ -43,6 +43,7 @@ fn settings(objective: Objective) -> Settings {
         surrogate_noise: 0.0,
         temperature: 1.0,
         picture_clip: None,
+        adversary: 0.0,
         steps: 10,
         batch: 3,
         patch: 16,
@@ -385,6 +386,24 @@ fn a_classifier_learns_and_a_denoiser_learns_through_it() {
             noisy == again && (noisy.loss - alone.loss).abs() > 1e-3 * alone.loss,
             "{alone:?} {noisy:?} {again:?}"
         );
+
+        // An adversary moves the noisy picture the way in which the loss rises, the farther the more.
+        let against = |adversary, temperature| {
+            let one = Settings {
+                objective: Objective::Stability,
+                adversary,
+                temperature,
+                mse_weight: 1.0,
+                clip: None,
+                ..hybrid.clone()
+            };
+            let learner = Learner::create(unet.clone(), 1).unwrap();
+            let (train, validation) = pictures(24, 32).hold_out(8);
+            Trainer::new(one, learner, surrogates(), train, validation).unwrap().step().unwrap()
+        };
+        let losses = [0.0, 0.2, 1.0].map(|adversary| against(adversary, 20.0).loss);
+        assert!(losses.is_sorted_by(|a, b| a < b), "{losses:?}");
+        assert_eq!(against(1.0, 20.0), against(1.0, 20.0));
     });
 }
 
@@ -470,6 +489,7 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
             Settings { surrogate_noise: 0.1, ..mse() },
             Settings { temperature: 4.0, ..mse() },
             Settings { picture_clip: Some(1.0), ..mse() },
+            Settings { adversary: 1.0, ..mse() },
         ] {
             let error = new(idle, pictures(2, 32)).to_string();
             assert!(error.contains("belong to the stability objective"), "{error}");
@@ -681,6 +701,19 @@ fn folders_and_archives_hold_the_same_pictures() {
         assert!(inside.all.iter().zip(&found.all).all(|(a, b)| a.rgb == b.rgb && a.class == b.class));
     }
 
+    // Added to, it holds a file twice: the later one counts.
+    let mut archive = tar::Builder::new(fs::File::create(&plain).unwrap());
+    for name in ["b/x.png", "a/y.png"] {
+        let file = found.all.iter().find(|p| p.class != Some(0)).unwrap();
+        archive.append_path_with_name(root.join(&file.name), name).unwrap();
+    }
+    let last = found.all.iter().find(|p| p.class == Some(0)).unwrap();
+    archive.append_path_with_name(root.join(&last.name), "b/x.png").unwrap();
+    archive.finish().unwrap();
+    let inside = read(&plain).unwrap();
+    let names: Vec<&str> = inside.all.iter().map(|p| p.name.as_str()).collect();
+    assert!(names == ["a/y.png", "b/x.png"] && inside.all[1].rgb == last.rgb, "{names:?}");
+
     fs::write(root.join("a/bad.png"), b"\x89PNG\r\n\x1a\nrubbish").unwrap();
     assert!(matches!(read(&root), Err(DataError::Picture { name, .. }) if name == "a/bad.png"));
     assert!(matches!(read(&folder.path().join("nothing")), Err(DataError::Read { .. })));
@@ -688,4 +721,42 @@ fn folders_and_archives_hold_the_same_pictures() {
     assert!(matches!(read(&folder.path().join("empty")), Err(DataError::Empty { .. })));
     fs::write(&packed, b"\x1f\x8brubbish").unwrap();
     assert!(matches!(read(&packed), Err(DataError::Read { .. })));
+}
+
+/// Decoders of these formats make up what is missing. And what is learnt from is seen as everybody else sees it.
+#[test]
+fn pictures_are_whole_and_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = image::RgbImage::from_fn(48, 32, |x, y| image::Rgb([(5 * x) as u8, (7 * y) as u8, 90]));
+    let encoded = |format| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let read = |name: &str, bytes: &[u8]| {
+        fs::write(folder.path().join(name), bytes).unwrap();
+        let found = Source::Folder(folder.path().to_path_buf()).read(Split::Train);
+        fs::remove_file(folder.path().join(name)).unwrap();
+        found
+    };
+    for (name, format) in [("x.jpg", image::ImageFormat::Jpeg), ("x.webp", image::ImageFormat::WebP)] {
+        let bytes = encoded(format);
+        assert_eq!(read(name, &bytes).unwrap().all[0].height, 32);
+        let cut = read(name, &bytes[..bytes.len() * 6 / 10]).unwrap_err().to_string();
+        assert!(cut.contains(name) && cut.contains("ends early"), "{cut}");
+    }
+    // A segment of metadata that says: turn by a quarter (TIFF 6.0 with one entry, tag 0x0112, value 6).
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let exif = [&b"Exif\0\0"[..], tiff].concat();
+    let jpeg = encoded(image::ImageFormat::Jpeg);
+    let segment = [&[0xff, 0xe1], &(exif.len() as u16 + 2).to_be_bytes()[..], &exif].concat();
+    let turned = read("x.jpg", &[&jpeg[..2], &segment, &jpeg[2..]].concat()).unwrap();
+    let plain = read("x.jpg", &jpeg).unwrap();
+    let (turned, plain) = (&turned.all[0], &plain.all[0]);
+    assert_eq!((turned.height, turned.width), (48, 32));
+    let at = |rgb: &[u8], width: usize, row: usize, column: usize| rgb[(row * width + column) * 3];
+    // By the quarter to the right, the first row becomes the last column.
+    for column in 0..48 {
+        assert_eq!(at(&turned.rgb, 32, column, 31), at(&plain.rgb, 48, 0, column));
+    }
 }

@@ -185,3 +185,41 @@ fn steps_that_make_no_sense_are_refused() {
     let fitting = Batch::new(vec![0.0; 3 * 64 * 64], 1, 64, 64).unwrap();
     assert!(matches!(surrogate.cross_entropy(fitting, &[64], 1.0), Err(TrainError::Labels { .. })));
 }
+
+/// The gradient for the noisy pictures is that of the definition, and what a step has left for its way back stays.
+#[test]
+fn the_gradient_for_the_pictures_leaves_the_step_alone() {
+    let (noisy, sigma) = (batch(GOLDEN, "x"), tensor(GOLDEN, "sigma").1);
+    let clean = batch(GOLDEN, "clean");
+    let sigma: Vec<f64> = sigma.into_iter().map(f64::from).collect();
+    let mut learner = learner();
+    let gradients = |learner: &Learner| -> Vec<f32> {
+        learner.parameters().flat_map(|parameter| parameter.gradient.to_vec()).collect()
+    };
+    let result = learner.forward(noisy.clone(), &sigma).unwrap();
+    let (_, back) = mean_squared_error(&result, &clean).unwrap();
+    learner.backward(&back).unwrap();
+    let before = gradients(&learner);
+    let found =
+        learner.toward(noisy.clone(), &sigma, |result| Ok(mean_squared_error(&result, &clean)?.1)).unwrap();
+    learner.backward(&back).unwrap();
+    assert_eq!(gradients(&learner), before);
+
+    let mut loss_of = |values: Vec<f32>| {
+        let noisy = Batch::new(values, noisy.count(), noisy.height(), noisy.width()).unwrap();
+        mean_squared_error(&learner.forward(noisy, &sigma).unwrap(), &clean).unwrap().0
+    };
+    let largest = found.data().iter().fold(0f64, |m, g| m.max(f64::from(g.abs())));
+    for at in (0..noisy.data().len()).step_by(67) {
+        let [up, down] = [0.02, -0.02].map(|nudge: f32| {
+            let mut values = noisy.data().to_vec();
+            values[at] += nudge;
+            loss_of(values)
+        });
+        let expected = (up - down) / 0.04;
+        let error = (f64::from(found.data()[at]) - expected).abs() / largest;
+        assert!(error < 0.02, "{at}: {} instead of {expected}", found.data()[at]);
+    }
+    let other = Batch::new(vec![0.0; 3 * 8 * 8], 1, 8, 8).unwrap();
+    assert!(matches!(learner.toward(noisy, &sigma, |_| Ok(other)), Err(TrainError::Order)));
+}

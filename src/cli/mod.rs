@@ -39,6 +39,7 @@ mod test_options;
 mod thumbnails;
 mod traces;
 mod train;
+mod train_options;
 mod verify;
 mod work;
 

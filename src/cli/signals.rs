@@ -85,3 +85,46 @@ impl Hangups {
         false
     }
 }
+
+/// Ctrl-C and SIGTERM, of which none is lost between two waits.
+pub(super) struct Requests {
+    #[cfg(unix)]
+    signals: [Option<tokio::signal::unix::Signal>; 2],
+}
+
+impl Requests {
+    /// Takes them from now on; without this they end the process. Within a runtime.
+    pub(super) fn listen() -> Self {
+        #[cfg(unix)]
+        let signals = {
+            use tokio::signal::unix::{SignalKind, signal};
+            [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok())
+        };
+        Self {
+            #[cfg(unix)]
+            signals,
+        }
+    }
+
+    /// Waits for one.
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => _ = signal.recv().await,
+                None => std::future::pending().await,
+            }
+        }
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            () = of(interrupt) => {}
+            () = of(terminate) => {}
+        }
+    }
+
+    /// Waits for one.
+    #[cfg(not(unix))]
+    pub(super) async fn next(&mut self) {
+        interrupted().await;
+    }
+}

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use serde::{Deserialize, Serialize};
+use smoothgate_denoisers::whole::{is_whole_jpeg, is_whole_webp};
 
 use super::PictureError;
-use super::whole::{is_whole_jpeg, is_whole_webp};
 
 /// What a picture may cost before anything is known of it but its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,9 @@ use crate::{
     weights::Weights,
 };
 
+/// Count, rows and columns of a batch.
+type Shape = (usize, usize, usize);
+
 /// A denoiser or a classifier, what its last batch left, and the gradients of its parameters.
 ///
 /// Batch normalisation has become part of the convolutions, and stays so in what is saved. In its place new classifiers learn with
@@ -23,6 +26,8 @@ use crate::{
 pub struct Learner {
     graph: Graph,
     tape: Tape,
+    /// For gradients of the pictures, once they have been asked for.
+    toward: Option<Tape>,
     /// For each convolution of the graph, if it is learnt so.
     standard: Vec<Option<Standard>>,
     metadata: HashMap<String, String>,
@@ -30,8 +35,8 @@ pub struct Learner {
     input_size: Option<(usize, usize)>,
     /// Gradients of a classifier's linear layer.
     linear: (Vec<f32>, Vec<f32>),
-    /// Count, height and width of the last batch.
-    shape: Option<(usize, usize, usize)>,
+    /// Of the last batch.
+    shape: Option<Shape>,
 }
 
 impl Learner {
@@ -84,7 +89,7 @@ impl Learner {
             Exit::Pictures { .. } => (vec![], vec![]),
         };
         let standard = graph.convs.iter().map(|_| None).collect();
-        Self { graph, tape, standard, metadata, labels, input_size, linear, shape: None }
+        Self { graph, tape, toward: None, standard, metadata, labels, input_size, linear, shape: None }
     }
 
     /// From now on learns with standardised weights (Brock et al. 2021, section 4.2), which do in training what batch normalisation
@@ -166,7 +171,7 @@ impl Learner {
         self.metadata.insert(key.to_owned(), value);
     }
 
-    fn check_size(&self, batch: &Batch) -> Result<(usize, usize, usize), TrainError> {
+    fn check_size(&self, batch: &Batch) -> Result<Shape, TrainError> {
         let (count, height, width) = (batch.count(), batch.height(), batch.width());
         let multiple = self.graph.align;
         if !height.is_multiple_of(multiple) || !width.is_multiple_of(multiple) {
@@ -175,19 +180,48 @@ impl Learner {
         Ok((count, height, width))
     }
 
-    /// Cleans a batch, with σ of each picture, and remembers what the way back needs.
-    ///
-    /// # Errors
-    /// [`TrainError`] if it is no denoiser, the size is not one that the network takes without padding, or σ does not fit.
-    pub fn forward(&mut self, noisy: Batch, sigma: &[f64]) -> Result<Batch, TrainError> {
-        let shape = self.check_size(&noisy)?;
+    fn check_denoising(&self, noisy: &Batch, sigma: &[f64]) -> Result<(Shape, Vec<f32>), TrainError> {
+        let shape = self.check_size(noisy)?;
         if matches!(self.graph.exit, Exit::Classify { .. }) {
             return Err(TrainError::Task { needed: "denoiser" });
         }
         if sigma.len() != shape.0 || !sigma.iter().all(|s| s.is_finite() && *s >= 0.0) {
             return Err(TrainError::Sigma { found: sigma.len(), count: shape.0, sigma: sigma.to_vec() });
         }
-        let sigma: Vec<f32> = sigma.iter().map(|s| *s as f32).collect();
+        Ok((shape, sigma.iter().map(|s| *s as f32).collect()))
+    }
+
+    /// The gradient of a loss of the cleaned batch for the noisy one. `loss` is given the cleaned batch, and gives its own gradient for
+    /// it, of the same shape. What [`Learner::forward`] has left stays.
+    ///
+    /// # Errors
+    /// [`TrainError`] as from [`Learner::forward`], as from `loss`, or [`TrainError::Order`] if its gradient has another shape.
+    pub fn toward(
+        &mut self,
+        noisy: Batch,
+        sigma: &[f64],
+        loss: impl FnOnce(Batch) -> Result<Batch, TrainError>,
+    ) -> Result<Batch, TrainError> {
+        let (shape, sigma) = self.check_denoising(&noisy, sigma)?;
+        let (count, size) = (shape.0, (shape.1, shape.2));
+        let tape = self.toward.get_or_insert_with(|| Tape::new(&self.graph, Want::Pictures));
+        tape.pack(&self.graph);
+        let result = tape.forward(&self.graph, noisy.into_data(), shape, &sigma);
+        let gradient = loss(Batch::trusted(result, count, size))?;
+        if (gradient.count(), gradient.height(), gradient.width()) != shape {
+            return Err(TrainError::Order);
+        }
+        let mut pictures = vec![0.0; gradient.data().len()];
+        tape.backward(&self.graph, gradient.data(), &mut pictures);
+        Ok(Batch::trusted(pictures, count, size))
+    }
+
+    /// Cleans a batch, with σ of each picture, and remembers what the way back needs.
+    ///
+    /// # Errors
+    /// [`TrainError`] if it is no denoiser, the size is not one that the network takes without padding, or σ does not fit.
+    pub fn forward(&mut self, noisy: Batch, sigma: &[f64]) -> Result<Batch, TrainError> {
+        let (shape, sigma) = self.check_denoising(&noisy, sigma)?;
         let data = self.tape.forward(&self.graph, noisy.into_data(), shape, &sigma);
         self.shape = Some(shape);
         Ok(Batch::trusted(data, shape.0, (shape.1, shape.2)))

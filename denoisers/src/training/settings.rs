@@ -206,6 +206,11 @@ pub struct Settings {
     /// differ in it by orders of magnitude; without a limit the longest are the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture_clip: Option<f64>,
+    /// For the stability objective, each noisy picture is moved first, by so many times its σ in L2 norm, in the direction in which the
+    /// cross-entropy rises: one step of `SmoothAdv` (Salman et al. 2019, "Provably robust deep learning via adversarially trained smoothed
+    /// classifiers", section 3). What is learnt is to give the same answer there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub adversary: f64,
     /// Length of the run.
     pub steps: u64,
     /// Pictures a step.
@@ -308,9 +313,11 @@ impl Settings {
                     || (is_zero(&self.mse_weight)
                         && is_zero(&self.surrogate_noise)
                         && is_one(&self.temperature)
-                        && self.picture_clip.is_none()),
-                "a weight of the squared error, noise before a classifier, its temperature and a limit for its gradients belong to the stability objective",
+                        && self.picture_clip.is_none()
+                        && is_zero(&self.adversary)),
+                "a weight of the squared error, noise before a classifier, its temperature, a limit for its gradients and an adversary belong to the stability objective",
             ),
+            ((0.0..=10.0).contains(&self.adversary), "an adversary moves pictures by 0 to 10 times sigma"),
             ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
             (positive(self.temperature), "the temperature of a classifier is positive"),
             (

@@ -42,12 +42,14 @@ fn moments(row: &[f32]) -> (f64, f64) {
 }
 
 impl Standard {
-    /// Begins with a new convolution's weights, which it changes to what it makes of them. `branch` is the factor in them that becomes
-    /// the gain.
+    /// Begins with a convolution's weights, of which it takes away each channel's mean, and nothing else. `branch` is the factor in all of them
+    /// that becomes the gain; of channels whose weights are smaller or larger than most, as those of a network that has learnt are, the gain
+    /// is so, too.
     pub(super) fn begin(conv: &mut Conv, branch: f64) -> Self {
         let weight: Vec<f32> = conv.weight.iter().map(|w| (f64::from(*w) / branch) as f32).collect();
         let (_, deviation) = moments(&weight);
-        let gain = vec![branch as f32; conv.out_channels];
+        let row = weight.len() / conv.out_channels;
+        let gain = weight.chunks_exact(row).map(|row| (branch * moments(row).1 / deviation) as f32).collect();
         let this = Self { weight: Values::new(weight), gain: Values::new(gain), deviation };
         this.fill(&mut conv.weight);
         this
@@ -132,6 +134,19 @@ mod tests {
         let mut longer = weight.clone();
         standard.fill(&mut longer);
         assert!(longer.iter().zip(&weight).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_network_that_has_learnt_loses_its_means_and_nothing_else() {
+        let mut conv = conv();
+        conv.weight[5..].iter_mut().for_each(|w| *w *= 0.01);
+        let before = conv.weight.clone();
+        Standard::begin(&mut conv, 0.1);
+        for (row, before) in conv.weight.chunks_exact(5).zip(before.chunks_exact(5)) {
+            let (mean, root) = moments(before);
+            let same = |(w, b): (&f32, &f32)| (f64::from(*w) - f64::from(*b) + mean).abs() < 1e-5 * root;
+            assert!(row.iter().zip(before).all(same), "{row:?} {before:?}");
+        }
     }
 
     #[test]

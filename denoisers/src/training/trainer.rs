@@ -64,14 +64,14 @@ impl Trainer {
         settings.data = pictures.fingerprint().to_hex().to_string();
         settings.surrogates = surrogates.iter().map(|surrogate| surrogate.id().to_owned()).collect();
         settings.standardized = learner.is_standardized();
+        if pictures.all.is_empty() {
+            return Err(TrainError::Settings { reason: "there are no pictures to learn from".into() });
+        }
         settings.check()?;
         let patch = settings.patch;
         let multiple = learner.multiple();
         if !patch.is_multiple_of(multiple) {
             return Err(TrainError::Size { height: patch, width: patch, multiple });
-        }
-        if pictures.all.is_empty() {
-            return Err(TrainError::Settings { reason: "there are no pictures to learn from".into() });
         }
         check_size(&pictures, patch)?;
         surrogates.iter().try_for_each(|surrogate| takes(surrogate, patch))?;
@@ -149,6 +149,11 @@ impl Trainer {
         self.step
     }
 
+    /// Whether a validation has chosen a best checkpoint.
+    pub fn has_best(&self) -> bool {
+        self.best.is_some()
+    }
+
     /// The values that are saved and validated: the running average if there is one.
     pub fn values(&self) -> Vec<&[f32]> {
         match &self.average {
@@ -217,9 +222,18 @@ impl Trainer {
         let answered = self.settings.answered.then(|| samples.labels()).transpose()?;
         let clean = Batch::trusted(samples.clean, count, size);
         let labels = answered.map_or_else(|| surrogate.classify(clean.clone()), Ok)?;
-        let result = self.learner.forward(Batch::trusted(samples.noisy, count, size), &samples.sigma)?;
-        let seen = seen(&self.noise, self.step, self.settings.surrogate_noise, &result);
-        let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels, self.settings.temperature)?;
+        let mut noisy = Batch::trusted(samples.noisy, count, size);
+        let Settings { adversary, temperature, surrogate_noise, .. } = self.settings;
+        if adversary > 0.0 {
+            let gradient = self.learner.toward(noisy.clone(), &samples.sigma, |result| {
+                let seen = seen(&self.noise, self.step, surrogate_noise, &result);
+                Ok(surrogate.cross_entropy(seen, &labels, temperature)?.1)
+            })?;
+            noisy = moved(noisy, &gradient, adversary, &samples.sigma);
+        }
+        let result = self.learner.forward(noisy, &samples.sigma)?;
+        let seen = seen(&self.noise, self.step, surrogate_noise, &result);
+        let (mut loss, mut gradient) = surrogate.cross_entropy(seen, &labels, temperature)?;
         if let Some(most) = self.settings.picture_clip {
             gradient = clip_pictures(gradient, most);
         }
@@ -308,6 +322,21 @@ fn clip_pictures(gradient: Batch, most: f64) -> Batch {
     Batch::trusted(data, count, size)
 }
 
+/// The pictures, each moved along its gradient by `radius` times its σ in L2 norm. A picture whose gradient is zero or no number stays.
+fn moved(pictures: Batch, gradient: &Batch, radius: f64, sigma: &[f64]) -> Batch {
+    let (count, size) = (pictures.count(), (pictures.height(), pictures.width()));
+    let mut data = pictures.into_data();
+    let each = data.len() / count;
+    for ((picture, gradient), sigma) in data.chunks_exact_mut(each).zip(gradient.pictures()).zip(sigma) {
+        let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        if norm > 0.0 && norm.is_finite() {
+            let factor = (radius * sigma / norm) as f32;
+            picture.iter_mut().zip(gradient).for_each(|(value, g)| *value += factor * g);
+        }
+    }
+    Batch::trusted(data, count, size)
+}
+
 /// What a classifier sees of denoised pictures in this step: them with noise, which is drawn for each picture of the run alone.
 fn seen(noise: &Draws, step: u64, sigma: f64, result: &Batch) -> Batch {
     if sigma == 0.0 {
@@ -336,6 +365,16 @@ fn follow(average: &mut [Vec<f32>], learner: &Learner, decay: f64, step: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_are_moved_along_their_gradients_as_far_as_their_noise_allows() {
+        let size = (1, 1);
+        let pictures = Batch::trusted(vec![0.5; 9], 3, size);
+        let gradient = Batch::trusted(vec![3.0, 0.0, -4.0, 0.0, 0.0, 0.0, f32::NAN, 1.0, 1.0], 3, size);
+        let moved = moved(pictures, &gradient, 2.0, &[0.25, 0.5, 1.0]).into_data();
+        let expected = [0.8, 0.5, 0.1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5];
+        assert!(moved.iter().zip(expected).all(|(m, e): (&f32, f32)| (m - e).abs() < 1e-6), "{moved:?}");
+    }
 
     #[test]
     fn only_gradients_of_pictures_that_are_too_long_are_shrunk() {

@@ -8,10 +8,11 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use image::ImageReader;
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
 use rayon::prelude::*;
 
 use super::{DataError, MAX_MEMORY, Picture, Pictures};
+use crate::whole::{is_whole_jpeg, is_whole_webp};
 
 /// Bytes of one file.
 const MAX_FILE: u64 = 64 << 20;
@@ -97,7 +98,15 @@ fn decode(path: &Path, mut files: Vec<Encoded>) -> Result<Pictures, DataError> {
     if files.is_empty() {
         return Err(DataError::Empty { path: path.to_path_buf() });
     }
+    // An archive that was added to may hold a file twice; unpacked, there is the last one. The sort keeps their order.
     files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.dedup_by(|later, kept| {
+        let same = later.name == kept.name;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
     let mut classes: Vec<String> = files.iter().filter_map(|file| file.class.clone()).collect();
     classes.sort_unstable();
     classes.dedup();
@@ -115,14 +124,30 @@ fn decode(path: &Path, mut files: Vec<Encoded>) -> Result<Pictures, DataError> {
     Ok(Pictures { all: tried.into_iter().collect::<Result<_, _>>()?, classes })
 }
 
-/// Rows, columns and values of a picture. Transparency is ignored.
+/// Rows, columns and values of a picture, upright as its metadata say. Transparency is ignored.
 pub(super) fn rgb(name: &str, bytes: &[u8]) -> Result<(usize, usize, Vec<u8>), DataError> {
     let error = |reason: String| DataError::Picture { name: name.to_owned(), reason };
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| error(e.to_string()))?;
     let mut limits = image::Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|e| error(e.to_string()))?.into_rgb8();
+    reader.limits(limits.clone());
+    let cut = match reader.format() {
+        Some(ImageFormat::Jpeg) => !is_whole_jpeg(bytes),
+        Some(ImageFormat::WebP) => !is_whole_webp(bytes),
+        _ => false,
+    };
+    if cut {
+        return Err(error("the file ends early".into()));
+    }
+    let decode = || {
+        let mut decoder = reader.into_decoder()?;
+        limits.reserve(decoder.total_bytes())?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture.into_rgb8())
+    };
+    let picture = decode().map_err(|e: ImageError| error(e.to_string()))?;
     Ok((picture.height() as usize, picture.width() as usize, picture.into_raw()))
 }

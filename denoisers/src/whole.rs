@@ -1,8 +1,8 @@
-//! Is a file whole? JPEG and WebP decoders make up what is missing and say nothing; a certificate for half a picture
-//! would be one for a picture that nobody has. The decoders of PNG, BMP and GIF notice by themselves.
+//! Is a picture's file whole? JPEG and WebP decoders make up what is missing and say nothing: a certificate for half a picture would be
+//! one for a picture that nobody has, and nothing should be learnt from grey. The decoders of PNG, BMP and GIF notice by themselves.
 
 /// Whether the RIFF container is as long as its header says, but for the padding byte at the end.
-pub(super) fn is_whole_webp(bytes: &[u8]) -> bool {
+pub fn is_whole_webp(bytes: &[u8]) -> bool {
     match bytes.get(4..8) {
         Some(&[a, b, c, d]) => bytes.len() as u64 >= u64::from(u32::from_le_bytes([a, b, c, d]) & !1) + 8,
         _ => false,
@@ -11,7 +11,7 @@ pub(super) fn is_whole_webp(bytes: &[u8]) -> bool {
 
 /// Whether the end-of-image marker follows the first scan. Walks the segments (ITU-T T.81, annex B) without decoding;
 /// the thumbnail in a metadata segment, which has an end marker of its own, is jumped over with its segment.
-pub(super) fn is_whole_jpeg(bytes: &[u8]) -> bool {
+pub fn is_whole_jpeg(bytes: &[u8]) -> bool {
     const STANDALONE: std::ops::RangeInclusive<u8> = 0xD0..=0xD8;
     let mut at = 2;
     let mut in_scan = false;
