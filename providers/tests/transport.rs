@@ -107,6 +107,48 @@ async fn a_call_that_reaches_nobody_is_not_billed() {
     assert_eq!(plain.calls(), 0);
 }
 
+/// The process was stopped, or its thread held up, until the deadline was long past: the reply lies in the socket, paid for.
+#[tokio::test]
+async fn a_reply_that_came_while_nobody_watched_is_an_answer() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (arrived, arrival) = tokio::sync::oneshot::channel();
+    let (tell, told) = std::sync::mpsc::channel();
+    // In a thread of its own: it goes on while the test's is held up.
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+        while !request.ends_with(b"00000001") {
+            let n = stream.read(&mut piece).unwrap();
+            assert!(n > 0);
+            request.extend_from_slice(&piece[..n]);
+        }
+        arrived.send(()).unwrap();
+        told.recv().unwrap();
+        let (first, second) = DOG.split_at(7);
+        let head = "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let reply = format!("{head}{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", 7, second.len());
+        stream.write_all(reply.as_bytes()).unwrap();
+        stream
+    });
+    let call_timeout = Duration::from_millis(400);
+    let network = Network::new(NetworkSettings { call_timeout, ..network() }).unwrap();
+    let endpoint = HttpEndpoint::new(Arc::new(Plain::new(url)), Arc::new(Fixed::none()), network, quick());
+    let (endpoint, journal) = (endpoint.unwrap(), Memory::default());
+    let mut ask = endpoint.ask(Some(0), picture(1), &journal);
+    tokio::select! {
+        early = &mut ask => panic!("{early:?}"),
+        sent = arrival => sent.unwrap(),
+    }
+    tell.send(()).unwrap();
+    let _open = server.join().unwrap();
+    std::thread::sleep(call_timeout + Duration::from_millis(1100));
+    let outcome = ask.await.unwrap();
+    assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
+    assert_eq!(journal.ends(), [(OutcomeClass::Answered, Some(200), Billed::Yes)]);
+}
+
 #[tokio::test]
 async fn a_second_reply_to_one_request_is_nobodys_answer() {
     let server = Server::start(|n, _| {

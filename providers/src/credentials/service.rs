@@ -73,19 +73,24 @@ pub(super) fn secret(value: &Value, field: &str) -> Option<SecretString> {
 
 /// The words of an OAuth error (RFC 6749, section 5.2) or another service's `message`, short and without secrets.
 fn words(body: &[u8], secrets: &[&SecretString]) -> String {
+    let printable = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
+    let secrets: Vec<SecretString> =
+        secrets.iter().map(|secret| printable(secret.expose_secret()).into()).collect();
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let mut text = String::new();
     for field in ["error", "error_description", "message", "Message"] {
         let found = &value[field];
         let found = found.as_str().or_else(|| found["message"].as_str());
         if let Some(word) = found {
+            let mut word = printable(word);
+            // Before it is cut: the beginning of a secret would not be found any more.
+            for secret in &secrets {
+                if !secret.expose_secret().is_empty() {
+                    word = word.replace(secret.expose_secret(), "[redacted]");
+                }
+            }
             text.push_str(": ");
-            text.extend(word.chars().filter(|c| !c.is_control()).take(300));
-        }
-    }
-    for secret in secrets {
-        if !secret.expose_secret().is_empty() {
-            text = text.replace(secret.expose_secret(), "[redacted]");
+            text.extend(word.chars().take(300));
         }
     }
     text
@@ -103,4 +108,24 @@ pub(super) fn form(fields: &[(&str, &str)]) -> Bytes {
         super::aws::sigv4::encode(value.as_bytes(), &mut text);
     }
     text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_secret_is_repeated() {
+        let secret = "a-long-secret\nof two lines".to_owned();
+        let said = |text: String| {
+            let body = serde_json::json!({ "error_description": text }).to_string();
+            words(body.as_bytes(), &[&SecretString::from(secret.clone()), &SecretString::from("")])
+        };
+        // Across the place where it is cut; with its control characters left out.
+        for (before, after) in [(290, secret.clone()), (0, secret.replace('\n', ""))] {
+            let said = said("x".repeat(before) + &after);
+            assert!(!said.contains(&secret[..10]) && said.contains("[red"), "{said}");
+        }
+        assert_eq!(said("unknown client".to_owned()), ": unknown client");
+    }
 }

@@ -1,5 +1,6 @@
 //! One request on the wire and its whole reply, or what became of it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,12 +8,19 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use reqwest::redirect;
 use secrecy::ExposeSecret as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Reply;
 
 use super::settings::{NetworkSettings, Proxy, SettingsError};
 use super::tls;
+
+/// A deadline that is noticed so late was not watched: the process was stopped, or its thread was held up.
+const UNWATCHED: Duration = Duration::from_secs(1);
+
+/// How long what came meanwhile may take to be read.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The connections of one or more endpoints: TLS, proxy, timeouts and the size limit. Cloning shares them.
 #[derive(Clone)]
@@ -107,7 +115,7 @@ impl Network {
         };
         let whole = Instant::now() + settings.call_timeout;
         let first_byte = whole.min(Instant::now() + settings.connect_timeout + settings.first_byte_timeout);
-        let mut response = match timeout_at(first_byte, client.execute(request)).await {
+        let mut response = match in_time(first_byte, client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 // Asked before anything else: a failure to connect may be a timeout too, and an error about "the
@@ -119,7 +127,7 @@ impl Network {
         };
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
-        match timeout_at(whole, read(&mut response, &headers, settings.max_reply_bytes)).await {
+        match in_time(whole, read(&mut response, &headers, settings.max_reply_bytes)).await {
             Ok(Ok(Some(body))) => Exchange::Reply(Reply { status, headers, body }),
             Ok(Ok(None)) => Exchange::TooLong { status: status.as_u16(), most: settings.max_reply_bytes },
             Ok(Err(error)) => {
@@ -128,6 +136,16 @@ impl Network {
             }
             Err(_) => lost("the reply did not end in time".to_owned(), Some(status.as_u16()), true),
         }
+    }
+}
+
+/// What `work` brings by `deadline`. Where nobody watched that pass, the reply may lie in the socket, paid for: then it is
+/// waited for a little longer.
+async fn in_time<F: Future>(deadline: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let mut work = pin!(work);
+    match timeout_at(deadline, work.as_mut()).await {
+        Err(_) if deadline.elapsed() >= UNWATCHED => timeout(CATCH_UP, work).await,
+        done => done,
     }
 }
 
