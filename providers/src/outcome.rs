@@ -127,6 +127,11 @@ pub enum OutcomeClass {
 }
 
 impl OutcomeClass {
+    /// Has the API said its word about the picture, whether it is a vote or not? To ask again would choose among answers.
+    pub fn settles(self) -> bool {
+        matches!(self, Self::Answered | Self::Refused | Self::Unusable)
+    }
+
     /// May the same bytes be sent again with a chance of success?
     pub fn may_retry(self) -> bool {
         matches!(self, Self::Throttled | Self::Transient | Self::Malformed)

@@ -106,8 +106,8 @@ impl End {
 }
 
 /// Records how an open attempt ended and settles its reserve. An answer settles its draw in the same transaction: no
-/// instant exists at which an answer is on record and its draw could be asked again. An answer that is no vote does so too: to ask again
-/// because of what it said would choose among answers.
+/// instant exists at which an answer is on record and its draw could be asked again. An answer that is no vote and a refusal of the
+/// picture do so too: to ask again because of what was said would choose among answers.
 pub(super) fn close(
     batch: &mut Batch<'_>,
     place: &Place,
@@ -137,7 +137,7 @@ pub(super) fn close(
     if let Some(answer) = &end.answer {
         batch.prepare("INSERT INTO answer (attempt, body) VALUES (?1, ?2)")?.execute(params![id, answer])?;
     }
-    if end.class == OutcomeClass::Unusable {
+    if end.class.settles() && !end.is_answer() {
         batch
             .prepare(
                 "INSERT INTO draw (picture, draw, class, reason, retry_after, bytes)

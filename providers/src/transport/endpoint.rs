@@ -415,9 +415,8 @@ impl Core {
                 latency,
                 wait,
                 company: pictures,
-                // An answer that is no vote is not asked for again, whatever else went wrong in the call.
-                blamed_on_company: singly
-                    && !matches!(class, OutcomeClass::Answered | OutcomeClass::Unusable),
+                // What was said of a picture is not asked for again, whatever else went wrong in the call.
+                blamed_on_company: singly && !class.settles(),
                 used: Arc::clone(used),
             });
         }

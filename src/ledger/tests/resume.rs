@@ -34,24 +34,30 @@ async fn a_resume_keeps_seed_answers_and_spend() {
     assert!(run.picture(picture_spec("a.png")).await.unwrap().stored().unknown.is_empty());
 }
 
-/// An answer that is no vote was paid for and said something: to ask again would choose among answers.
+/// An answer that is no vote, or a refusal of the picture, was paid for and said something: to ask again would choose among
+/// answers.
 #[tokio::test]
 async fn an_unusable_answer_settles_its_draw_when_it_is_recorded() {
     let (folder, options) = folder();
-    let unusable = Outcome::Unusable { reason: "a label that was not asked for".to_owned() };
+    let reason = || "a label that was not asked for".to_owned();
+    let said = [Outcome::Unusable { reason: reason() }, Outcome::Refused { reason: reason() }];
     {
         let ledger = open(&folder, &options);
         let run = begin(&ledger, run_spec(0.25)).await;
         let picture = run.picture(picture_spec("a.png")).await.unwrap();
-        call(&picture, 0, &unusable, Billed::Yes).await;
-        // The process ends here: nobody says what becomes of the draw.
+        for (draw, outcome) in (0..).zip(&said) {
+            call(&picture, draw, outcome, Billed::Yes).await;
+        }
+        // The process ends here: nobody says what becomes of the draws.
         picture.recorded().await.unwrap();
     }
     let run = begin(&open(&folder, &options), run_spec(0.25)).await;
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
-    assert_eq!(picture.stored().draws[&0], ended(0, &unusable));
-    assert!(picture.open(&attempt(0)).await.is_err(), "it would be paid for twice");
-    picture.settle(Some(0), &ended(0, &unusable)).await.unwrap();
+    for (draw, outcome) in (0..).zip(&said) {
+        assert_eq!(picture.stored().draws[&draw], ended(draw, outcome));
+        assert!(picture.open(&attempt(draw)).await.is_err(), "it would be paid for twice");
+        picture.settle(Some(draw), &ended(draw, outcome)).await.unwrap();
+    }
 }
 
 #[tokio::test]
