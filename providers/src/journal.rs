@@ -27,6 +27,18 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`JournalError::Storage`]: the outcome could not be recorded and must not count.
     fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// Takes back an intent before anything was sent for it, where no such call is wanted any more: as if it had not been
+    /// recorded, where the journal can do that, else as the end of an attempt that was not sent.
+    ///
+    /// # Errors
+    /// [`JournalError::Storage`]: it could not be recorded, and counts as spent.
+    fn withdraw(&self, id: AttemptId) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move {
+            let outcome = Outcome::Transient { reason: "not sent: no more calls are wanted".to_owned() };
+            self.close(id, AttemptEnd::not_sent(&outcome)).await
+        })
+    }
 }
 
 /// One attempt to get the answer to one draw.

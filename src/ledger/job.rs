@@ -11,10 +11,19 @@ use super::row::RowError;
 pub(super) enum Kind {
     /// Leads to a paid call: refused when space is short, so that what is in flight can still be recorded.
     Spends,
-    /// Says what happened.
+    /// Asks for something, and whoever waits for it may ask again.
+    Asks,
+    /// Says what happened. Not given up while another process holds the ledger: it would be paid for again.
     Records,
     /// Will be relied on outside: on the disk before it is acknowledged.
     Publishes,
+}
+
+impl Kind {
+    /// Is it kept until the ledger can be written again?
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Self::Records | Self::Publishes)
+    }
 }
 
 /// One record on its way into the ledger.
@@ -86,4 +95,23 @@ pub(super) fn unattended<T: Send + 'static>(
 ) -> Box<dyn Job> {
     let kind = Kind::Records;
     Box::new(Task { kind, work, done: None, reply: None, unclaimed: None, failed: None, _permit: None })
+}
+
+/// Tells the callers of such records that they are refused. Returns the others.
+pub(super) fn refuse(
+    group: Vec<Box<dyn Job>>,
+    refusal: &LedgerError,
+    such: impl Fn(Kind) -> bool,
+) -> Vec<Box<dyn Job>> {
+    let (refused, rest): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| such(job.kind()));
+    for job in refused {
+        tell(job, refusal);
+    }
+    rest
+}
+
+/// Tells the caller why it is not on record.
+pub(super) fn tell(job: Box<dyn Job>, failure: &LedgerError) {
+    // Nothing follows what is not on record.
+    let _ = job.acknowledge(Some(failure));
 }

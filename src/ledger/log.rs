@@ -17,7 +17,7 @@ pub(super) struct Log {
     path: PathBuf,
     file: OnceLock<File>,
     /// Why it could not be forced once.
-    failed: OnceLock<String>,
+    pub(super) failed: OnceLock<String>,
 }
 
 impl Log {
@@ -31,13 +31,21 @@ impl Log {
     /// (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"), while behind a gap in the log nothing is found
     /// again. Opening the ledger anew begins with what is there.
     pub(super) fn force(&self) -> io::Result<()> {
-        if let Some(reason) = self.failed.get() {
-            return Err(io::Error::other(format!("it could not be forced to the disk before: {reason}")));
+        if let Some(failure) = self.failure() {
+            return Err(failure);
         }
         self.file()?.sync_data().inspect_err(|error| {
             // The first says why.
             let _ = self.failed.set(error.to_string());
         })
+    }
+
+    /// Why it cannot be forced any more, where that is so.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        let reason = self.failed.get()?;
+        Some(io::Error::other(format!(
+            "it could not be forced to the disk before: {reason}; see to the disk, then start anew and resume"
+        )))
     }
 
     fn file(&self) -> io::Result<&File> {

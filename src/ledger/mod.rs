@@ -12,8 +12,8 @@
 //! 1. *open*: one transaction checks every budget with the call's price added, reserves it, and records the intent.
 //!    Refused for a draw that is settled, and for bytes other than those sent for the draw before.
 //! 2. the call is sent.
-//! 3. *close*: one transaction records the outcome and moves the reserve to billed, unknown or nothing. An answer
-//!    settles its draw there and then. Nobody waits for this one, since nothing can overtake it: records are written in the
+//! 3. *close*: one transaction records the outcome and moves the reserve to billed, unknown or nothing. An answer, or a
+//!    refusal of the picture, settles its draw there and then. Nobody waits for this one, since nothing can overtake it: records are written in the
 //!    order in which they were handed over, so the next call is sent, and the certificate stored, only when it is on record,
 //!    and where it failed both are refused. So no more calls than were in flight can be lost with the process, and no
 //!    certificate rests on an answer that is not on record. It shares the commit of the next record that somebody waits for,
@@ -27,8 +27,8 @@
 //! A record was forced to the disk if it is older than [`Options::sync_within`] (100 ms), and certificates are forced before
 //! they are acknowledged, together with all that came before them. So a power cut can cost the answers of the last
 //! tenth of a second, never one that a certificate on the disk or on the screen rests on, and never the file's
-//! integrity. Where the log could not be forced once, no certificate is acknowledged any more until the ledger is opened anew:
-//! what the system says of the next try is no evidence.
+//! integrity. Where the log could not be forced once, no certificate is acknowledged and no call opened any more until the ledger
+//! is opened anew: what the system says of the next try is no evidence.
 //!
 //! The alternative, forcing every group of records to the disk before anybody hears of it (`sync_within` zero), would also
 //! keep that tenth of a second, at the price of two waits for the disk in every call (1 to 15 ms each). What it
@@ -44,6 +44,9 @@
 //! provider's day and month are read and charged inside it, and a run belongs to the process that holds an advisory
 //! lock on the run's file in the folder `LEDGER-locks`, which the system releases however the process ends. The
 //! ledger must lie on a local disk: network file systems offer neither lock reliably.
+//!
+//! Where another process holds the ledger for longer than [`Options::busy`], no call is opened, and what calls brought is kept
+//! until it lets go. Dropping the last handle tries once more, that long at most.
 //!
 //! # A full disk
 //!
@@ -145,10 +148,10 @@ impl Ledger {
     pub async fn begin_run(&self, spec: RunSpec, begin: Begin) -> Result<Run, LedgerError> {
         attempts::price_is_enough(&spec.instance, spec.price, &spec.budgets)?;
         let (instance, budgets, wanted) = (spec.instance.clone(), spec.budgets, spec.clone());
-        let found = self.writer.submit(Kind::Records, move |batch| runs::begin(batch, &wanted, begin)).await;
+        let found = self.writer.submit(Kind::Asks, move |batch| runs::begin(batch, &wanted, begin)).await;
         let (id, new) = found?;
         let lock = RunLock::take(&self.path, id).await?;
-        let taken = self.writer.submit(Kind::Records, move |batch| runs::take_over(batch, id, &spec)).await;
+        let taken = self.writer.submit(Kind::Asks, move |batch| runs::take_over(batch, id, &spec)).await;
         let (resumed, in_flight, answers) = (!new, taken?, self.answers);
         let writer = Arc::clone(&self.writer);
         let lease = Arc::new(Lease { id, instance, _lock: lock });
@@ -168,7 +171,7 @@ impl Ledger {
     /// Writes once, as before a paid call, and changes nothing by it: an error says why no call could be recorded now.
     ///
     /// # Errors
-    /// Failures of the storage; [`LedgerError::Full`] where space is short.
+    /// Failures of the storage, also an earlier one to force the log to the disk; [`LedgerError::Full`] where space is short.
     pub async fn probe(&self) -> Result<(), LedgerError> {
         self.writer.submit(Kind::Spends, batch::touch).await
     }
@@ -179,7 +182,7 @@ impl Ledger {
     /// Failures of the storage.
     pub async fn spent_for(&self, caller: &str) -> Result<Spend, LedgerError> {
         let caller = caller.to_owned();
-        self.writer.submit(Kind::Records, move |batch| runs::spent_for(batch, &caller)).await
+        self.writer.submit(Kind::Asks, move |batch| runs::spent_for(batch, &caller)).await
     }
 
     /// Takes the day of the system's clock for today, although a later one is on record: for a ledger that once saw a
@@ -189,7 +192,7 @@ impl Ledger {
     /// # Errors
     /// Failures of the storage.
     pub async fn trust_clock(&self) -> Result<(), LedgerError> {
-        self.writer.submit(Kind::Records, batch::trust_clock).await
+        self.writer.submit(Kind::Asks, batch::trust_clock).await
     }
 
     /// Removes a run with its pictures, answers and certificates. What it spent stays counted in the budgets of its

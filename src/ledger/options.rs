@@ -18,13 +18,14 @@ pub struct Options {
     pub patient: bool,
     /// What is kept of raw answers.
     pub answers: Retention,
-    /// How long to wait while another process writes.
+    /// How long to wait while another process writes. Then calls are refused, and what they brought waits on.
     pub busy: Duration,
     /// Bytes kept back on the disk so that answers in flight can be recorded when it fills up. Zero keeps none.
     pub reserve: u64,
     /// A ledger up to this size in bytes is checked wholly for damage when it is opened.
     pub check_up_to: u64,
-    /// Most records that wait for the writer; more wait in their callers.
+    /// Most records that wait for the writer; more wait in their callers, but for the ends of calls: there are no more of those
+    /// than calls that are out.
     pub queue: usize,
     /// Where the time comes from.
     pub clock: Clock,

@@ -24,8 +24,8 @@ use crate::engine::{Memory, Settled};
 /// The transport records every attempt through [`Journal`]. Which outcome of a draw counts is the engine's to say, since
 /// only it knows when no further retry follows: it calls [`settle`](Self::settle) with what the endpoint returned for
 /// the draw. Until then a failure on record is one of several attempts, and a resume asks the draw again, with the same
-/// bytes. An answer needs no such decision, for nothing is asked after it: recording it settles its draw in the same
-/// transaction, so that no instant exists at which it is paid for, on record, and could be asked again.
+/// bytes. An answer, and a refusal of the picture, need no such decision, for nothing is asked after them: recording one settles
+/// its draw in the same transaction, so that no instant exists at which it is paid for, on record, and could be asked again.
 pub struct Picture {
     run: Arc<RunInner>,
     place: Arc<Place>,
@@ -52,11 +52,11 @@ impl Picture {
 
     /// Puts it on record before all that is recorded later, of this picture and of others. Nobody waits for it: should it
     /// fail, the first record about the picture does it, and says what is wrong where that fails as well.
-    pub(super) async fn file(&self) -> Result<(), LedgerError> {
+    pub(super) fn file(&self) -> Result<(), LedgerError> {
         let place = Arc::clone(&self.place);
         let filed = move |batch: &mut Batch<'_>| place.picture(batch).map(drop);
         let late = |error| tracing::debug!(%error, "a picture is put on record later");
-        self.run.writer.hand_over(late, filed).await
+        self.run.writer.hand_over(late, filed)
     }
 
     /// The run it belongs to.
@@ -158,7 +158,7 @@ impl Picture {
     async fn close_attempt(&self, id: i64, end: End) -> Result<(), LedgerError> {
         let (known, answered) = (self.opened().remove(&id), end.is_answer());
         let draw = if let Some(open) = known {
-            self.hand_over(open, end).await?;
+            self.hand_over(open, end)?;
             open.draw
         } else {
             // One that another handle opened.
@@ -176,7 +176,7 @@ impl Picture {
         self.place.check()
     }
 
-    async fn hand_over(&self, open: OpenAttempt, end: End) -> Result<(), LedgerError> {
+    fn hand_over(&self, open: OpenAttempt, end: End) -> Result<(), LedgerError> {
         let (place, lost) = (Arc::clone(&self.place), Arc::clone(&self.place));
         let closed = move |batch: &mut Batch<'_>| {
             let closed = attempts::close(batch, &place, &open, &end);
@@ -186,7 +186,20 @@ impl Picture {
             }
             closed
         };
-        self.run.writer.hand_over(move |failure| lost.lose(failure), closed).await
+        self.run.writer.hand_over(move |failure| lost.lose(failure), closed)
+    }
+
+    /// Where it fails the intent stays open and counts as spent: safe.
+    fn take_back(&self, id: i64) -> Result<(), LedgerError> {
+        let known = self.opened().remove(&id);
+        let Some(open) = known else {
+            let name = &self.place.name;
+            return Err(LedgerError::Misuse(format!(
+                "attempt {id} of {name} is not open and cannot be taken back"
+            )));
+        };
+        let place = Arc::clone(&self.place);
+        self.run.writer.post(Intent { place, open }.taken_back())
     }
 }
 
@@ -197,6 +210,10 @@ impl Journal for Picture {
 
     fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move { Ok(self.close_attempt(id.0, End::of(id.0, &end)?).await?) })
+    }
+
+    fn withdraw(&self, id: AttemptId) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move { Ok(self.take_back(id.0)?) })
     }
 }
 

@@ -158,7 +158,7 @@ impl Run {
         let (lease, budgets) = (Arc::clone(&self.inner.lease), spec.budgets);
         let spec = RunSpec { instance: lease.instance.clone(), ..spec };
         let restate = move |batch: &mut Batch<'_>| runs::restate(batch, lease.id, &spec);
-        self.inner.writer.submit(Kind::Records, restate).await?;
+        self.inner.writer.submit(Kind::Asks, restate).await?;
         Ok(Self {
             inner: Arc::new(RunInner {
                 lease: Arc::clone(&self.inner.lease),
@@ -210,13 +210,13 @@ impl Run {
             Some((number, seed)) => {
                 // In turn with all that is still on its way.
                 let load = move |batch: &mut Batch<'_>| stored::load(batch.db, number);
-                (seed, Some((number, self.inner.writer.submit(Kind::Records, load).await?)))
+                (seed, Some((number, self.inner.writer.submit(Kind::Asks, load).await?)))
             }
         };
         let place = self.place(caller, PictureSpec { seed, ..spec });
         let Some((number, stored)) = stored else {
             let picture = Picture::new(Arc::clone(&self.inner), place, StoredPicture::default());
-            picture.file().await?;
+            picture.file()?;
             return Ok(picture);
         };
         place.is_on_record(number);
@@ -277,7 +277,7 @@ impl Run {
             let charge = lease.charge(batch.day);
             batch.accounts.room(batch.db, &charge, &budgets, price)
         };
-        self.inner.writer.submit(Kind::Records, room).await
+        self.inner.writer.submit(Kind::Asks, room).await
     }
 
     /// What the run has spent so far, earlier processes included.
@@ -286,7 +286,7 @@ impl Run {
     /// Failures of the storage.
     pub async fn spend(&self) -> Result<Spend, LedgerError> {
         let run = self.inner.lease.id;
-        self.inner.writer.submit(Kind::Records, move |batch| runs::spend(batch, run)).await
+        self.inner.writer.submit(Kind::Asks, move |batch| runs::spend(batch, run)).await
     }
 
     /// Ends this process's work on the run: what is still in flight is recorded as unknown. `complete` marks the run as

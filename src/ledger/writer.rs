@@ -13,7 +13,7 @@ use super::ballast::Ballast;
 use super::batch::{Batch, Latencies};
 use super::company::Company;
 use super::forcer::Forcer;
-use super::job::{Job, Kind, Task};
+use super::job::{Job, Kind, Task, refuse, tell};
 use super::log::Log;
 use super::looker::Looker;
 use super::row::RowError;
@@ -40,6 +40,8 @@ pub(super) struct Writer {
     pub(super) looker: Looker,
     jobs: Option<Sender<Box<dyn Job>>>,
     room: Arc<Semaphore>,
+    #[cfg(test)]
+    pub(super) log: Arc<Log>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,6 +53,8 @@ impl Writer {
         let no_thread =
             |e: std::io::Error| LedgerError::CannotOpen { path: path.to_owned(), problem: e.to_string() };
         let log = Arc::new(Log::of(path));
+        #[cfg(test)]
+        let shared = Arc::clone(&log);
         let state = Loop {
             db,
             inbox,
@@ -62,6 +66,7 @@ impl Writer {
             forcer: Forcer::start(path, Arc::clone(&log)).map_err(no_thread)?,
             log,
             unsynced_since: None,
+            kept: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
@@ -72,6 +77,8 @@ impl Writer {
             looker: Looker::new(path.to_owned()),
             jobs: Some(jobs),
             room,
+            #[cfg(test)]
+            log: shared,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -108,15 +115,15 @@ impl Writer {
         Ok(answer)
     }
 
-    /// Hands over what happened, waiting for room but not for the commit. Records are written in the order in which they were
-    /// handed over, so whoever hears that a later one is on record knows it of this one; unless it failed, of which `failed`
-    /// hears before anything later is written alone.
-    pub(super) async fn hand_over(
+    /// Hands over what happened at once, without room as well: whoever waited could be dropped, and what was paid for with
+    /// them. There are no more of these than calls that are out and pictures that begin. Nobody waits for the commit. Records
+    /// are written in the order in which they were handed over, so whoever hears that a later one is on record knows it of
+    /// this one; unless it failed, of which `failed` hears before anything later is written alone.
+    pub(super) fn hand_over(
         &self,
         failed: impl FnOnce(LedgerError) + Send + 'static,
         work: impl FnMut(&mut Batch<'_>) -> Result<(), RowError> + Send + 'static,
     ) -> Result<(), LedgerError> {
-        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| LedgerError::Closed)?;
         self.post(Box::new(Task {
             kind: Kind::Records,
             work,
@@ -124,11 +131,11 @@ impl Writer {
             reply: None,
             unclaimed: None,
             failed: Some(Box::new(failed)),
-            _permit: Some(permit),
+            _permit: None,
         }))
     }
 
-    /// Hands a record over at once, for callers that cannot wait: destructors.
+    /// Hands a record over at once, for callers that cannot wait.
     pub(super) fn post(&self, job: Box<dyn Job>) -> Result<(), LedgerError> {
         self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(LedgerError::Closed)
     }
@@ -160,14 +167,25 @@ struct Loop {
     log: Arc<Log>,
     forcer: Forcer,
     unsynced_since: Option<Instant>,
+    /// What waits, in its order, for another process to let go of the ledger.
+    kept: Vec<Box<dyn Job>>,
 }
 
 impl Loop {
     fn run(mut self) {
         self.starved = self.ballast.ensure().is_err();
         loop {
+            if !self.kept.is_empty() {
+                if self.begin_again() {
+                    continue;
+                }
+                break;
+            }
             match self.inbox.recv_timeout(self.patience()) {
-                Ok(first) => self.group(first),
+                Ok(first) => {
+                    let group = self.company.gather(first, &self.inbox, |job| job.is_awaited());
+                    self.group(group);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if !self.sync() {
                         // Not at once again: the loop would spin.
@@ -189,22 +207,57 @@ impl Loop {
         }
     }
 
-    /// Collects what waits and commits it.
-    fn group(&mut self, first: Box<dyn Job>) {
-        let mut group = self.company.gather(first, &self.inbox, |job| job.is_awaited());
+    /// Tries once more to commit what is kept, before what came meanwhile. False where nobody can hand over anything any more and
+    /// this last try was in vain: whoever ends the process waits for it.
+    fn begin_again(&mut self) -> bool {
+        let mut group = std::mem::take(&mut self.kept);
+        // Not at once: where the database does not wait itself, the loop would spin.
+        let ended = match self.inbox.recv_timeout(Duration::from_millis(100)) {
+            Ok(next) => {
+                group.push(next);
+                false
+            }
+            Err(end) => end == RecvTimeoutError::Disconnected,
+        };
+        group.extend(self.inbox.try_iter());
+        if self.patience().is_zero() {
+            self.sync();
+        }
+        self.group(group);
+        if !ended || self.kept.is_empty() {
+            return true;
+        }
+        let failure = LedgerError::Busy { path: self.path.clone() };
+        for job in std::mem::take(&mut self.kept) {
+            tell(job, &failure);
+        }
+        false
+    }
+
+    /// Commits the group, but for what would be paid for in vain.
+    fn group(&mut self, mut group: Vec<Box<dyn Job>>) {
         if self.starved && group.iter().any(|job| job.kind() == Kind::Spends) {
             self.starved = self.ballast.ensure().is_err();
         }
-        if self.starved {
-            let refusal = LedgerError::Full { path: self.path.clone() };
-            let (spending, rest): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|j| j.kind() == Kind::Spends);
-            for job in spending {
-                self.acknowledge(job, Some(&refusal));
-            }
-            group = rest;
+        let refusal = if self.starved {
+            Some(LedgerError::Full { path: self.path.clone() })
+        } else {
+            // No certificate could rest on what the call brings.
+            self.log.failure().map(|error| LedgerError::from_io(&self.path, error))
+        };
+        if let Some(refusal) = refusal {
+            group = refuse(group, &refusal, |kind| kind == Kind::Spends);
         }
         self.commit(group);
+    }
+
+    /// Keeps what happened for the next try, since another process holds the ledger; whoever asked may ask again.
+    fn keep(&mut self, group: Vec<Box<dyn Job>>, busy: &LedgerError) {
+        self.kept = refuse(group, busy, |kind| !kind.is_kept());
+        if !self.kept.is_empty() {
+            let records = self.kept.len();
+            tracing::warn!(error = %busy, records, "records wait for the ledger, no call is sent meanwhile");
+        }
     }
 
     /// Commits the group; where that fails, each record on its own, so that one bad page or the last free block
@@ -224,31 +277,32 @@ impl Loop {
                 self.ballast.release();
                 self.starved = true;
                 let refusal = LedgerError::Full { path: self.path.clone() };
-                for job in group {
-                    if job.kind() == Kind::Spends {
-                        self.acknowledge(job, Some(&refusal));
-                    } else {
-                        self.commit_alone(job);
-                    }
-                }
+                let rest = refuse(group, &refusal, |kind| kind == Kind::Spends);
+                self.commit_each(rest);
             }
             // Whoever holds the ledger would let none of them in.
-            Some(failure) if alone || matches!(failure, LedgerError::Busy { .. }) => {
-                for job in group {
-                    self.acknowledge(job, Some(&failure));
-                }
-            }
-            Some(_) => group.into_iter().for_each(|job| self.commit_alone(job)),
+            Some(busy @ LedgerError::Busy { .. }) => self.keep(group, &busy),
+            Some(failure) if alone => group.into_iter().for_each(|job| tell(job, &failure)),
+            Some(_) => self.commit_each(group),
         }
     }
 
-    fn commit_alone(&mut self, job: Box<dyn Job>) {
-        let mut alone = [job];
-        let failure = self.transaction(&mut alone).err().map(|e| e.at(&self.path));
-        let [job] = alone;
-        match failure {
-            None => self.settle(vec![job]),
-            Some(failure) => self.acknowledge(job, Some(&failure)),
+    /// Commits each record on its own.
+    fn commit_each(&mut self, group: Vec<Box<dyn Job>>) {
+        let mut group = group.into_iter();
+        while let Some(job) = group.next() {
+            let mut alone = [job];
+            let failure = self.transaction(&mut alone).err().map(|e| e.at(&self.path));
+            let [job] = alone;
+            match failure {
+                None => self.settle(vec![job]),
+                // With all that follow: none of them overtakes it.
+                Some(busy @ LedgerError::Busy { .. }) => {
+                    let rest = std::iter::once(job).chain(group).collect();
+                    return self.keep(rest, &busy);
+                }
+                Some(failure) => tell(job, &failure),
+            }
         }
     }
 

@@ -266,8 +266,106 @@ async fn a_ledger_locked_for_too_long_says_so_and_loses_nothing() {
     let error = cause(picture.open(&attempt(1)).await.unwrap_err());
     assert!(matches!(error, LedgerError::Busy { .. }) && error.may_retry(), "{error}");
     other.execute_batch("COMMIT").unwrap();
-    call(&picture, 1, &answered("cat"), Billed::Yes).await;
-    assert_eq!(run.spend().await.unwrap().calls, 2);
+    // What a call brings meanwhile waits for as long as it takes.
+    let id = picture.open(&attempt(1)).await.unwrap();
+    let failed = picture.open(&attempt(2)).await.unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    close(&picture, id, &answered("cat"), Some(200), Billed::Yes).await.unwrap();
+    close(&picture, failed, &transient(), Some(503), Billed::No).await.unwrap();
+    let settled = ended(2, &transient());
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        for _ in 0..2 {
+            assert!(matches!(cause(picture.open(&attempt(3)).await.unwrap_err()), LedgerError::Busy { .. }));
+            assert!(matches!(run.spend().await, Err(LedgerError::Busy { .. })));
+        }
+        other.execute_batch("COMMIT").unwrap();
+    };
+    let (settled, certified, ()) =
+        tokio::join!(picture.settle(Some(2), &settled), picture.store_certificate("{}"), release);
+    assert!(settled.is_ok() && certified.is_ok(), "{settled:?} {certified:?}");
+    let stored = run.picture(picture_spec("a.png")).await.unwrap().stored().clone();
+    assert_eq!(stored.draws.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(stored.certificate.is_some());
+    assert_eq!(run.spend().await.unwrap().calls, 3);
+}
+
+/// Nobody waits for ever for a process to end: what is kept is tried once more.
+#[tokio::test]
+async fn what_waits_for_a_locked_ledger_is_tried_once_more_at_the_end() {
+    for released in [true, false] {
+        let (folder, options) = folder();
+        let options = Options { busy: Duration::from_millis(200), ..options };
+        let ledger = open(&folder, &options);
+        let run = begin(&ledger, run_spec(0.25)).await;
+        let picture = run.picture(picture_spec("a.png")).await.unwrap();
+        let id = picture.open(&attempt(0)).await.unwrap();
+        let other = Connection::open(ledger.path()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        close(&picture, id, &answered("cat"), Some(200), Billed::Yes).await.unwrap();
+        assert!(matches!(ledger.probe().await, Err(LedgerError::Busy { .. })));
+        let other = if released {
+            // While the writer tries.
+            let later = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                other.execute_batch("COMMIT").unwrap();
+                other
+            });
+            drop((picture, run, ledger));
+            later.join().unwrap()
+        } else {
+            drop((picture, run, ledger));
+            other.execute_batch("COMMIT").unwrap();
+            other
+        };
+        drop(other);
+        let run = begin(&open(&folder, &options), run_spec(0.25)).await;
+        let again = run.picture(picture_spec("a.png")).await.unwrap();
+        assert_eq!(again.stored().draws.contains_key(&0), released);
+        assert_eq!(again.stored().unknown.contains(&0), !released);
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_brought_is_handed_over_although_its_caller_is_dropped() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &Options { busy: Duration::from_millis(50), queue: 1, ..options });
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    let id = picture.open(&attempt(0)).await.unwrap();
+    let other = Connection::open(ledger.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Takes the only place of those that wait.
+    let mut waits = Box::pin(picture.recorded());
+    assert!(futures::poll!(&mut waits).is_pending());
+    let outcome = answered("cat");
+    let _ = futures::poll!(Box::pin(close(&picture, id, &outcome, Some(200), Billed::Yes)));
+    other.execute_batch("COMMIT").unwrap();
+    waits.await.unwrap();
+    assert!(run.picture(picture_spec("a.png")).await.unwrap().stored().draws.contains_key(&0));
+}
+
+#[tokio::test]
+async fn nothing_is_paid_for_once_the_log_could_not_be_forced() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    let id = picture.open(&attempt(0)).await.unwrap();
+    ledger.writer.log.failed.set("input/output error".to_owned()).unwrap();
+    // No certificate could rest on what it brings.
+    for refusal in [
+        cause(picture.open(&attempt(1)).await.unwrap_err()),
+        ledger.probe().await.unwrap_err(),
+        picture.store_certificate("{}").await.unwrap_err(),
+    ] {
+        assert!(matches!(refusal, LedgerError::Storage { .. }), "{refusal}");
+        assert!(refusal.to_string().contains("input/output error; see to the disk"), "{refusal}");
+    }
+    // What is out is on record all the same.
+    close(&picture, id, &answered("cat"), Some(200), Billed::Yes).await.unwrap();
+    picture.recorded().await.unwrap();
+    assert!(run.picture(picture_spec("a.png")).await.unwrap().stored().draws.contains_key(&0));
 }
 
 #[tokio::test]

@@ -121,6 +121,24 @@ async fn a_settled_draw_is_never_asked_again() {
     assert_eq!(run.spend().await.unwrap().calls, 2);
 }
 
+/// No more calls were wanted by the time it was on record.
+#[tokio::test]
+async fn an_intent_that_is_taken_back_was_no_call() {
+    let (folder, options) = folder();
+    let run = begin(&open(&folder, &options), with_cap(Some(2), None)).await;
+    let picture = run.picture(picture_spec("a.png")).await.unwrap();
+    call(&picture, 0, &answered("cat"), Billed::Yes).await;
+    let id = picture.open(&attempt(1)).await.unwrap();
+    picture.withdraw(id).await.unwrap();
+    let again = run.picture(picture_spec("a.png")).await.unwrap();
+    assert_eq!((again.stored().attempts, again.stored().unknown.len()), (1, 0));
+    let spend = run.spend().await.unwrap();
+    assert_eq!((spend.calls, spend.reserved), (1, Money::ZERO));
+    assert!(matches!(cause(picture.withdraw(id).await.unwrap_err()), LedgerError::Misuse(_)));
+    call(&picture, 1, &answered("cat"), Billed::Yes).await;
+    picture.recorded().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_draw_is_sent_with_the_same_bytes_each_time() {
     let (folder, options) = folder();
