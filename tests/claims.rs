@@ -4,20 +4,14 @@
 
 mod support;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use proptest::prelude::*;
 use smoothgate::certificate::{Certificate, Outcome as End, Verification};
-use smoothgate::engine::{
-    Asked, Engine, EngineError, Evidence, Forgetful, Memory, Settings, Settled, Tested,
-};
+use smoothgate::engine::{Asked, Engine, EngineError, Evidence, Forgetful, Memory, Settings, Tested};
 use smoothgate::noise::NoiseLaw;
-use smoothgate::providers::{
-    Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, Unrecorded,
-};
+use smoothgate::providers::{Answer, Outcome};
 use smoothgate::stats::{Decision, Ladder, Method, Reason, Vote};
 use support::*;
 
@@ -240,46 +234,6 @@ fn a_picture_without_a_label_of_its_own_costs_one_call_and_abstains() {
             let (_, both) = ask(script, asking(&[question, "present:a"]), &Forgetful);
             assert_eq!(ends(&both.unwrap()), [named("-", Err(reason)), named("a", Ok(()))]);
         }
-    }
-}
-
-/// A memory in a map.
-#[derive(Default)]
-struct Remembering(Mutex<HashMap<Option<u64>, Settled>>);
-
-impl Journal for Remembering {
-    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
-        Unrecorded.open(attempt)
-    }
-
-    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
-        Unrecorded.close(id, end)
-    }
-}
-
-impl Memory for Remembering {
-    fn recall(&self, draw: Option<u64>) -> Option<Settled> {
-        self.0.lock().unwrap().get(&draw).cloned()
-    }
-
-    fn settle<'a>(
-        &'a self,
-        draw: Option<u64>,
-        settled: &'a Settled,
-    ) -> BoxFuture<'a, Result<(), JournalError>> {
-        Box::pin(async move {
-            let before = self.0.lock().unwrap().insert(draw, settled.clone());
-            assert!(before.is_none(), "draw {draw:?} was settled twice");
-            Ok(())
-        })
-    }
-
-    fn attempts(&self) -> u64 {
-        0
-    }
-
-    fn as_journal(&self) -> &dyn Journal {
-        self
     }
 }
 

@@ -6,20 +6,16 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use proptest::prelude::*;
 use smoothgate::certificate::{Certificate, Outcome as End};
 use smoothgate::denoisers::{Batch, DenoiseError, Denoiser, DenoiserHandle, Id};
-use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Memory, Settled};
+use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Memory};
 use smoothgate::noise::{Grid, NoiseLaw, draw};
 use smoothgate::picture::{Encoder, noisy_planes, planes};
-use smoothgate::providers::{
-    Answer, Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome, OutcomeClass, Unrecorded,
-};
+use smoothgate::providers::{Answer, Outcome, OutcomeClass};
 use smoothgate::stats::{Decision, LabelRule, Ladder, Method, Vote};
 use support::*;
 
@@ -405,46 +401,6 @@ fn contract_09_a_reply_from_a_cache_says_nothing_about_the_model() {
     let evidence = gather(endpoint, settings()).unwrap();
     assert_eq!((evidence.claims[0].votes[0], evidence.claims[0].votes[30]), (Vote::Failed, Vote::Failed));
     assert_eq!(evidence.model_versions, ["new"]);
-}
-
-/// A memory in a map.
-#[derive(Default)]
-struct Remembering(Mutex<HashMap<Option<u64>, Settled>>);
-
-impl Journal for Remembering {
-    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
-        Unrecorded.open(attempt)
-    }
-
-    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
-        Unrecorded.close(id, end)
-    }
-}
-
-impl Memory for Remembering {
-    fn recall(&self, draw: Option<u64>) -> Option<Settled> {
-        self.0.lock().unwrap().get(&draw).cloned()
-    }
-
-    fn settle<'a>(
-        &'a self,
-        draw: Option<u64>,
-        settled: &'a Settled,
-    ) -> BoxFuture<'a, Result<(), JournalError>> {
-        Box::pin(async move {
-            let before = self.0.lock().unwrap().insert(draw, settled.clone());
-            assert!(before.is_none(), "draw {draw:?} was settled twice");
-            Ok(())
-        })
-    }
-
-    fn attempts(&self) -> u64 {
-        0
-    }
-
-    fn as_journal(&self) -> &dyn Journal {
-        self
-    }
 }
 
 #[test]

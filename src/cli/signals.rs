@@ -24,7 +24,7 @@ impl Signals {
     pub(super) async fn listen(&self) {
         signal().await;
         self.came.store(true, Ordering::Relaxed);
-        self.stop.stop();
+        self.stop.stop_soon();
         eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
         signal().await;
     }

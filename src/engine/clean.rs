@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smoothgate_providers::{EncodedPicture, Outcome};
 
 use super::copies::encoded;
-use super::flight::{Model, PATIENCE, ask};
+use super::flight::{Model, ask};
 use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
 use crate::picture::{WorkingImage, planes};
@@ -73,9 +73,7 @@ pub(super) async fn outcome(
         () = engine.stop.stopped() => {
             // As with votes: what is out is recorded, what waits is not sent.
             meter.shut();
-            if meter.in_flight() > 0 {
-                let _ = tokio::time::timeout(PATIENCE, asking).await;
-            }
+            engine.stop.wait_for(meter.until_landed(async { _ = asking.await })).await;
             return Err(EngineError::Interrupted);
         }
     };

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -21,9 +20,6 @@ use crate::stats::{Joint, Plan, Sharing, StatsError, Test, Vote};
 
 type Made = Result<Vec<(u64, EncodedPicture)>, EngineError>;
 type Asked = Result<(Option<u64>, Settled), EngineError>;
-
-/// How long an interrupted picture waits for calls that are out.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One claim while its votes come in.
 struct Claim {
@@ -146,13 +142,8 @@ impl<'a> Flight<'a> {
         };
         // What is out is paid for: its end is recorded, although it is no longer evidence. What waits is not sent.
         meter.shut();
-        let out = async { while meter.in_flight() > 0 && calls.next().await.is_some() {} };
-        if matches!(ended, Err(EngineError::Interrupted)) {
-            // Somebody waits for the process to end. What is not back by then stays on record as sent.
-            let _ = tokio::time::timeout(PATIENCE, out).await;
-        } else {
-            out.await;
-        }
+        let asked = async { while calls.next().await.is_some() {} };
+        engine.stop.wait_for(meter.until_landed(asked)).await;
         drop(calls);
         let calls = memory.attempts() + self.calls_before + meter.sent();
         ended.map(|()| self.evidence(calls))
@@ -310,6 +301,6 @@ pub(super) async fn ask(
         });
     }
     let settled = Settled { outcome, copy: hash };
-    memory.settle(draw, &settled).await.map_err(AskError::from)?;
+    meter.recording(memory.settle(draw, &settled)).await.map_err(AskError::from)?;
     Ok((draw, settled))
 }

@@ -3,20 +3,32 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use futures::future::BoxFuture;
-use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError, Outcome};
+use smoothgate_providers::{Attempt, AttemptEnd, AttemptId, Journal, JournalError};
+use tokio::sync::Notify;
 
 /// A journal in front of another that knows how many attempts were sent and how many of them are still out.
 pub(super) struct Meter<'a> {
     inner: &'a dyn Journal,
     opened: AtomicU64,
     closed: AtomicU64,
+    /// Draws whose last word is being recorded.
+    recording: AtomicU64,
+    /// Told when nothing is out and nothing is being recorded.
+    landed: Notify,
     /// Set once the verdict has fallen: asks that still wait for a permit or a retry are turned away unsent.
     shut: AtomicBool,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(inner: &'a dyn Journal) -> Self {
-        Self { inner, opened: AtomicU64::new(0), closed: AtomicU64::new(0), shut: AtomicBool::new(false) }
+        Self {
+            inner,
+            opened: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
+            recording: AtomicU64::new(0),
+            landed: Notify::new(),
+            shut: AtomicBool::new(false),
+        }
     }
 
     /// Attempts that were sent.
@@ -25,8 +37,43 @@ impl<'a> Meter<'a> {
     }
 
     /// Attempts that were sent and whose end is not recorded.
-    pub(super) fn in_flight(&self) -> u64 {
+    fn in_flight(&self) -> u64 {
         self.opened.load(SeqCst) - self.closed.load(SeqCst)
+    }
+
+    /// Is all on record that was sent?
+    fn has_landed(&self) -> bool {
+        self.in_flight() == 0 && self.recording.load(SeqCst) == 0
+    }
+
+    /// Records the last word about a draw: whoever waits for the end of calls waits for that too.
+    pub(super) async fn recording<T>(&self, record: impl Future<Output = T>) -> T {
+        self.recording.fetch_add(1, SeqCst);
+        let recorded = record.await;
+        self.recording.fetch_sub(1, SeqCst);
+        self.tell();
+        recorded
+    }
+
+    fn tell(&self) {
+        if self.has_landed() {
+            self.landed.notify_one();
+        }
+    }
+
+    /// Drives the asks until nothing of them is out, once the door is shut: not through the pauses of those that would
+    /// try again. From the end of an attempt an ask goes on without a wait to its pause, or to the record of its last word.
+    pub(super) async fn until_landed(&self, asks: impl Future<Output = ()>) {
+        let landed = async {
+            while !self.has_landed() {
+                self.landed.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = landed => {}
+            () = asks => {}
+        }
     }
 
     /// Sends nothing more.
@@ -44,8 +91,7 @@ impl Journal for Meter<'_> {
             let id = self.inner.open(attempt).await?;
             if self.shut.load(SeqCst) {
                 // The door was closed while the intent was being recorded.
-                let outcome = Outcome::Transient { reason: "not sent: no more calls are wanted".to_owned() };
-                self.inner.close(id, AttemptEnd::not_sent(&outcome)).await?;
+                self.inner.withdraw(id).await?;
                 return Err(JournalError::NotWanted);
             }
             self.opened.fetch_add(1, SeqCst);
@@ -57,6 +103,7 @@ impl Journal for Meter<'_> {
         Box::pin(async move {
             let recorded = self.inner.close(id, end).await;
             self.closed.fetch_add(1, SeqCst);
+            self.tell();
             recorded
         })
     }
@@ -65,14 +112,14 @@ impl Journal for Meter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smoothgate_providers::{Billed, Price};
+    use smoothgate_providers::{Outcome, Price, Unrecorded};
 
     /// Shuts the door while it records an intent.
     #[derive(Default)]
     struct Slow {
         shut: tokio::sync::Notify,
         go_on: tokio::sync::Notify,
-        ends: std::sync::Mutex<Vec<Billed>>,
+        taken_back: std::sync::Mutex<Vec<AttemptId>>,
     }
 
     impl Journal for Slow {
@@ -84,8 +131,12 @@ mod tests {
             })
         }
 
-        fn close<'a>(&'a self, _: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
-            self.ends.lock().unwrap().push(end.billed);
+        fn close<'a>(&'a self, _: AttemptId, _: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
+            panic!("an attempt that was not sent would be on record")
+        }
+
+        fn withdraw(&self, id: AttemptId) -> BoxFuture<'_, Result<(), JournalError>> {
+            self.taken_back.lock().unwrap().push(id);
             Box::pin(async { Ok(()) })
         }
     }
@@ -103,6 +154,30 @@ mod tests {
         let (opened, ()) = tokio::join!(meter.open(&attempt), close);
         assert!(matches!(opened, Err(JournalError::NotWanted)));
         assert_eq!((meter.sent(), meter.in_flight()), (0, 0));
-        assert_eq!(*slow.ends.lock().unwrap(), [Billed::No]);
+        assert_eq!(*slow.taken_back.lock().unwrap(), [AttemptId(7)]);
+    }
+
+    #[tokio::test]
+    async fn the_last_word_about_a_draw_is_waited_for_and_a_pause_is_not() {
+        let meter = Meter::new(&Unrecorded);
+        let attempt = Attempt { draw: Some(0), number: 1, price: Price::Free, picture: [0; 32] };
+        let id = meter.open(&attempt).await.unwrap();
+        meter.shut();
+        let recorded = AtomicBool::new(false);
+        let failure = Outcome::Transient { reason: "connection reset".to_owned() };
+        let ask = async {
+            tokio::task::yield_now().await;
+            meter.close(id, AttemptEnd::not_sent(&failure)).await.unwrap();
+            let record = async {
+                tokio::task::yield_now().await;
+                recorded.store(true, SeqCst);
+            };
+            meter.recording(record).await;
+            std::future::pending::<()>().await;
+        };
+        meter.until_landed(ask).await;
+        assert!(recorded.into_inner());
+        // Nothing is out: nobody is waited for.
+        meter.until_landed(std::future::pending()).await;
     }
 }

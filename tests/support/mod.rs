@@ -2,18 +2,18 @@
 
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use smoothgate::denoisers::{DenoiserHandle, Options, open};
-use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Settings};
+use smoothgate::engine::{Engine, EngineError, Evidence, Forgetful, Memory, Settings, Settled};
 use smoothgate::noise::Seed;
 use smoothgate::picture::{PictureOptions, WorkingImage};
 use smoothgate::providers::{
-    Answer, AskError, Attempt, AttemptEnd, Billed, Description, EncodedPicture, Endpoint, Journal, Outcome,
-    Price, local::LIMITS,
+    Answer, AskError, Attempt, AttemptEnd, AttemptId, Billed, Description, EncodedPicture, Endpoint, Journal,
+    JournalError, Outcome, Price, Unrecorded, local::LIMITS,
 };
 use smoothgate::units::Sigma;
 
@@ -80,6 +80,46 @@ impl Endpoint for Scripted {
             journal.close(id, end).await?;
             Ok(outcome)
         })
+    }
+}
+
+/// A memory in a map.
+#[derive(Default)]
+pub struct Remembering(pub Mutex<HashMap<Option<u64>, Settled>>);
+
+impl Journal for Remembering {
+    fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
+        Unrecorded.open(attempt)
+    }
+
+    fn close<'a>(&'a self, id: AttemptId, end: AttemptEnd<'a>) -> BoxFuture<'a, Result<(), JournalError>> {
+        Unrecorded.close(id, end)
+    }
+}
+
+impl Memory for Remembering {
+    fn recall(&self, draw: Option<u64>) -> Option<Settled> {
+        self.0.lock().unwrap().get(&draw).cloned()
+    }
+
+    fn settle<'a>(
+        &'a self,
+        draw: Option<u64>,
+        settled: &'a Settled,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            let before = self.0.lock().unwrap().insert(draw, settled.clone());
+            assert!(before.is_none(), "draw {draw:?} was settled twice");
+            Ok(())
+        })
+    }
+
+    fn attempts(&self) -> u64 {
+        0
+    }
+
+    fn as_journal(&self) -> &dyn Journal {
+        self
     }
 }
 
