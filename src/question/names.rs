@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// A label's name for comparisons: Unicode NFC, then full case folding, then NFC again.
+/// A label's name for comparisons: without white space around it, Unicode NFC, then full case folding, then NFC again.
 ///
 /// APIs change the case of their labels between versions and languages; `Dog`, `dog` and `DOG` are one label, and so
-/// are composed and decomposed accents.
+/// are composed and decomposed accents. White space around a label comes from how a list of labels was written or cut into
+/// lines (a carriage return, say); a question cannot be written with it.
 pub fn normalise(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
     let is_plain = |c: char| c.is_ascii() && !c.is_ascii_uppercase();
     if name.chars().all(is_plain) {
         return Cow::Borrowed(name);

@@ -47,6 +47,23 @@ fn case_and_composition_do_not_split_a_label() {
     assert_eq!(classes.spelling(0), Some("Dog"));
 }
 
+/// A list of labels that was cut into lines at `\n` alone leaves a carriage return in each.
+#[test]
+fn white_space_around_a_name_makes_no_other_label_of_it() {
+    let answer = Answer::of([(" dog\r", 0.9)]);
+    for asked in ["clean-top", "clean-labels", "clean-labels/sequence>=0.5"] {
+        let about = question(asked).about_clean(&answer);
+        let votes: Vec<_> = about.iter().map(|about| about.vote(&answer)).collect();
+        assert_eq!(votes, [Some("dog")], "{asked}");
+    }
+    assert_eq!(question("present:dog").vote(&answer), Some("dog"));
+    assert_eq!(question("absent:dog").vote(&answer), None);
+    let map = ClassMap::new("m", [("dog", "pet")]).unwrap();
+    assert_eq!(Question::Map(map).vote(&answer), Some("pet"));
+    let mut classes = Classes::default();
+    assert_eq!((classes.class("Dog"), classes.class(" dog\r")), (0, 0));
+}
+
 #[test]
 fn clean_top_becomes_a_question_about_the_top_label_of_the_clean_answer() {
     let asked: Question = "clean-top".parse().unwrap();
@@ -147,7 +164,7 @@ fn unknown_questions_are_refused_by_name() {
 
 proptest! {
     #[test]
-    fn normalising_twice_changes_nothing(name in "\\PC{0,12}") {
+    fn normalising_twice_changes_nothing(name in "(\\PC|\\s){0,12}") {
         let once = normalise(&name).into_owned();
         prop_assert_eq!(normalise(&once).into_owned(), once);
     }
