@@ -327,6 +327,27 @@ fn contract_12_calls_ahead_are_bounded_with_several_claims_too() {
     }
 }
 
+/// At twenty labels a claim has so little of alpha that a table can have it, at one label it has too much.
+#[test]
+fn a_level_that_one_label_alone_cannot_have_is_refused_before_the_clean_call() {
+    let script = |draw: u64| if draw == CLEAN { labels(&["a"]) } else { fading(draw) };
+    let mut settings = asking(&["clean-labels"]);
+    settings.alpha = smoothgate::units::Alpha::new(0.3).unwrap();
+    let (endpoint, evidence) = ask(script, settings, &Forgetful);
+    assert!(matches!(evidence, Err(EngineError::Stats(_))));
+    assert_eq!(endpoint.calls(), 0);
+}
+
+#[test]
+fn what_nobody_would_verify_is_refused_before_anything_is_paid() {
+    let mut settings = asking(&["clean-labels"]);
+    settings.method =
+        Method::Anytime { n_max: 2_000_000, every: 25, gain: 0.01, n_min: 0, rival_share: None };
+    let (endpoint, evidence) = ask(fading, settings, &Forgetful);
+    assert!(matches!(evidence, Err(EngineError::Unverifiable(_))));
+    assert_eq!(endpoint.calls(), 0);
+}
+
 #[test]
 fn contract_11_several_claims_speak_of_the_smoothed_pipeline_once() {
     let image = picture(12, 10);

@@ -4,7 +4,7 @@ use smoothgate_providers::{AskError, Fault, JournalError, OutcomeClass};
 
 use crate::noise::NoiseError;
 use crate::picture::PictureError;
-use crate::stats::StatsError;
+use crate::stats::{StatsError, TooMuch};
 
 /// Why the engine stopped without a verdict. Answers that were paid for stay where they were recorded.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,15 @@ pub enum EngineError {
         /// The question.
         question: String,
     },
+    /// What a certificate could hold, and what it takes to make its tests anew, is more than [`Verification`] checks. Nothing
+    /// was sent.
+    ///
+    /// [`Verification`]: crate::certificate::Verification
+    #[error(
+        "nobody could verify a certificate of these settings: {0}; ask for fewer radii, fewer votes at most, fewer labels or \
+         fewer questions, or for tables with one bound (`table1`) instead of two-class tables"
+    )]
+    Unverifiable(#[from] TooMuch),
     /// The noise law cannot be built. Nothing was sent.
     #[error(transparent)]
     Noise(#[from] NoiseError),
@@ -113,6 +122,7 @@ impl EngineError {
             | Self::Unacceptable { .. }
             | Self::AskedTwice { .. }
             | Self::Unsuited { .. }
+            | Self::Unverifiable(_)
             | Self::Interrupted
             | Self::Ask(AskError::Journal(JournalError::Budget(_)) | AskError::Request(_)) => Fault::User,
             Self::Stopped { .. } | Self::ModelChanged { .. } => Fault::Provider,

@@ -79,9 +79,12 @@ impl Levels {
     }
 
     /// The tests for a picture whose noise costs the least share of alpha, that of all but the largest, where every question
-    /// makes as many claims as it can.
+    /// makes as many claims as it can. Refuses what fails where each makes one, which has the largest level: a test by tables
+    /// has a largest alpha.
     pub(super) fn usual_tests(&self, settings: &Settings) -> Result<Tests, EngineError> {
-        self.at(settings, SHARES[0], &most_claims(settings))
+        let tests = self.at(settings, SHARES[0], &most_claims(settings))?;
+        self.at(settings, SHARES[0], &fewest_claims(settings))?;
+        Ok(tests)
     }
 
     /// The tests that are left of alpha after a share of it, with so many claims a question.
@@ -144,6 +147,11 @@ impl Levels {
         }
         Err(EngineError::TooFine { alpha, width: image.width(), height: image.height() })
     }
+}
+
+/// The fewest claims that each question can make.
+pub(super) fn fewest_claims(settings: &Settings) -> Vec<usize> {
+    vec![1; settings.questions()]
 }
 
 /// The most claims that each question can make.

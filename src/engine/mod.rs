@@ -136,29 +136,34 @@ impl Engine {
     /// certify is refused here.
     ///
     /// # Errors
-    /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::Unsuited`], [`EngineError::AskedTwice`].
+    /// [`EngineError::Stats`] for a test that cannot work, [`EngineError::Unsuited`], [`EngineError::AskedTwice`],
+    /// [`EngineError::Unverifiable`].
     pub fn plan(&self) -> Result<Tests, EngineError> {
-        self.check_questions()?;
+        self.check_settings()?;
         self.levels.usual_tests(&self.settings)
     }
 
     /// The tests for pictures like this one, where every question makes as many claims as it can: at the levels that are left
-    /// after the noise sampler's own error is paid for. What can never certify is refused here, before anything is paid.
+    /// after the noise sampler's own error is paid for. What can never certify is refused here, before anything is paid, and
+    /// what cannot be tested where the clean answer holds but one label.
     ///
     /// # Errors
     /// As [`Self::plan`], and [`EngineError::TooFine`], [`EngineError::Noise`].
     pub fn tests_for(&self, picture: &WorkingImage) -> Result<Tests, EngineError> {
-        self.check_questions()?;
+        self.check_settings()?;
         let law = self.levels.law(&self.settings, picture.grid())?;
-        self.levels.tests(&self.settings, &law, picture, &level::most_claims(&self.settings))
+        let tests = self.levels.tests(&self.settings, &law, picture, &level::most_claims(&self.settings))?;
+        self.levels.tests(&self.settings, &law, picture, &level::fewest_claims(&self.settings))?;
+        Ok(tests)
     }
 
-    /// A question that is asked twice would share alpha with itself, and its claims could not be told apart.
-    fn check_questions(&self) -> Result<(), EngineError> {
+    /// A question that is asked twice would share alpha with itself, and its claims could not be told apart. What nobody could
+    /// verify is not worth its price.
+    fn check_settings(&self) -> Result<(), EngineError> {
         let mut met = std::collections::HashSet::new();
         match self.settings.asked().find(|&(question, _)| !met.insert(question)) {
             Some((question, _)) => Err(EngineError::AskedTwice { question: question.to_string() }),
-            None => Ok(()),
+            None => Ok(self.settings.check_work()?),
         }
     }
 

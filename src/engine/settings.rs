@@ -2,7 +2,7 @@
 
 use crate::picture::Encoder;
 use crate::question::Question;
-use crate::stats::Method;
+use crate::stats::{Method, Sharing, TooMuch, Work};
 use crate::units::{Alpha, Sigma};
 
 /// A question, and the test that its votes go through.
@@ -65,6 +65,24 @@ impl Settings {
     /// How many questions there are.
     pub fn questions(&self) -> usize {
         1 + self.also.len()
+    }
+
+    /// Refuses what nobody could verify: a certificate with the most claims and the most votes, whatever comes of it.
+    pub(crate) fn check_work(&self) -> Result<(), TooMuch> {
+        let mut work = Work::default();
+        let mut met = Vec::new();
+        for (at, (question, method)) in self.asked().enumerate() {
+            let claims = question.most_claims();
+            work.claims(method, claims, method.most_votes())?;
+            // Equal tests are one. How many claims share a level, and so which level it is, the clean answer fixes.
+            let own = (claims > 1 && question.sharing() == Sharing::Even).then_some(at);
+            let test = (method, question.label_rule(), own);
+            if !met.contains(&test) {
+                met.push(test);
+                work.test(method)?;
+            }
+        }
+        work.check()
     }
 
     /// Does any question need the answer about the clean picture, one call more?

@@ -14,6 +14,9 @@ const UNANIMOUS_WEIGHT: f64 = 0.25;
 /// Votes that a test can have at most.
 const MOST_VOTES: usize = 100_000_000;
 
+/// The largest gain: more than any radius. A document holds no number without end, and few beyond 2^53.
+const MOST_GAIN: f64 = 1000.0;
+
 /// Error granted to the logarithm of the wealth.
 const WEALTH_ERROR: f64 = 1e-10;
 
@@ -107,7 +110,7 @@ impl Anytime {
         check_sigma(self.sigma)?;
         check_alpha(self.alpha)?;
         self.label.check()?;
-        check("gain", self.gain, self.gain >= 0.0, "at least 0")?;
+        check("gain", self.gain, (0.0..=MOST_GAIN).contains(&self.gain), "between 0 and 1000")?;
         if let Some(share) = self.rival_share {
             check("rival_share", share, share > 0.0 && share < 1.0, "strictly between 0 and 1")?;
             if matches!(self.label, LabelRule::Open { .. }) {

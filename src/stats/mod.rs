@@ -62,6 +62,7 @@ mod two_class_futility;
 mod two_class_plane;
 mod verify;
 mod vote;
+mod work;
 
 pub use anytime::{anytime_log_wealth, anytime_lower};
 pub use binomial::{binom_sf, binom_test_half, ln_binom_sf};
@@ -86,3 +87,5 @@ pub use test::Test;
 pub use two_class::TwoClassTable;
 pub use verify::{verify_table, verify_two_class_table};
 pub use vote::{Tally, Vote};
+pub use work::TooMuch;
+pub(crate) use work::Work;

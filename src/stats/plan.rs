@@ -112,6 +112,16 @@ impl Method {
         matches!(self, Self::Table(_) | Self::Table1(_))
     }
 
+    /// The most votes that a run can ask for, those included that choose a label which is not fixed in advance.
+    pub(crate) fn most_votes(&self) -> usize {
+        match *self {
+            Self::Cohen { n0, n } | Self::Topk { n0, n, .. } => n0.saturating_add(n),
+            Self::Predict { n } | Self::Fixed { n, .. } => n,
+            Self::Table(ref ladder) | Self::Table1(ref ladder) => ladder.n_max,
+            Self::Anytime { n_max, .. } => n_max,
+        }
+    }
+
     /// The test's name on the command line and in certificates.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,107 +1,38 @@
 //! What a document may make this program compute.
 
 use crate::certificate::{Certificate, Claim};
-use crate::stats::{Method, Plan};
-
-/// Most votes of a test. Each was paid for, so no honest document is near this.
-const MOST_VOTES: usize = 1_000_000;
-
-/// Most votes times rungs of a ladder: the tables are built one by one, by one bound and against a rival.
-const MOST_ONE_BOUND: usize = 2_000_000;
-const MOST_TWO_CLASS: usize = 10_000;
-
-/// Most looks of an anytime test: each solves for a bound.
-const MOST_LOOKS: usize = 20_000;
-
-/// Most labels that a top-k test may bound.
-const MOST_TOP: usize = 100;
+use crate::stats::{Plan, TooMuch, Work};
 
 /// Most votes times labels: after every vote the labels are gone through.
 const MOST_TALLIES: usize = 1_000_000_000;
 
 /// Longest side and most pixels of an original or working picture.
 const MOST_SIDE: u32 = 100_000;
-const MOST_PIXELS: u64 = 1 << 28;
-
-/// Most claims.
-const MOST_CLAIMS: usize = 1000;
+pub(super) const MOST_PIXELS: u64 = 1 << 28;
 
 /// Says what is too much, if anything is. The bounds are on all claims together; a test that several claims share is made
-/// once.
-pub(super) fn tests(certificate: &Certificate) -> Result<(), String> {
-    let claims = &certificate.claims;
-    over("the number of claims", claims.len(), MOST_CLAIMS)?;
+/// once. Settings are held against the same bounds before anything is paid, but for that on labels, which nobody knows then.
+pub(super) fn tests(claims: &[Claim]) -> Result<(), String> {
     if claims.is_empty() {
         return Err("there is no claim".to_owned());
     }
-    let sum = |of: &dyn Fn(&Claim) -> usize| claims.iter().map(of).fold(0usize, usize::saturating_add);
-    over("the number of votes", sum(&|claim| claim.votes.len()), MOST_VOTES)?;
-    over(
-        "votes times labels",
-        sum(&|claim| claim.votes.len().saturating_mul(claim.labels.len())),
-        MOST_TALLIES,
-    )?;
-    over("the number of looks", sum(&looks), MOST_LOOKS)?;
+    work(claims).map_err(|error| error.to_string())
+}
+
+fn work(claims: &[Claim]) -> Result<(), TooMuch> {
+    let tallies = claims.iter().map(|claim| claim.votes.len().saturating_mul(claim.labels.len()));
+    TooMuch::over("votes times labels", tallies.fold(0, usize::saturating_add), MOST_TALLIES)?;
     let mut work = Work::default();
     let mut met: Vec<&Plan> = Vec::new();
     for claim in claims {
+        let method = &claim.test.method;
+        work.claims(method, 1, claim.votes.len())?;
         if !met.contains(&&claim.test) {
             met.push(&claim.test);
-            work.add(&claim.test.method)?;
+            work.test(method)?;
         }
     }
-    over("the number of votes of all tests", work.votes, MOST_VOTES)?;
-    over("n_max times radii", work.one_bound, MOST_ONE_BOUND)?;
-    over("n_max times radii", work.two_class, MOST_TWO_CLASS)
-}
-
-fn over(what: &str, value: usize, most: usize) -> Result<(), String> {
-    if value <= most {
-        return Ok(());
-    }
-    Err(format!("{what} is {value}, and {most} is the most that is checked here"))
-}
-
-/// Bounds that an anytime test solves for.
-fn looks(claim: &Claim) -> usize {
-    match claim.test.method {
-        Method::Anytime { every, .. } => claim.votes.len() / every.max(1),
-        _ => 0,
-    }
-}
-
-/// What it takes to make tests.
-#[derive(Default)]
-struct Work {
-    votes: usize,
-    one_bound: usize,
-    two_class: usize,
-}
-
-impl Work {
-    fn add(&mut self, method: &Method) -> Result<(), String> {
-        let add = |sum: &mut usize, more: usize| *sum = sum.saturating_add(more);
-        match *method {
-            Method::Cohen { n0, n } => add(&mut self.votes, n0.saturating_add(n)),
-            Method::Predict { n } | Method::Fixed { n, .. } => add(&mut self.votes, n),
-            Method::Topk { k, n0, n } => {
-                over("k", k, MOST_TOP)?;
-                add(&mut self.votes, n0.saturating_add(n));
-            }
-            Method::Table(ref ladder) => {
-                add(&mut self.two_class, ladder.n_max.saturating_mul(ladder.radii.len()));
-            }
-            Method::Table1(ref ladder) => {
-                add(&mut self.one_bound, ladder.n_max.saturating_mul(ladder.radii.len()));
-            }
-            Method::Anytime { n_max, every, n_min, .. } => {
-                over("n_max", n_max, MOST_VOTES)?;
-                over("n_min", n_min, MOST_VOTES)?;
-                over("every", every, MOST_VOTES)?;
-            }
-        }
-        Ok(())
-    }
+    work.check()
 }
 
 /// The same for the sizes of the picture.
@@ -119,4 +50,102 @@ pub(super) fn sizes(certificate: &Certificate) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::Outcome;
+    use crate::engine::{CastVote, Settings};
+    use crate::plan::{About, TestChoice};
+    use crate::question::Question;
+    use crate::stats::{Ladder, Method};
+    use crate::units::{Radius, Sigma};
+
+    /// The longest document that can come of these settings.
+    fn longest(settings: &Settings) -> Vec<Claim> {
+        let (question, method) = (&settings.question, &settings.method);
+        let claims = question.most_claims();
+        let alpha = question.sharing().level(settings.alpha.get(), claims);
+        let claim = Claim {
+            question: question.clone(),
+            tie_rule: question.tie_rule().to_owned(),
+            test: Plan {
+                sigma: settings.sigma.get(),
+                alpha,
+                label: question.label_rule(),
+                method: method.clone(),
+            },
+            outcome: Outcome::Abstained,
+            label: None,
+            radius: 0.0,
+            radius_original: 0.0,
+            p_lower: None,
+            abstained: None,
+            labels: vec!["a".to_owned()],
+            votes: vec![CastVote::For(0); method.most_votes()],
+        };
+        vec![claim; claims]
+    }
+
+    #[test]
+    fn what_is_paid_for_is_verified() {
+        let (mut paid, mut refused) = (0, 0);
+        for sigma in [0.12, 0.25, 0.5, 1.0] {
+            for (question, rungs) in
+                ["top1", "clean-labels"].into_iter().flat_map(|q| (1..=20).map(move |n| (q, n)))
+            {
+                let question: Question = question.parse().unwrap();
+                let radius = (1..=rungs).map(|n| Radius::new(0.2 * sigma * f64::from(n)).unwrap());
+                let choice = TestChoice { radius: radius.collect(), ..TestChoice::default() };
+                let alpha = 0.001 / question.most_claims() as f64;
+                let label = question.label_rule();
+                let about = About { label, topk: None, sigma, alpha, recorded: None };
+                let method = choice.method(about).unwrap();
+                let settings = Settings { question, method, ..Settings::new(Sigma::new(sigma).unwrap()) };
+                if settings.check_work().is_err() {
+                    refused += 1;
+                    continue;
+                }
+                paid += 1;
+                assert_eq!(tests(&longest(&settings)), Ok(()), "{settings:?}");
+            }
+        }
+        assert!(paid > 100 && refused > 10, "{paid}, {refused}");
+    }
+
+    #[test]
+    fn what_nobody_would_verify_is_refused_with_what_it_is() {
+        let settings = |question: &str, method| {
+            let question = question.parse().unwrap();
+            Settings { question, method, ..Settings::new(Sigma::FIELD) }
+        };
+        // The usual test of eleven radii from 0.05 to 0.55 at sigma 0.25.
+        let radii = |n: i32| (1..=n).map(|n| 0.05 * f64::from(n)).collect::<Vec<_>>();
+        let eleven = settings("top1", Method::Table(Ladder::new(radii(11), 1482)));
+        assert_eq!(eleven.check_work(), Ok(()));
+        assert_eq!(tests(&longest(&eleven)), Ok(()));
+        let anytime = |n_max| Method::Anytime { n_max, every: 25, gain: 0.0, n_min: 0, rival_share: None };
+        for (question, method, what) in [
+            (
+                "top1",
+                Method::Table(Ladder::new(radii(20), 1482)),
+                "n_max times radii of two-class tables is 29640",
+            ),
+            ("top1", Method::Table1(Ladder::new(vec![0.25, 0.5, 0.75, 1.0], 650_000)), "is 2600000"),
+            ("top1", anytime(2_000_000), "n_max is 2000000"),
+            ("top1", anytime(1_000_000), "the number of looks is 40000"),
+            ("clean-labels/100", anytime(10_000), "the number of looks is 40000"),
+            (
+                "clean-labels/100",
+                Method::Fixed { n: 40_000, rival_share: None },
+                "the number of votes is 4000000",
+            ),
+        ] {
+            let settings = settings(question, method);
+            let error = settings.check_work().unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+            assert_eq!(tests(&longest(&settings)), Err(error));
+        }
+    }
 }

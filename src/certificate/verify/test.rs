@@ -15,7 +15,7 @@ pub(super) fn field(claim: usize, name: &str) -> String {
 /// The test of each claim, with the checks on their making; or the check that fails without them.
 pub(super) fn build(certificate: &Certificate) -> Result<(Vec<Test>, [Check; 2]), Check> {
     const NAME: &str = "test";
-    bounds::tests(certificate).map_err(|says| Check::fails(NAME, says, ["claims"]))?;
+    bounds::tests(&certificate.claims).map_err(|says| Check::fails(NAME, says, ["claims"]))?;
     bounds::sizes(certificate).map_err(|says| Check::fails(NAME, says, ["picture"]))?;
     let mut tests: Vec<Test> = Vec::new();
     let mut wrong = Vec::new();

@@ -228,3 +228,17 @@ fn contract_05_a_test_for_a_fixed_label_does_not_start_without_one() {
     assert!(matches!(test.start(None), Err(StatsError::LabelNotFixed)));
     assert!(test.start(Some(3)).is_ok());
 }
+
+#[test]
+fn a_gain_that_a_document_cannot_hold_is_refused() {
+    let test = |gain| {
+        let method = Method::Anytime { n_max: 100, every: 20, gain, n_min: 0, rival_share: None };
+        Test::new(Plan { sigma: 0.25, alpha: 0.001, label: LabelRule::Leader, method })
+    };
+    for gain in [f64::INFINITY, f64::NAN, 1e17, 1000.1, -0.1] {
+        assert!(matches!(test(gain), Err(StatsError::OutOfRange { name: "gain", .. })), "{gain}");
+    }
+    for gain in [0.0, 0.01, 1000.0] {
+        assert!(test(gain).is_ok(), "{gain}");
+    }
+}
