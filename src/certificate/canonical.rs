@@ -7,13 +7,19 @@
 //!
 //! RFC 8785 fits because every number here is a double or a whole number below 2^53; others are refused.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A longer document is refused unread: ten million votes take half of it.
+/// A longer document is refused unread: three million votes take less than half of it.
 pub const MAX_BYTES: usize = 64 << 20;
+
+/// More values, and more objects among them, are refused while they are read: in memory a short one takes many times its text.
+/// A document that verifies has no more than three million votes, and some objects a claim.
+const MOST_VALUES: usize = 4_000_000;
+const MOST_OBJECTS: usize = 100_000;
 
 /// Whole numbers beyond this are not all doubles.
 const MOST_INTEGER: u64 = 1 << 53;
@@ -26,7 +32,7 @@ pub enum CanonicalError {
     #[error("it is longer than {MAX_BYTES} bytes")]
     TooLong,
     /// Not JSON, or JSON that two readers could read differently: a name twice in an object, a number that a double
-    /// cannot hold, more than a hundred levels of nesting.
+    /// cannot hold, more than a hundred levels of nesting, more than four million values or a hundred thousand objects.
     #[error("{0}")]
     Syntax(#[from] serde_json::Error),
     /// A whole number of 2^53 or more.
@@ -124,7 +130,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, CanonicalError> {
         return Err(CanonicalError::TooLong);
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict.deserialize(&mut reader)?;
+    let value = Strict(&Counts::default()).deserialize(&mut reader)?;
     reader.end()?;
     check_numbers(&value)?;
     Ok(value)
@@ -147,19 +153,34 @@ fn check_number(number: &Number) -> Result<(), CanonicalError> {
     Ok(())
 }
 
-/// Reads any JSON value, and refuses a name that comes twice in one object: JSON libraries disagree on which of the two
-/// counts.
-struct Strict;
+/// What was read so far.
+#[derive(Default)]
+struct Counts {
+    values: Cell<usize>,
+    objects: Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+/// Counts one more, and refuses it beyond `most`.
+fn count<E: serde::de::Error>(so_far: &Cell<usize>, most: usize, what: &str) -> Result<(), E> {
+    so_far.set(so_far.get() + 1);
+    if so_far.get() <= most { Ok(()) } else { Err(E::custom(format!("it has more than {most} {what}"))) }
+}
+
+/// Reads any JSON value, and refuses a name that comes twice in one object: JSON libraries disagree on which of the two
+/// counts. Counts what it reads, and stops at too much.
+#[derive(Clone, Copy)]
+struct Strict<'c>(&'c Counts);
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        count::<D::Error>(&self.0.values, MOST_VALUES, "values")?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,19 +217,20 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        count::<A::Error>(&self.0.objects, MOST_OBJECTS, "objects")?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
                 return Err(serde::de::Error::custom(format!("`{name}` stands twice in one object")));
             }
-            object.insert(name, members.next_value_seed(Self)?);
+            object.insert(name, members.next_value_seed(self)?);
         }
         Ok(Value::Object(object))
     }

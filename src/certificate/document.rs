@@ -131,16 +131,16 @@ impl Document {
                 problem: "it is not a JSON object".into(),
             });
         };
-        let mut certificate = members.clone();
         let seal = ["signer", "digest", "signature"];
-        let seal: Map<String, Value> =
-            seal.into_iter().filter_map(|name| certificate.remove_entry(name)).collect();
-        Ok(Self { certificate: read(certificate)?, seal: read(seal)? })
+        let seal = seal.into_iter().filter_map(|name| Some((name.to_owned(), members.get(name)?.clone())));
+        let seal = Value::Object(seal.collect());
+        // Of the whole document a certificate reads its own members; nothing is copied for it.
+        Ok(Self { certificate: read(value)?, seal: read(&seal)? })
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(members: Map<String, Value>) -> Result<T, DocumentError> {
-    serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| DocumentError::Field {
+fn read<T: serde::de::DeserializeOwned>(members: &Value) -> Result<T, DocumentError> {
+    serde_path_to_error::deserialize(members).map_err(|error| DocumentError::Field {
         field: error.path().to_string(),
         problem: error.inner().to_string(),
     })

@@ -25,7 +25,7 @@ pub use document::{Document, DocumentError, Seal, Signer};
 pub use keys::{KeyError, KeyId, PublicKey, SigningKey};
 pub use schema::schema;
 pub(crate) use verify::working_image;
-pub use verify::{Check, UNDERIVED, Verdict, Verification};
+pub use verify::{Check, Recorded, UNDERIVED, Verdict, Verification};
 
 /// Name and version of the document format.
 pub const FORMAT: &str = "smoothgate certificate 2";

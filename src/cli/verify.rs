@@ -14,7 +14,7 @@ use super::options::denoiser_of;
 use super::output::json_line;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
-use crate::certificate::{Check, PublicKey, Verdict, Verification, canonical};
+use crate::certificate::{Check, PublicKey, Recorded, Verdict, Verification, canonical};
 use crate::ledger::Reader;
 use crate::picture::Limits;
 
@@ -40,7 +40,8 @@ pub(super) struct Args {
     /// Where that denoiser runs: `auto`, `cpu`, `cuda:N` or `metal`
     #[arg(long, default_value = "auto", requires = "redraw")]
     device: Device,
-    /// Compare every vote with the answer on record: in the ledger that the configuration names, or in this file
+    /// Compare the settings with those of the run on record, and every vote with its answer there: in the ledger that the
+    /// configuration names, or in this file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     ledger: Option<Vec<PathBuf>>,
     /// Print one JSON object a certificate
@@ -116,18 +117,25 @@ fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failu
     };
     let mut found = Vec::new();
     for run in ledger.runs().map_err(Failure::ledger)? {
+        let mut of_run = Vec::new();
         let each = ledger.stored(run.id, |_, parameters, stored_seed, stored| {
-            // A seed that the user chose may belong to several pictures.
-            if *stored_seed == seed
-                && parameters.value()["hash"].as_str() == Some(&hash)
-                && !stored.draws.is_empty()
-            {
-                found.push(stored);
+            // A seed that the user chose may belong to several pictures. One without draws may be the certificate's: there was
+            // no label to ask about, or the answers were overwritten.
+            if *stored_seed == seed && parameters.value()["hash"].as_str() == Some(&hash) {
+                of_run.push(stored);
             }
         });
         each.map_err(Failure::ledger)?;
+        if !of_run.is_empty() {
+            let parameters = ledger.parameters(run.id).map_err(Failure::ledger)?.value();
+            found.extend(of_run.into_iter().map(|stored| (parameters.clone(), stored)));
+        }
     }
-    verification.answers(found.iter().map(|stored| (&seed, stored)));
+    verification.answers(found.iter().map(|(parameters, stored)| Recorded {
+        seed: &seed,
+        parameters,
+        stored,
+    }));
     Ok(())
 }
 

@@ -3,7 +3,17 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use smoothgate::certificate::{Certificate, Document};
+use smoothgate::certifier::{self, Certifier};
+use smoothgate::engine::{Engine, Settings};
+use smoothgate::ledger::{Begin, Budgets, Ledger, Options, Retention, RunSpec};
+use smoothgate::picture::PictureOptions;
+use smoothgate::providers::{Answer, Outcome, Price};
+use smoothgate::stats::Method;
+use smoothgate::units::Sigma;
+
+use crate::support::{CLEAN, Scripted, denoiser, label, picture, runtime, seed, settings};
 
 /// The program in a folder of its own, with its ledger there.
 fn smoothgate(folder: &Path, arguments: &[&str]) -> Output {
@@ -129,4 +139,83 @@ fn the_schema_is_printed() {
     let dir = tempfile::tempdir().unwrap();
     let out = smoothgate(dir.path(), &["certificate", "schema"]);
     assert_eq!(text(&out.stdout), smoothgate::certificate::schema());
+}
+
+/// Certifies a small picture with a ledger in the folder, and writes its certificate down there.
+fn on_record(
+    folder: &Path,
+    answers: Retention,
+    script: impl Fn(u64) -> Outcome + Send + Sync + 'static,
+    change: impl FnOnce(&mut Settings),
+) -> Certificate {
+    let mut settings = settings();
+    change(&mut settings);
+    let engine = Engine::new(Scripted::at_once(script), denoiser("none"), settings);
+    let spec = RunSpec {
+        parameters: certifier::parameters(&engine, &PictureOptions::default(), None).unwrap(),
+        arguments: json!({}),
+        instance: "scripted".to_owned(),
+        price: Price::Free,
+        budgets: Budgets::default(),
+        pictures: Some(1),
+    };
+    let options = Options { answers, reserve: 0, ..Options::default() };
+    let document = runtime().block_on(async {
+        let ledger = Ledger::open(folder.join("ledger.db"), &options).unwrap();
+        let run = ledger.begin_run(spec, Begin::New).await.unwrap();
+        let certifier = Certifier::with_ledger(engine, run);
+        certifier.certify("p", picture(12, 10), Some(seed()), &|_| {}).await.unwrap().document
+    });
+    write(folder, &document);
+    document.certificate
+}
+
+fn write(folder: &Path, document: &Document) {
+    std::fs::write(folder.join("certificate.json"), document.to_text().unwrap()).unwrap();
+}
+
+/// How `verify --ledger` ends, and its check on the ledger.
+fn with_ledger(folder: &Path) -> (Option<i32>, Value) {
+    let out = smoothgate(folder, &["verify", "certificate.json", "--ledger", "ledger.db", "--json"]);
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let check = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "ledger").unwrap();
+    (out.status.code(), check.clone())
+}
+
+#[test]
+fn a_certificate_without_draws_on_record_is_held_against_the_ledger_all_the_same() {
+    // The answers were overwritten once they had made the certificate.
+    let dir = tempfile::tempdir().unwrap();
+    on_record(dir.path(), Retention::UntilCertified, |_| label("a"), |_| {});
+    let (code, check) = with_ledger(dir.path());
+    assert_eq!((code, &check["verdict"]), (Some(0), &json!("not_checked")), "{check}");
+
+    // The picture has no label to ask about: no draw was ever made.
+    let dir = tempfile::tempdir().unwrap();
+    let script = |draw| if draw == CLEAN { Outcome::Answered(Answer::default()) } else { label("a") };
+    let ask = |s: &mut Settings| s.question = "clean-top".parse().unwrap();
+    let certificate = on_record(dir.path(), Retention::Keep, script, ask);
+    assert_eq!(certificate.draws(), 0);
+    let (code, check) = with_ledger(dir.path());
+    assert_eq!((code, &check["verdict"]), (Some(0), &json!("holds")), "{check}");
+}
+
+#[test]
+fn a_test_or_a_sigma_that_the_run_was_not_begun_with_is_shown_by_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let anytime = |gain| Method::Anytime { n_max: 100, every: 20, gain, n_min: 0, rival_share: None };
+    let certificate = on_record(dir.path(), Retention::Keep, |_| label("a"), |s| s.method = anytime(0.005));
+    let (code, check) = with_ledger(dir.path());
+    assert_eq!((code, &check["verdict"]), (Some(0), &json!("holds")), "{check}");
+
+    let shown = |change: &dyn Fn(&mut Certificate), field: &str| {
+        let mut changed = certificate.clone();
+        change(&mut changed);
+        write(dir.path(), &Document::seal(changed, None).unwrap());
+        let (code, check) = with_ledger(dir.path());
+        assert_eq!((code, &check["fields"]), (Some(1), &json!([field])), "{check}");
+        assert!(check["says"].as_str().unwrap().contains(field), "{check}");
+    };
+    shown(&|c| c.claims[0].test.method = anytime(0.0051), "claims[0].test.method");
+    shown(&|c| c.noise.sigma = Sigma::new(0.5).unwrap(), "noise.sigma");
 }

@@ -106,6 +106,16 @@ fn json_that_two_readers_read_differently_is_refused() {
     assert!(refused(&vec![b' '; canonical::MAX_BYTES + 1]).contains("longer"));
 }
 
+#[test]
+fn a_text_that_takes_many_times_its_size_in_memory_is_refused_while_it_is_read() {
+    let many = |item: &str, times: usize| {
+        let items = format!("{item},").repeat(times);
+        refused(format!("[{items}0]").as_bytes())
+    };
+    assert!(many("{\"a\":0}", 200_000).contains("more than 100000 objects"));
+    assert!(many("0", 5_000_000).contains("more than 4000000 values"));
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -150,7 +160,7 @@ proptest! {
 
     #[test]
     fn anything_in_any_place_gets_an_answer(
-        case in 0..12_usize,
+        case in 0..13_usize,
         place in any::<prop::sample::Index>(),
         second in any::<prop::sample::Index>(),
         one in any_json(),

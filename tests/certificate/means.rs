@@ -1,11 +1,14 @@
 //! Checks that take more than the document: the picture's file, its copies, the answers on record.
 
-use smoothgate::certificate::{Verdict, Verification};
+use serde_json::json;
+use smoothgate::certificate::{Certificate, Claim, Document, Recorded, Verdict, Verification};
 use smoothgate::engine::Settled;
 use smoothgate::ledger::StoredPicture;
 use smoothgate::providers::{Answer, Outcome};
+use smoothgate::stats::Method;
+use smoothgate::units::{Alpha, Sigma};
 
-use crate::real::{answers, cases};
+use crate::real::{Case, answers, cases};
 use crate::support::{denoiser, runtime, seed};
 
 fn failed(verification: &Verification) -> Vec<(&str, Vec<String>)> {
@@ -64,11 +67,11 @@ fn votes_are_what_the_answers_on_record_say() {
     (0..certificate.draws()).for_each(|draw| _ = hasher.update(&copy(draw)));
     let mut same = certificate.clone();
     same.copies = hasher.finalize().to_hex().to_string();
-    let text = smoothgate::certificate::Document::seal(same, None).unwrap().to_text().unwrap();
+    let text = Document::seal(same, None).unwrap().to_text().unwrap();
 
     let check = |seed: &[u8; 32], stored: &StoredPicture| {
         let mut verification = Verification::of(text.as_bytes());
-        verification.answers(Some((seed, stored)));
+        verification.answers(Some(Recorded { seed, parameters: &case.parameters, stored }));
         verification
     };
     let seed = *seed().as_bytes();
@@ -118,7 +121,9 @@ fn the_label_of_the_clean_answer_is_the_one_on_record() {
         let clean = clean.map(|outcome| Settled { outcome, copy: [0; 32] });
         let stored = StoredPicture { clean, ..stored(|_| [0; 32]) };
         let mut verification = Verification::of(case.text.as_bytes());
-        verification.answers(Some((seed().as_bytes(), &stored)));
+        let seed = seed();
+        let record = Recorded { seed: seed.as_bytes(), parameters: &case.parameters, stored: &stored };
+        verification.answers(Some(record));
         failed(&verification)
             .into_iter()
             .flat_map(|(_, fields)| fields)
@@ -131,4 +136,58 @@ fn the_label_of_the_clean_answer_is_the_one_on_record() {
     assert!(blamed(Some(about("b"))));
     assert!(blamed(Some(Outcome::Transient { reason: "as scripted".to_owned() })));
     assert!(blamed(None));
+}
+
+/// What the ledger shows of a document that was changed and sealed anew, where nothing but the run's parameters is left in it.
+fn blamed(case: &Case, change: impl FnOnce(&mut Certificate)) -> Vec<String> {
+    let mut certificate = case.certificate();
+    change(&mut certificate);
+    let text = Document::seal(certificate, None).unwrap().to_text().unwrap();
+    let stored = StoredPicture { redacted: true, ..StoredPicture::default() };
+    let seed = seed();
+    let mut verification = Verification::of(text.as_bytes());
+    let record = Recorded { seed: seed.as_bytes(), parameters: &case.parameters, stored: &stored };
+    verification.answers(Some(record));
+    let ledger = verification.checks().last().unwrap();
+    assert_eq!(ledger.name, "ledger");
+    let expected = if ledger.fields.is_empty() { Verdict::NotChecked } else { Verdict::Fails };
+    assert_eq!(ledger.verdict, expected);
+    ledger.fields.clone()
+}
+
+#[test]
+fn the_settings_are_those_that_the_run_on_record_was_begun_with() {
+    for case in cases() {
+        assert!(blamed(case, |_| {}).is_empty(), "{}", case.name);
+    }
+    let case = |name: &str| cases().iter().find(|case| case.name.contains(name)).unwrap();
+    let cohen = case("cohen");
+    assert_eq!(blamed(cohen, |c| c.noise.sigma = Sigma::new(0.5).unwrap()), ["noise.sigma"]);
+    assert_eq!(blamed(cohen, |c| c.noise.generator.push('2')), ["noise.generator"]);
+    assert_eq!(blamed(cohen, |c| c.alpha = Alpha::new(0.01).unwrap()), ["alpha"]);
+    assert_eq!(blamed(cohen, |c| c.denoiser.name.push('2')), ["denoiser"]);
+    assert_eq!(blamed(cohen, |c| c.encoder = "jpeg:80".to_owned()), ["encoder"]);
+    assert_eq!(blamed(cohen, |c| c.provider.push('2')), ["provider"]);
+    assert_eq!(blamed(cohen, |c| c.provider_settings = json!({ "kind": "other" })), ["provider_settings"]);
+    assert_eq!(
+        blamed(cohen, |c| c.claims[0].question = "present:a".parse().unwrap()),
+        ["claims[0].question"]
+    );
+    let another = |c: &mut Certificate| {
+        let claim = Claim { question: "absent:z".parse().unwrap(), ..c.claims[0].clone() };
+        c.claims.push(claim);
+    };
+    assert_eq!(blamed(cohen, another), ["claims"]);
+    // The same votes, and as many, but the label was chosen and bounded by others.
+    let fixed = Method::Fixed { n: 120, rival_share: None };
+    assert_eq!(blamed(cohen, |c| c.claims[0].test.method = fixed), ["claims[0].test.method"]);
+    let gain = |c: &mut Certificate| {
+        c.claims[0].test.method =
+            Method::Anytime { n_max: 200, every: 20, gain: 0.0051, n_min: 40, rival_share: None };
+    };
+    assert_eq!(blamed(case("anytime"), gain), ["claims[0].test.method"]);
+    let several = case("in sequence");
+    let last = several.certificate().claims.len() - 1;
+    let longer = |c: &mut Certificate| c.claims[last].test.method = Method::Predict { n: 41 };
+    assert_eq!(blamed(several, longer), [format!("claims[{last}].test.method")]);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 use smoothgate::certificate::{Certificate, Document, Outcome as End, SigningKey, Verification, canonical};
 use smoothgate::engine::{Asked, Engine, Forgetful, Settings};
-use smoothgate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize};
+use smoothgate::picture::{Encoder, Fit, PictureOptions, WorkingImage, WorkingSize};
 use smoothgate::providers::{Answer, Outcome};
 use smoothgate::question::{ClassMap, Question};
 use smoothgate::stats::{Ladder, Method};
@@ -17,6 +17,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) text: String,
     pub(crate) file: Vec<u8>,
+    /// What a run of the same engine would be begun with.
+    pub(crate) parameters: Value,
 }
 
 impl Case {
@@ -80,16 +82,26 @@ fn make(
     size: WorkingSize,
     key: Option<&SigningKey>,
 ) -> Case {
+    fitted(name, script, change, PictureOptions { size, ..PictureOptions::default() }, key)
+}
+
+fn fitted(
+    name: &'static str,
+    script: impl Fn(u64) -> Outcome + Send + Sync + 'static,
+    change: impl FnOnce(&mut Settings),
+    options: PictureOptions,
+    key: Option<&SigningKey>,
+) -> Case {
     let mut settings = settings();
     change(&mut settings);
     let engine = Engine::new(Scripted::at_once(script), denoiser("none"), settings);
     let file = file(24, 18);
-    let options = PictureOptions { size, ..PictureOptions::default() };
     let image = Arc::new(WorkingImage::decode(&file, &options).unwrap());
     let evidence = runtime().block_on(engine.gather(image.clone(), seed(), &Forgetful, &|_| {})).unwrap();
     let certificate = Certificate::new(&engine, &image, seed(), &evidence);
     let text = Document::write(certificate, key).unwrap().1;
-    Case { name, text, file }
+    let parameters = smoothgate::certifier::parameters(&engine, &options, None).unwrap().value();
+    Case { name, text, file, parameters }
 }
 
 /// One of each kind.
@@ -206,6 +218,17 @@ pub(crate) fn cases() -> &'static [Case] {
                     }];
                 },
                 WorkingSize::Native,
+                None,
+            ),
+            fitted(
+                "certified, stretched to a square",
+                answers,
+                |_| {},
+                PictureOptions {
+                    size: WorkingSize::Square(9),
+                    fit: Fit::Stretch,
+                    ..PictureOptions::default()
+                },
                 None,
             ),
         ]

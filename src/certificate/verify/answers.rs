@@ -1,14 +1,27 @@
 //! The answers on record, put to the question again.
 
+use serde_json::Value;
 use smoothgate_providers::Outcome;
 
 use super::check::{Check, Wrong, clip};
+use super::settings;
 use super::test::field;
 use crate::certificate::{Certificate, Claim};
 use crate::engine;
 use crate::ledger::StoredPicture;
 use crate::question::{Question, normalise};
 use crate::stats::Vote;
+
+/// What a ledger holds of one picture of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    /// The seed of the picture's draws.
+    pub seed: &'a [u8; 32],
+    /// What the run was begun with: [`certifier::parameters`](crate::certifier::parameters).
+    pub parameters: &'a Value,
+    /// What came of the draws.
+    pub stored: &'a StoredPicture,
+}
 
 /// What a vote is for, in words.
 fn named(vote: Vote, labels: &[String]) -> String {
@@ -25,21 +38,24 @@ fn named(vote: Vote, labels: &[String]) -> String {
 /// More differences than this are not listed.
 const MOST: usize = 20;
 
-pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &StoredPicture)>) -> Check {
+pub(super) fn check(certificate: &Certificate, on_record: Option<Recorded<'_>>) -> Check {
     const NAME: &str = "ledger";
-    let Some((seed, stored)) = on_record else {
+    let Some(Recorded { seed, parameters, stored }) = on_record else {
         let says = "the ledger has no draws of this seed on this picture";
         return Check::fails(NAME, says, ["noise.seed", "picture.hash"]);
     };
-    if stored.redacted {
-        return Check::not_checked(
-            NAME,
-            "the ledger kept no answers: they were overwritten with the certificate",
-        );
-    }
-    let mut wrong = Vec::new();
+    let mut wrong = settings::differences(certificate, parameters);
     if certificate.noise.seed.as_bytes() != seed {
         wrong.push(Wrong::new("noise.seed", "the ledger has another seed for this picture"));
+    }
+    if stored.redacted {
+        // Of another run's answers it does not matter that they are gone.
+        return if wrong.is_empty() {
+            let says = "the ledger kept no answers: they were overwritten with the certificate";
+            Check::not_checked(NAME, says)
+        } else {
+            Check::unless_wrong(NAME, "", &wrong)
+        };
     }
     wrong.extend(fixed_labels(certificate, stored));
     wrong.extend(draws(certificate, stored));
@@ -52,9 +68,13 @@ pub(super) fn check(certificate: &Certificate, on_record: Option<(&[u8; 32], &St
     }
     wrong.truncate(MOST);
     let holds = match certificate.claims.as_slice() {
-        [one] => format!("each of the {} votes is what its answer on record says", one.votes.len()),
+        [one] => format!(
+            "the run on record was begun with these settings, and each of the {} votes is what its answer on record says",
+            one.votes.len()
+        ),
         _ => format!(
-            "the votes of each of the {} draws are what its answer on record says",
+            "the run on record was begun with these settings, and the votes of each of the {} draws are what its answer on \
+             record says",
             certificate.draws()
         ),
     };

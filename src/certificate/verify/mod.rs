@@ -15,9 +15,11 @@ mod copies;
 mod differ;
 mod form;
 mod picture;
+mod settings;
 mod test;
 mod votes;
 
+pub use answers::Recorded;
 pub use check::{Check, Verdict};
 
 use super::{Certificate, Document, PublicKey};
@@ -26,7 +28,7 @@ use crate::picture::WorkingImage;
 /// The fields that no other field implies, with what else than a signature shows a change of them. Whoever can write a new
 /// digest can change these in a document without a signature, each by itself; every other field contradicts the rest of
 /// the document when it alone is changed. `claims[].` stands for any one claim.
-pub const UNDERIVED: [(&str, &str); 15] = [
+pub const UNDERIVED: [(&str, &str); 16] = [
     ("claims[].labels", "--ledger"),
     ("claims[].test.method", "--ledger"),
     ("claims[].votes", "--ledger"),
@@ -40,7 +42,8 @@ pub const UNDERIVED: [(&str, &str); 15] = [
     ("picture.preprocessing.fit", "--picture"),
     ("picture.preprocessing.format", "--picture"),
     ("picture.preprocessing.orientation", "--picture"),
-    ("provider_settings", "nothing"),
+    ("picture.preprocessing.original", "--picture"),
+    ("provider_settings", "--ledger"),
     ("software", "nothing"),
 ];
 
@@ -99,13 +102,11 @@ impl Verification {
         self.checks.push(copies::check(&document.certificate, file, denoiser).await);
     }
 
-    /// Checks that every vote is what the question makes of the outcome on record for its draw. `on_record` has the seed
-    /// of the picture's draws and what is stored of them; several where runs of other settings drew from the same seed, of which one must be
-    /// that of the certificate; none where the ledger knows no such picture.
-    pub fn answers<'a>(
-        &mut self,
-        on_record: impl IntoIterator<Item = (&'a [u8; 32], &'a crate::ledger::StoredPicture)>,
-    ) {
+    /// Checks that the run on record was begun with what the document says, and that every vote is what the question makes of
+    /// the outcome on record for its draw. `on_record` is what the ledger holds of the picture; several where runs of other
+    /// settings drew from the same seed, of which one must be that of the certificate; none where the ledger knows no such
+    /// picture.
+    pub fn answers<'a>(&mut self, on_record: impl IntoIterator<Item = Recorded<'a>>) {
         let Some(document) = &self.document else { return };
         let certificate = &document.certificate;
         let checks = on_record.into_iter().map(|record| answers::check(certificate, Some(record)));

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::bounds;
 use super::check::{Check, Wrong};
 use super::differ::differences;
-use crate::certificate::Certificate;
-use crate::picture::{PictureError, PictureOptions, Preprocessing, WorkingImage, WorkingSize};
+use crate::certificate::{Certificate, Picture};
+use crate::picture::{Limits, PictureError, PictureOptions, Preprocessing, WorkingImage, WorkingSize};
 
 /// What the sizes, the filter and the rule for proportions imply: the operator norm above all.
 pub(super) fn sizes(certificate: &Certificate) -> Check {
@@ -32,14 +32,17 @@ pub(super) fn sizes(certificate: &Certificate) -> Check {
 
 /// The working image of the file, made as the document says.
 pub(super) fn open(certificate: &Certificate, file: &[u8]) -> Result<WorkingImage, PictureError> {
-    let picture = &certificate.picture;
-    let options = PictureOptions {
+    WorkingImage::decode(file, &options(&certificate.picture))
+}
+
+fn options(picture: &Picture) -> PictureOptions {
+    PictureOptions {
         size: WorkingSize::Exact { width: picture.width, height: picture.height },
         fit: picture.preprocessing.fit,
         filter: picture.preprocessing.filter.unwrap_or_default(),
-        ..PictureOptions::default()
-    };
-    WorkingImage::decode(file, &options)
+        // Whoever certified it may accept larger pictures than this program does unless it is told to.
+        limits: Limits { max_pixels: bounds::MOST_PIXELS, ..Limits::default() },
+    }
 }
 
 /// The file gives the picture of the certificate.
@@ -67,4 +70,23 @@ fn unequal(stated: &Preprocessing, follows: &Preprocessing) -> Vec<Wrong> {
     let value = |of: &Preprocessing| serde_json::to_value(of).unwrap_or(Value::Null);
     let at = |wrong: Wrong| Wrong::new(format!("picture.preprocessing.{}", wrong.field), wrong.says);
     differences(&value(stated), &value(follows)).into_iter().map(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_opened_that_a_server_may_have_been_told_to_accept() {
+        let image = WorkingImage::from_rgb8(1, 2, &[7; 6]).unwrap();
+        let picture = Picture {
+            hash: image.hash().to_string(),
+            width: 1,
+            height: 2,
+            preprocessing: image.preprocessing().clone(),
+        };
+        let options = options(&picture);
+        assert_eq!(options.limits, Limits { max_pixels: 1 << 28, ..Limits::default() });
+        assert_eq!(options.size, WorkingSize::Exact { width: 1, height: 2 });
+    }
 }
