@@ -1,11 +1,12 @@
 //! From what was written to what can be used.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
-use smoothgate_denoisers::Precision;
+use smoothgate_denoisers::{BUILTIN, Precision, Task};
 use smoothgate_providers::credentials::{Environment, SecretSource};
 use smoothgate_providers::registry::{self, CredentialSettings, PROVIDERS, ProviderError};
 use smoothgate_providers::transport::{NetworkSettings, Proxy, Rate, RetryPolicy, TransportSettings};
@@ -60,7 +61,7 @@ fn defaults(source: &Source<'_>, raw: &RawConfig) -> Result<Defaults, ConfigErro
     let wrong = |key: &str, problem: String| source.at(&["defaults", key], format!("`{key}`: {problem}"));
     Ok(Defaults {
         provider: raw.provider.clone(),
-        denoiser: raw.denoiser.clone(),
+        denoiser: raw.denoiser.as_deref().map(|name| denoiser(source, name)),
         precision: raw
             .precision
             .as_ref()
@@ -71,6 +72,18 @@ fn defaults(source: &Source<'_>, raw: &RawConfig) -> Result<Defaults, ConfigErro
         alpha: raw.alpha.map(Alpha::new).transpose().map_err(|e| wrong("alpha", e.to_string()))?,
         ask_above: raw.ask_above,
     })
+}
+
+/// The name of a denoiser as it is, or its file beside the configuration.
+pub(super) fn denoiser(source: &Source<'_>, name: &str) -> String {
+    let known = |name: &str| BUILTIN.iter().any(|model| model.task == Task::Denoise && model.name == name);
+    let file = source.beside(Path::new(name));
+    // A word that is neither stays one: what opens it lists the names that there are.
+    let word = Path::new(name).components().count() == 1 && Path::new(name).extension().is_none();
+    if name == "auto" || known(name) || (word && !file.exists()) {
+        return name.to_owned();
+    }
+    file.display().to_string()
 }
 
 /// Reads `"10s"`, `"500ms"`, `"1m 30s"`.

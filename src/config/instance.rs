@@ -13,8 +13,9 @@ use smoothgate_providers::credentials::{
 use smoothgate_providers::registry::{Adapter, CredentialSettings, ProviderError, Registration};
 use smoothgate_providers::transport::{HttpEndpoint, Network, NetworkSettings, Rate, TransportSettings};
 use smoothgate_providers::{Price, Quota};
+use toml::de::DeTable;
 
-use super::InstanceError;
+use super::{InstanceError, source};
 use crate::ledger::Cap;
 
 /// What may be spent on an instance by a day and by a month (UTC), over all runs of a ledger.
@@ -83,10 +84,11 @@ impl Instance {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(wrong());
         }
-        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
-        let parsed = parsed.and_then(|mut table| table.remove("value"));
-        let value = parsed.and_then(|value| serde_json::to_value(value).ok());
-        let value = value.unwrap_or_else(|| Value::from(text.split_once('=').map_or("", |(_, v)| v)));
+        // As in a file, where a date is a text: `api_version=2024-02-01`.
+        let line = format!("value = {value}");
+        let parsed = DeTable::parse(&line).ok().map(|table| source::object(table.get_ref()));
+        let parsed = parsed.and_then(|mut table| Some(table.get_mut("value")?.take()));
+        let value = parsed.unwrap_or_else(|| Value::from(value));
         if let Some(options) = self.options.as_object_mut() {
             options.insert(name.to_owned(), value);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smoothgate_denoisers::Precision;
 use smoothgate_providers::served::{self, Feature};
 
 use super::guard::{self, GuardSettings, RawAccess, RawFetch, RawLimits, RawTls};
@@ -273,6 +274,8 @@ pub struct RouteSettings {
     pub method: Method,
     /// The denoiser: a built-in name or a file.
     pub denoiser: String,
+    /// With how many bits it computes.
+    pub precision: Precision,
     /// Working size. `None`: what the upstream works on.
     pub size: Option<WorkingSize>,
     /// How a picture of another shape is fitted.
@@ -326,6 +329,7 @@ impl RouteSettings {
             sigma,
             alpha,
             denoiser: defaults.denoiser.clone().unwrap_or_else(|| "auto".to_owned()),
+            precision: defaults.precision.unwrap_or_default(),
             size: None,
             fit: Fit::Crop,
             encoder: Encoder::Png,
@@ -465,10 +469,7 @@ pub(super) fn route(
     }
     let encoder: Result<Option<Encoder>, _> = raw.encode.as_deref().map(str::parse).transpose();
     let denoiser = match &raw.denoiser {
-        Some(name) if name.contains('/') || name.ends_with(".safetensors") => {
-            source.beside(&PathBuf::from(name)).display().to_string()
-        }
-        Some(name) => name.clone(),
+        Some(name) => super::check::denoiser(source, name),
         None => defaults.denoiser.clone().unwrap_or_else(|| "auto".to_owned()),
     };
     Ok(RouteSettings {
@@ -484,6 +485,7 @@ pub(super) fn route(
         alpha,
         method,
         denoiser,
+        precision: defaults.precision.unwrap_or_default(),
         size: size.transpose().map_err(|error| at("size", error.to_string()))?,
         fit: match raw.fit {
             Some(RawFit::Stretch) => Fit::Stretch,

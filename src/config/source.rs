@@ -91,7 +91,7 @@ fn invalid(path: &Path, text: &str, offset: usize, problem: String) -> ConfigErr
 }
 
 /// TOML as JSON. Dates become texts: nothing here takes one.
-fn object(table: &DeTable<'_>) -> Value {
+pub(super) fn object(table: &DeTable<'_>) -> Value {
     table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
 }
 

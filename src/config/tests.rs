@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use smoothgate_denoisers::Precision;
 use smoothgate_providers::Price;
 use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::transport::Rate;
@@ -323,4 +324,52 @@ fn the_schema_knows_every_provider() {
         |branch: &&serde_json::Value| branch.pointer("/if/properties/kind/const") == Some(&json!("google"));
     let google = branches.iter().find(kind).unwrap();
     assert!(google.pointer("/then/properties/options/properties/max_labels").is_some());
+}
+
+#[test]
+fn a_denoiser_is_a_name_or_a_file_beside_the_configuration() {
+    let config = |folder: &Path, name: &str| {
+        let text = format!(
+            "[defaults]\ndenoiser = \"{name}\"\n[routes.own]\ndenoiser = \"{name}\"\n[routes.default]\npath = \"/a\"\n"
+        );
+        let config = Config::parse(&folder.join("smoothgate.toml"), &text, &nowhere()).unwrap();
+        let routes: Vec<&str> = config.routes.iter().map(|route| route.denoiser.as_str()).collect();
+        let default = config.defaults.denoiser.clone().unwrap();
+        assert_eq!(routes, [&default, &default], "{name}");
+        default
+    };
+    let dir = Path::new("dir");
+    for name in ["auto", "none", "photo", "cifar10", "no-such-model"] {
+        assert_eq!(config(dir, name), name);
+    }
+    for file in ["mine.pth", "mine.safetensors", "models/mine", "./photo"] {
+        assert_eq!(Path::new(&config(dir, file)), dir.join(file));
+    }
+    assert_eq!(config(dir, "/models/mine"), "/models/mine");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine"), "").unwrap();
+    assert_eq!(Path::new(&config(folder.path(), "mine")), folder.path().join("mine"));
+}
+
+#[test]
+fn routes_compute_with_the_precision_of_the_defaults() {
+    let config = parse("[defaults]\nprecision = \"bf16\"\n[routes.all]\n").unwrap();
+    let of_defaults = RouteSettings::of_defaults("default", "local", &config.defaults).unwrap();
+    assert_eq!([config.routes[0].precision, of_defaults.precision], [Precision::Bf16; 2]);
+    assert_eq!(parse("[routes.all]\n").unwrap().routes[0].precision, Precision::F32);
+}
+
+#[test]
+fn dates_on_the_command_line_are_texts_as_in_a_file() {
+    let mut azure = Config::empty().instance("azure").unwrap();
+    for text in ["endpoint=https://x.cognitiveservices.azure.com", "api_version=2023-10-01"] {
+        azure.set_option(text).unwrap();
+    }
+    assert_eq!(azure.options["api_version"], "2023-10-01");
+    azure.adapter(&nowhere()).unwrap();
+    for text in ["list=[2024-02-01, \"a\", 1]", "table={ day = 2024-02-01 }"] {
+        azure.set_option(text).unwrap();
+    }
+    assert_eq!(azure.options["list"], json!(["2024-02-01", "a", 1]));
+    assert_eq!(azure.options["table"], json!({ "day": "2024-02-01" }));
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use smoothgate_denoisers::{DenoiserHandle, Device, Options, WorkerError};
+use smoothgate_denoisers::{DenoiserHandle, Device, Options, Precision, WorkerError};
 use smoothgate_providers::credentials::Environment;
 
 use super::gate::Gate;
@@ -93,7 +93,7 @@ pub struct Opener<'c> {
     tables: TableCache,
     key: Option<Arc<SigningKey>>,
     upstreams: HashMap<String, Shared>,
-    denoisers: HashMap<String, DenoiserHandle>,
+    denoisers: HashMap<(String, Precision), DenoiserHandle>,
     /// Runs that this process holds already, by their parameters.
     runs: HashMap<String, Run>,
 }
@@ -175,7 +175,8 @@ impl<'c> Opener<'c> {
             }
             let denoiser = route.certifier.engine().denoiser();
             if denoiser.is_alive() {
-                self.denoisers.insert(route.settings.denoiser.clone(), denoiser.clone());
+                let RouteSettings { denoiser: name, precision, .. } = &route.settings;
+                self.denoisers.insert((name.clone(), *precision), denoiser.clone());
             }
             self.runs.insert(route.parameters.canonical().to_owned(), route.run.clone());
         }
@@ -310,13 +311,16 @@ impl<'c> Opener<'c> {
     }
 
     fn denoiser(&mut self, settings: &RouteSettings) -> Result<DenoiserHandle, OpenError> {
-        if let Some(handle) = self.denoisers.get(&settings.denoiser) {
+        let key = (settings.denoiser.clone(), settings.precision);
+        if let Some(handle) = self.denoisers.get(&key) {
             return Ok(handle.clone());
         }
-        let denoiser = smoothgate_denoisers::open(&settings.denoiser, &Options::on(self.device))
+        let mut options = Options::on(self.device);
+        options.precision = settings.precision;
+        let denoiser = smoothgate_denoisers::open(&settings.denoiser, &options)
             .map_err(|source| OpenError::Denoiser { route: settings.name.clone(), source })?;
         let handle = DenoiserHandle::spawn(denoiser)?;
-        self.denoisers.insert(settings.denoiser.clone(), handle.clone());
+        self.denoisers.insert(key, handle.clone());
         Ok(handle)
     }
 }

@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use smoothgate::denoisers::Precision;
 use smoothgate::emulate::Plan;
-use smoothgate::ledger::{Reader, RunId};
+use smoothgate::ledger::{Ledger, Options, Reader, RunId};
+use smoothgate::proxy::{Opener, Proxy};
 use tempfile::tempdir;
 
 use crate::process::Server;
-use crate::support::{Dog, ask, client, emulator, header, picture, route, written};
+use crate::served::open_to_all;
+use crate::support::{
+    Dog, ask, certificate, client, config, emulator, environment, header, picture, route, written,
+};
 
 async fn metrics(server: &Server) -> String {
     client().get(format!("{}/metrics", server.url)).send().await.unwrap().text().await.unwrap()
@@ -74,4 +79,30 @@ async fn a_hangup_takes_up_new_routes_and_budgets_and_keeps_the_old_ones_where_t
     assert!(of_request.iter().any(|line| line["message"] == "certificate"), "{log}");
     assert!(log.contains("could not be loaded anew") && log.contains("smoothgate.toml"), "{log}");
     assert!(!log.contains(smoothgate::emulate::DEFAULT_KEY), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_precision_of_the_defaults_is_another_denoiser() {
+    let emulator = emulator(Plan::default(), Arc::new(Dog)).await;
+    let folder = tempdir().unwrap();
+    let with = |defaults: &str| {
+        let route = route("").replace("denoiser = \"none\"", "denoiser = \"cifar10\"");
+        config(&emulator, &format!("{route}\n{defaults}"))
+    };
+    let (before, after) = (with(""), with("[defaults]\nprecision = \"bf16\"\n"));
+    let ledger = Options { patient: false, ..Options::default() };
+    let ledger = Ledger::open(folder.path().join("ledger.db"), &ledger).unwrap();
+    let environment = environment();
+    let opened = Opener::new(&before, &environment, &before.serve, ledger.clone()).open(&before.routes).await;
+    let proxy = Proxy::start(open_to_all(&before, opened.unwrap())).await.unwrap();
+    let denoiser = async |n| {
+        let (_, reply) = ask("azure", &proxy.url(), &[picture(n)]).await;
+        let certificate = certificate(&proxy.url(), header(&reply.headers, "certificate")).await;
+        Precision::of_name(&certificate.denoiser.name)
+    };
+    assert_eq!(denoiser(1).await, Precision::F32);
+    let opener = Opener::new(&after, &environment, &after.serve, ledger);
+    let opened = opener.taking_over(&proxy.routes(), &before).open(&after.routes).await.unwrap();
+    proxy.replace(opened.routes);
+    assert_eq!(denoiser(2).await, Precision::Bf16);
 }
