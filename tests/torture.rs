@@ -298,3 +298,46 @@ fn throttling_is_told() {
     let out = quiet.program(&quiet.arguments).output().unwrap();
     assert!(!String::from_utf8_lossy(&out.stderr).contains("throttles"));
 }
+
+/// Nobody reads what is said to people any more: the calls that are out are waited for and recorded all the same.
+#[test]
+fn a_reader_of_standard_error_that_goes_away_breaks_nothing_off() {
+    use std::io::{BufRead as _, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &[]);
+    let mut user = User::new(&api, &pictures);
+    user.arguments.retain(|argument| argument != "--quiet");
+    let mut child =
+        user.program(&user.arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("at most 60 votes"), "{first}");
+    while api.arrived() < 5 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let report = user.report();
+    assert_eq!((&report["unknown"], &report["in_flight"]), (&0.into(), &0.into()));
+    assert_eq!(report["attempts"]["answered"], api.calls());
+}
+
+/// The file that `resume` is given says what may be spent, wherever and however the run was started.
+#[test]
+fn a_budget_of_the_configuration_that_resume_is_given_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = pictures(folder.path());
+    let api = Api::start(folder.path(), &[]);
+    let mut user = User::new(&api, &pictures);
+    user.arguments.extend(["--max-calls", "30"].map(str::to_owned));
+    assert_eq!(user.program(&user.arguments).output().unwrap().status.code(), Some(4));
+    assert_eq!(api.calls(), 30);
+    let config = "[providers.google]\nrate = \"unlimited\"\nbudget = { day = { calls = 1 } }\n";
+    std::fs::write(user.home.path().join("tight.toml"), config).unwrap();
+    let arguments = ["resume", "--max-calls", "5000", "--config", "tight.toml"].map(str::to_owned);
+    // Its path starts where `resume` does, which is not where the run did.
+    let out = user.program(&arguments).current_dir(user.home.path()).output().unwrap();
+    assert_eq!(out.status.code(), Some(4), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(api.calls(), 30, "the day's budget was used up");
+}

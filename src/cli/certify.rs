@@ -22,6 +22,7 @@ use super::{Ended, Exit, Failure, counted, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::config::Config;
+use crate::dataset::Class;
 use crate::engine::{Asked, Engine, Settings, Tests, level_of_claim};
 use crate::ledger::{Begin, Cap, Run, RunId, Spec};
 use crate::noise::Seed;
@@ -71,17 +72,19 @@ impl Pictures {
         let inputs = inputs::resolve(&self.pictures).map_err(Failure::usage)?;
         let names = inputs::unique_names(&inputs);
         let truth = |input: &Input| match self.truth.as_deref() {
-            Some("@folder") => input.folder(),
-            other => other.map(str::to_owned),
+            Some("@folder") => input.folder().map(Some).map_err(Failure::usage),
+            other => Ok(other.map(str::to_owned)),
         };
-        let job = |(index, (input, name)): (usize, (Input, String))| Job {
-            name,
-            index,
-            truth: truth(&input),
-            classes: None,
-            source: Source::Input(input),
+        let job = |(index, (input, name)): (usize, (Input, String))| -> Result<Job, Failure> {
+            Ok(Job {
+                name,
+                index,
+                truth: truth(&input)?.map(Class::new),
+                classes: None,
+                source: Source::Input(input),
+            })
         };
-        Ok(inputs.into_iter().zip(names).enumerate().map(job).collect())
+        inputs.into_iter().zip(names).enumerate().map(job).collect()
     }
 }
 
@@ -296,7 +299,7 @@ async fn certify(
     let (record, spent) = before.map(|before| (before.record, before.spend)).unwrap_or_default();
     let calls = record.calls(jobs.len() as u64, plan.max_votes() as u64, besides);
     if !args.quiet {
-        eprintln!("{}", plan_line(&engine, &plan, jobs.len(), &record, calls));
+        tell!("{}", plan_line(&engine, &plan, jobs.len(), &record, calls));
     }
     let approve = || {
         let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
@@ -320,7 +323,7 @@ async fn certify(
         None => {
             if !args.quiet {
                 let again = if described.price == Price::Free { "begins anew" } else { "is paid for again" };
-                eprintln!(
+                tell!(
                     "no record is kept: a run that ends early {again}, and there is nothing to check its certificates against"
                 );
             }
@@ -328,7 +331,7 @@ async fn certify(
         }
         Some(run) => {
             if !args.quiet && run.resumed() {
-                eprintln!("{}", resumed_line(run.id(), run.in_flight_before()));
+                tell!("{}", resumed_line(run.id(), run.in_flight_before()));
             }
             Certifier::with_ledger(engine, run)
         }
@@ -374,7 +377,7 @@ async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
     run.finish(worked.complete).await.map_err(Failure::ledger)?;
     if !quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
         let raise = if worked.exit == Exit::Budget { " with a larger --max-calls or --max-cost" } else { "" };
-        eprintln!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
+        tell!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
     }
     Ok(())
 }

@@ -98,6 +98,6 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
     })?;
     let written = file.write_all(Config::EXAMPLE.as_bytes());
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(Failure::internal)?;
-    eprintln!("wrote {}", path.display());
+    tell!("wrote {}", path.display());
     Ok(())
 }

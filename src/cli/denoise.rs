@@ -11,10 +11,10 @@ use smoothgate_denoisers::{Batch, DenoiserHandle};
 use super::inputs::{self, Input};
 use super::judge::{Judge, Judgement};
 use super::options::{DenoiserOptions, SizeOptions};
-use super::output::json_line;
+use super::output::{json_line, printable};
 use super::progress::Progress;
 use super::{Ended, Exit, Failure, in_words};
-use crate::dataset::{Dataset, Sample, Selection};
+use crate::dataset::{Class, Dataset, Sample, Selection};
 use crate::noise::{NoiseLaw, Seed, draw};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, noisy_planes, planes, psnr, ssim};
 use crate::units::{Sigma, UnitError};
@@ -137,7 +137,7 @@ impl Place {
     }
 
     /// The class that the data state.
-    fn class(&self) -> Option<&str> {
+    fn class(&self) -> Option<&Class> {
         match self {
             Self::Input(_) => None,
             Self::Sample(sample) => Some(&sample.truth),
@@ -193,7 +193,7 @@ pub(super) fn run(args: &Args, config: &super::provider::ConfigOption) -> Ended 
         let image = match place.decode(&options) {
             Ok(image) => image,
             Err(error) => {
-                progress.done(|| eprintln!("error: {name}: {}", in_words(&error)));
+                progress.done(|| tell!("error: {name}: {}", in_words(&error)));
                 exit = exit.max(Exit::Usage);
                 continue;
             }
@@ -318,7 +318,7 @@ fn each(lines: &[Line<'_>], json: bool) -> std::io::Result<()> {
             continue;
         }
         let Quality { psnr_noisy, psnr_denoised, .. } = line.quality;
-        write!(out, "{}  sigma {:.4}  PSNR noisy {psnr_noisy:.2} dB, ", line.image, line.sigma)?;
+        write!(out, "{}  sigma {:.4}  PSNR noisy {psnr_noisy:.2} dB, ", printable(line.image), line.sigma)?;
         writeln!(
             out,
             "{} {psnr_denoised:.2} dB  {}",

@@ -15,7 +15,7 @@ use super::resume::Command;
 use super::test_options::TestOptions;
 use super::work::{Job, Source};
 use super::{Ended, Exit, Failure};
-use crate::dataset::{Dataset, Selection, class_names};
+use crate::dataset::{Class, Dataset, Selection, class_names};
 use crate::ledger::Cap;
 use crate::report::Series;
 use crate::units::Radius;
@@ -72,7 +72,7 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
         );
         return Err(Failure::usage(error));
     }
-    let classes: Arc<[String]> = set.classes().into();
+    let classes: Arc<[Class]> = set.classes().into();
     let job = |sample: crate::dataset::Sample| Job {
         name: sample.name.clone(),
         index: sample.index,
@@ -92,7 +92,7 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
     }
     let radii = radii(&args.radii, &series);
     if !quiet {
-        eprint!("\n{}", summary(&series, &radii, SummaryFormat::Table, price)?);
+        tell!("\n{}", summary(&series, &radii, SummaryFormat::Table, price)?.trim_end());
     }
     if let Some(file) = &args.summary {
         let text = summary(&series, &radii, SummaryFormat::Json, price)?;

@@ -71,7 +71,7 @@ impl GuardOptions {
     pub(super) fn check(&self, listen: SocketAddr, settings: &GuardSettings) -> Result<(), Failure> {
         may_listen(listen, settings.keys.is_some(), self.insecure_no_auth).map_err(Failure::usage)?;
         if settings.keys.is_some() && in_the_clear(listen, settings.tls.is_some()) {
-            eprintln!(
+            tell!(
                 "warning: keys and pictures reach {listen} in the clear: give --tls-cert and --tls-key, or let something that \
                  speaks TLS stand in front"
             );

@@ -41,11 +41,28 @@ impl Input {
         Ok(bytes)
     }
 
-    /// The folder that holds the file: the true class in data sets with a folder a class.
-    pub(super) fn folder(&self) -> Option<String> {
-        match self {
-            Self::File(path) => Some(path.parent()?.file_name()?.to_string_lossy().into_owned()),
-            Self::Stdin => None,
+    /// The name of the folder that holds the file: the true class in data sets with a folder a class.
+    ///
+    /// # Errors
+    /// Standard input, a file in no folder with a name, a folder that cannot be looked up.
+    pub(super) fn folder(&self) -> anyhow::Result<String> {
+        let Self::File(path) = self else {
+            bail!("standard input is in no folder: give its true class by `--truth LABEL`");
+        };
+        let folder = path.parent().unwrap_or(path);
+        if let Some(name) = folder.file_name() {
+            return Ok(name.to_string_lossy().into_owned());
+        }
+        // `x.png`, `./x.png`, `../x.png`: the path as it was given does not say.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let whole = folder.canonicalize();
+        let whole = whole.with_context(|| format!("cannot look up the folder of `{}`", path.display()))?;
+        match whole.file_name() {
+            Some(name) => Ok(name.to_string_lossy().into_owned()),
+            None => bail!(
+                "the folder of `{}` has no name: give its true class by `--truth LABEL`",
+                path.display()
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use smoothgate_denoisers::{Batch, ClassifierHandle, Device, Options, open_classifier};
 
 use super::Failure;
+use crate::dataset::Class;
 use crate::picture::WorkingSize;
 
 /// A classifier, asked for its first label.
@@ -78,10 +79,10 @@ impl Judge {
         &self,
         clean: &[f32],
         size: (u32, u32),
-        class: Option<&str>,
+        class: Option<&Class>,
     ) -> Result<Expected, Failure> {
         let [clean] = self.first([clean], size)?;
-        let class = class.and_then(|class| self.classifier.labels().iter().position(|label| label == class));
+        let class = class.and_then(|class| self.classifier.labels().iter().position(|label| class.is(label)));
         Ok(Expected { clean, class })
     }
 

@@ -15,7 +15,7 @@ use smoothgate_providers::{
 use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::SizeOptions;
-use super::output::json_line;
+use super::output::{json_line, printable};
 use super::provider::{ConfigOption, ProviderOptions};
 use super::{Ended, Exit, Failure, in_words, runtime};
 use crate::engine::encoded;
@@ -224,23 +224,23 @@ fn print(args: &Args, line: &Line, width: usize) -> std::io::Result<()> {
         Format::Jsonl => json_line(&mut out, line),
         Format::Tsv => {
             if let Some(error) = &line.error {
-                eprintln!("{}: {}: {error}", line.image, line.outcome);
+                tell!("{}: {}: {error}", line.image, line.outcome);
             }
             for (rank, shown) in line.labels.iter().take(args.top).enumerate() {
-                let name = shown.name.replace(['\t', '\n', '\r'], " ");
-                writeln!(out, "{}\t{}\t{name}\t{}", line.image, rank + 1, score(shown))?;
+                let (image, name) = (printable(&line.image), printable(&shown.name));
+                writeln!(out, "{image}\t{}\t{name}\t{}", rank + 1, score(shown))?;
             }
             Ok(())
         }
         Format::Table => {
-            write!(out, "{:width$}  ", line.image)?;
+            write!(out, "{:width$}  ", printable(&line.image))?;
             if let Some(error) = &line.error {
-                return writeln!(out, "{}: {error}", line.outcome);
+                return writeln!(out, "{}: {}", line.outcome, printable(error));
             }
             let labels = line.labels.iter().take(args.top);
             let mut parts: Vec<String> =
-                labels.map(|shown| format!("{} {}", shown.name, score(shown))).collect();
-            parts.extend(line.levels.iter().map(|(name, level)| format!("{name} {level:?}")));
+                labels.map(|shown| format!("{} {}", printable(&shown.name), score(shown))).collect();
+            parts.extend(line.levels.iter().map(|(name, level)| format!("{} {level:?}", printable(name))));
             writeln!(out, "{}", if parts.is_empty() { "no label".to_owned() } else { parts.join(", ") })
         }
     }

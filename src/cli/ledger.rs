@@ -107,7 +107,7 @@ impl LedgerOptions {
         let reader = match Reader::open(&path) {
             Ok(reader) => reader,
             Err(older @ LedgerError::Older { .. }) => {
-                eprintln!("{older}; what it holds is not taken off the plan");
+                tell!("{older}; what it holds is not taken off the plan");
                 return Ok(None);
             }
             Err(error) => return Err(Failure::ledger(error)),

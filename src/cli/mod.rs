@@ -1,6 +1,11 @@
 //! The command line: one file a command, thin.
 
-#![expect(clippy::print_stderr, reason = "the command line is where words for people are printed")]
+/// Says something to people on standard error. `eprintln!` would end the program where nobody reads there any more.
+macro_rules! tell {
+    ($($words:tt)*) => {
+        $crate::cli::output::tell(format_args!($($words)*))
+    };
+}
 
 mod answers;
 mod bench;
@@ -38,6 +43,7 @@ mod signals;
 mod test_options;
 mod thumbnails;
 mod traces;
+#[expect(clippy::print_stderr, reason = "nothing that it breaks off is paid for")]
 mod train;
 mod train_options;
 mod verify;
@@ -139,7 +145,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_broken_pipe() => Exit::Success.into(),
         Err(failure) => {
-            eprintln!("error: {}", in_words(&failure.error));
+            tell!("error: {}", in_words(&failure.error));
             failure.exit.into()
         }
     }

@@ -9,7 +9,8 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::certificate::{Certificate, Claim, Outcome};
-use crate::question::{Question, normalise};
+use crate::dataset::Class;
+use crate::question::Question;
 use crate::report::{Picture, Verdict};
 use crate::stats::Reason;
 
@@ -36,9 +37,9 @@ pub(super) struct Row {
     /// Calls sent, retries included.
     pub calls: u64,
     /// The true class, where it was given.
-    pub truth: Option<String>,
+    pub truth: Option<Class>,
     /// All classes of the data set, where the picture is from one.
-    pub classes: Option<Arc<[String]>>,
+    pub classes: Option<Arc<[Class]>>,
     /// From reading the file to the verdict.
     pub time: Duration,
     /// What the row shares with all others of the run.
@@ -86,6 +87,9 @@ struct Line<'a> {
     claims: usize,
     abstained: Option<Reason>,
     truth: Option<&'a str>,
+    /// Whether the label says the truth, where that is known. The truth's name alone does not always tell: classes have other
+    /// names, and two may share one.
+    correct: Option<bool>,
 }
 
 impl Row {
@@ -136,21 +140,33 @@ impl Row {
             claim: at,
             claims: of,
             abstained: claim.and_then(|claim| claim.abstained),
-            truth: self.truth.as_deref(),
+            truth: self.truth.as_ref().map(Class::name),
+            correct: self
+                .truth
+                .is_some()
+                .then(|| self.correct(claim.and_then(|claim| claim.label.as_deref()))),
         }
     }
 
-    /// A class as the field's programs write it: its number in the data set where there is one (a label that is no class of
-    /// the set gets the number after the last), else its name; -1 for none.
+    /// The true class as the field's programs write it: its number in the data set where there is one, else its name; -1 where
+    /// it is not known.
+    fn true_class(&self) -> String {
+        let Some(truth) = &self.truth else { return "-1".to_owned() };
+        match &self.classes {
+            Some(classes) => number(classes, |class| class == truth),
+            None => printable(truth.name()),
+        }
+    }
+
+    /// The label as the field's programs write it: as the class that it says (a label that says none of the set gets the
+    /// number after the last), else as it is; -1 for none.
     fn class(&self, label: Option<&str>) -> String {
         let Some(label) = label else { return "-1".to_owned() };
         match &self.classes {
-            Some(classes) => {
-                let label = normalise(label);
-                let number = classes.iter().position(|class| normalise(class) == label);
-                number.unwrap_or(classes.len()).to_string()
-            }
-            None => label.replace(['\t', '\n', '\r'], " "),
+            // Of two classes of one name, it is the one that it is right about.
+            Some(_) if self.truth.as_ref().is_some_and(|truth| truth.is(label)) => self.true_class(),
+            Some(classes) => number(classes, |class| class.is(label)),
+            None => printable(label),
         }
     }
 
@@ -192,11 +208,34 @@ impl Row {
         certificate.questions().filter_map(|(_, claims)| picture(claims)).collect()
     }
 
-    /// Does the claimed label equal the true class? Without a true class: is there a claim at all?
+    /// Does the claimed label say the true class? Without a true class: is there a claim at all?
     fn correct(&self, label: Option<&str>) -> bool {
         let Some(label) = label else { return false };
-        self.truth.as_deref().is_none_or(|truth| normalise(truth) == normalise(label))
+        self.truth.as_ref().is_none_or(|truth| truth.is(label))
     }
+}
+
+/// The number of the first class that is meant, or the one after the last.
+fn number(classes: &[Class], is_meant: impl Fn(&Class) -> bool) -> String {
+    classes.iter().position(is_meant).unwrap_or(classes.len()).to_string()
+}
+
+/// A name or the words of a stranger, without what would move the cursor, colour the terminal or break a row of a table.
+pub(super) fn printable(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\t' | '\n' | '\r' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(harmless).collect()
+}
+
+/// What `tell!` does: words for people on standard error, in one piece. That nobody reads there any more ends nothing: calls are
+/// out that are paid for.
+pub(super) fn tell(words: std::fmt::Arguments<'_>) {
+    let mut lines: Vec<String> = words.to_string().split('\n').map(printable).collect();
+    lines.push(String::new());
+    _ = std::io::stderr().lock().write_all(lines.join("\n").as_bytes());
 }
 
 /// A question as rows name it: as it was asked, or about one of several labels.
@@ -260,7 +299,7 @@ impl Printer {
         }
         // The columns are the field's, and none is for this.
         if let Some(error) = line.error {
-            eprintln!("{}: {error}", row.image);
+            tell!("{}: {error}", row.image);
         }
         let seconds = row.time.as_secs_f64();
         let (hours, rest) = ((seconds / 3600.0).floor(), seconds % 3600.0);
@@ -268,7 +307,7 @@ impl Printer {
             out,
             "{}\t{}\t{}\t{:.6}\t{}\t{hours}:{:02}:{:09.6}",
             row.index,
-            row.class(row.truth.as_deref()),
+            row.true_class(),
             row.class(line.label),
             line.radius.unwrap_or(0.0),
             u8::from(row.correct(line.label)),
@@ -292,16 +331,16 @@ impl Printer {
                 "picture", "outcome", "label", "radius", "original", "votes"
             )?;
         }
-        write!(out, "{:width$}  {:<9}", row.image, line.outcome)?;
+        write!(out, "{:width$}  {:<9}", printable(&row.image), line.outcome)?;
         let Some(claim) = claim else {
-            return writeln!(out, "  {}", line.error.unwrap_or_default());
+            return writeln!(out, "  {}", printable(line.error.unwrap_or_default()));
         };
         let radius =
             |r: f64| if r > 0.0 { format!("{:.4}", (r * 1e4).floor() / 1e4) } else { "-".to_owned() };
         let (top, agree) = claim.counts().first().map_or(("-", 0), |&(label, votes)| (label, votes));
         let label = match &claim.label {
-            Some(label) => label.clone(),
-            None => format!("({top}?)"),
+            Some(label) => printable(label),
+            None => format!("({}?)", printable(top)),
         };
         write!(
             out,
@@ -311,6 +350,65 @@ impl Printer {
             format!("{agree}/{}", claim.votes.len()),
         )?;
         // Of several questions, which one it is.
-        if self.questions > 1 { writeln!(out, "  {}", line.question) } else { writeln!(out) }
+        if self.questions > 1 { writeln!(out, "  {}", printable(&line.question)) } else { writeln!(out) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row without a certificate: what it says of labels needs none.
+    fn row(truth: &str, classes: Option<&[&str]>) -> Row {
+        let class = |name: &str| Class::new(name.to_owned());
+        Row {
+            image: "x.png".to_owned(),
+            index: 0,
+            result: Err("no".to_owned()),
+            calls: 0,
+            truth: Some(class(truth)),
+            classes: classes.map(|classes| classes.iter().map(|name| class(name)).collect()),
+            time: Duration::ZERO,
+            common: Common {
+                sigma: 0.25,
+                alpha: 0.001,
+                asked: vec![("top1".to_owned(), "cohen")],
+                provider: "local".to_owned(),
+                denoiser: "none".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_label_is_right_whether_it_is_written_as_the_class_or_as_its_folder() {
+        let classes = ["cat", "hot_dog", "n01534433_junco"];
+        let hot_dog = row("hot_dog", Some(&classes));
+        for (label, number, right) in [
+            ("hot_dog", "1", true),
+            ("Hot dog", "1", true),
+            ("cat", "0", false),
+            ("junco", "2", false),
+            ("x", "3", false),
+        ] {
+            let said = (hot_dog.class(Some(label)), hot_dog.correct(Some(label)));
+            assert_eq!(said, (number.to_owned(), right), "{label}");
+        }
+        let junco = row("n01534433_junco", None);
+        assert!(junco.correct(Some("junco")) && junco.correct(Some("n01534433_junco")));
+        assert!(!junco.correct(Some("n01530575_brambling")) && !junco.correct(None));
+        assert_eq!(junco.lines()[0].correct, Some(false), "a failure is not right");
+    }
+
+    #[test]
+    fn of_two_classes_of_one_name_a_right_label_is_the_true_one() {
+        let cranes = ["n02012849_crane", "n03126707_crane"];
+        let second = row(cranes[1], Some(&cranes));
+        assert_eq!((second.true_class(), second.class(Some("crane"))), ("1".to_owned(), "1".to_owned()));
+        assert_eq!((second.class(Some(cranes[0])), second.correct(Some(cranes[0]))), ("0".to_owned(), false));
+    }
+
+    #[test]
+    fn names_of_strangers_keep_their_place_in_a_table() {
+        assert_eq!(printable("a\tb\r\n\u{1b}[2Jé\u{9b}"), "a b  \u{fffd}[2Jé\u{fffd}");
     }
 }

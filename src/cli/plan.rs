@@ -388,7 +388,7 @@ impl Most {
         let limit = options.ask_above.or(defaults.ask_above).unwrap_or(Money::new(1, 0));
         let Some(much) = self.above(limit).filter(|_| !options.yes) else { return Ok(()) };
         if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-            eprint!("This may take {much}, retries not counted. Go on? [y/N] ");
+            _ = write!(std::io::stderr(), "This may take {much}, retries not counted. Go on? [y/N] ");
             let mut answer = String::new();
             std::io::stdin().lock().read_line(&mut answer).map_err(Failure::internal)?;
             if matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output::printable;
+
 /// A progress line on standard error, or nothing where nobody looks at it.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
@@ -31,7 +33,7 @@ impl Progress {
 
     /// Shows where the current picture is.
     pub(super) fn votes(&self, picture: &str, at: crate::engine::Progress) {
-        self.bar.set_message(format!("{picture}: vote {} of at most {}", at.votes, at.most));
+        self.bar.set_message(format!("{}: vote {} of at most {}", printable(picture), at.votes, at.most));
     }
 
     /// One picture is done. `print` runs with the line out of the way.
@@ -43,7 +45,7 @@ impl Progress {
     /// Says something beside the results, unless only results are wanted.
     pub(super) fn say(&self, words: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{words}"));
+            self.bar.suspend(|| tell!("{words}"));
         }
     }
 

@@ -176,7 +176,7 @@ fn list(json: bool, config: &Config) -> Ended {
 fn check(args: &CheckArgs, config: &Config) -> Ended {
     let name = &args.name;
     if name == "local" {
-        eprintln!("local needs no credentials");
+        tell!("local needs no credentials");
         return Ok(Exit::Success);
     }
     let options = ProviderOptions { provider: None, options: args.options.clone(), price: None };
@@ -187,7 +187,7 @@ fn check(args: &CheckArgs, config: &Config) -> Ended {
     let with = format!("{} from {}", status.kind, status.source);
     match runtime.block_on(endpoint.probe()).map_err(Failure::usage)? {
         Probed::Accepted => {
-            eprintln!("{name} accepts the credentials ({with}); nothing was paid");
+            tell!("{name} accepts the credentials ({with}); nothing was paid");
             Ok(Exit::Success)
         }
         Probed::Rejected { class, reason } => {
@@ -203,7 +203,7 @@ fn check(args: &CheckArgs, config: &Config) -> Ended {
                     price.of(1).map_or("at an unknown price".to_owned(), |each| format!("which costs {each}"))
                 }
             };
-            eprintln!(
+            tell!(
                 "{name}: credentials are there ({with}); whether they are accepted takes a call, {price}: add --pay"
             );
             Ok(Exit::Success)
@@ -214,7 +214,7 @@ fn check(args: &CheckArgs, config: &Config) -> Ended {
             let picture = encoded(Encoder::Png, &grey, side, side).map_err(Failure::internal)?;
             match runtime.block_on(endpoint.ask(None, picture, &Unrecorded)).map_err(Failure::internal)? {
                 Outcome::Answered(_) => {
-                    eprintln!("{name} accepts the credentials ({with}) and answered one call");
+                    tell!("{name} accepts the credentials ({with}) and answered one call");
                     Ok(Exit::Success)
                 }
                 other => Err(Failure::internal(anyhow!(

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Read, Write};
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::output::{Format, json_line};
+use super::output::{Format, json_line, printable};
 use super::test_options::TestOptions;
 use super::{Ended, Exit, Failure};
 use crate::plan::About;
@@ -106,13 +106,13 @@ pub(super) fn run(args: &Args) -> Ended {
 fn report(log: &str, row: &Row) {
     for difference in row.against_logged.iter().flatten() {
         let Row { api, denoiser, sigma, idx, line, .. } = row;
-        eprintln!("{log}:{line}: {api}, {denoiser}, sigma {sigma}, idx {idx}: {difference}");
+        tell!("{log}:{line}: {api}, {denoiser}, sigma {sigma}, idx {idx}: {difference}");
     }
 }
 
 fn summarise(summary: &Summary, compared: bool) {
     if summary.rows == summary.records {
-        eprintln!(
+        tell!(
             "{} rows, {:.1} % certified, {:.1} votes a row, mean radius {:.4}",
             summary.rows,
             100.0 * summary.certified_share(),
@@ -120,7 +120,7 @@ fn summarise(summary: &Summary, compared: bool) {
             summary.mean_radius()
         );
     } else {
-        eprintln!(
+        tell!(
             "{} pictures, {} claims: {:.1} % certified, {:.2} a picture, at least one of {:.1} % of the pictures; {:.1} votes \
              a picture, mean radius {:.4}",
             summary.records,
@@ -133,20 +133,20 @@ fn summarise(summary: &Summary, compared: bool) {
         );
     }
     if summary.cut_short > 0 {
-        eprintln!(
+        tell!(
             "{} rows abstain only because their record has fewer votes than the test wants",
             summary.cut_short
         );
     }
     if compared {
-        eprintln!("{} of {} rows with a logged result differ from it", summary.different, summary.compared);
+        tell!("{} of {} rows with a logged result differ from it", summary.different, summary.compared);
     }
     if !summary.unmapped.is_empty() {
         let mut unmapped: Vec<_> = summary.unmapped.iter().collect();
         unmapped.sort_by_key(|&(_, rows)| std::cmp::Reverse(rows));
         let most: Vec<_> =
             unmapped.iter().take(UNMAPPED_SHOWN).map(|(l, rows)| format!("{l} ({rows})")).collect();
-        eprintln!(
+        tell!(
             "{} labels are not in the class map (with the rows that hold them): {}{}",
             unmapped.len(),
             most.join(", "),
@@ -183,19 +183,18 @@ fn tsv(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
     if first {
         writeln!(out, "api\tdenoiser\tsigma\tidx\toutcome\tlabel\tradius\tvotes\tquestion\ttest")?;
     }
-    let clean = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     writeln!(
         out,
         "{}\t{}\t{}\t{}\t{}\t{}\t{:.6}\t{}\t{}\t{}",
-        clean(&row.api),
-        clean(&row.denoiser),
+        printable(&row.api),
+        printable(&row.denoiser),
         row.sigma,
         row.idx,
         outcome(row),
-        row.label.as_deref().map(clean).unwrap_or_default(),
+        row.label.as_deref().map(printable).unwrap_or_default(),
         row.radius,
         row.votes,
-        clean(&row.question),
+        printable(&row.question),
         row.test
     )
 }
@@ -213,14 +212,14 @@ fn table(out: &mut impl Write, row: &Row, first: bool) -> std::io::Result<()> {
     writeln!(
         out,
         "{:<10}  {:<14}  {:>5}  {:>5}  {:<9}  {:<24}  {radius:>8}  {:>5}  {:<12}  {}",
-        row.api,
-        row.denoiser,
+        printable(&row.api),
+        printable(&row.denoiser),
         row.sigma,
         row.idx,
         outcome(row),
-        row.label.as_deref().unwrap_or("-"),
+        printable(row.label.as_deref().unwrap_or("-")),
         row.votes,
-        row.question,
+        printable(&row.question),
         row.test
     )
 }

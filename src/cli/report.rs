@@ -11,9 +11,10 @@ use smoothgate_providers::Money;
 
 use super::files::write_whole;
 use super::ledger::LedgerPath;
+use super::output::printable;
 use super::provider::ConfigOption;
 use super::thumbnails::Thumbnailer;
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, counted};
 use crate::ledger::{Reader, RunId};
 use crate::report::{self, CONFIDENCE, Field, Figures, Page, RunError, Series, Share, Truth};
 use crate::tables::TableCache;
@@ -114,6 +115,10 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     for file in &args.files {
         series.extend(read(file, args.truth)?);
     }
+    for one in series.iter().filter(|one| one.repeated() > 0) {
+        let rows = counted(one.repeated() as u64, "row");
+        tell!("{}: {rows} left out: later ones are about the same pictures", one.name());
+    }
     series.extend(runs(args, config)?);
     let mut series = distinct(series);
     if !args.pictures.is_empty() {
@@ -168,7 +173,7 @@ fn runs(args: &Args, config: &ConfigOption) -> Result<Vec<Series>, Failure> {
             other => Failure::usage(other),
         })?;
         if found.open > 0 {
-            eprintln!("run {run}: {} pictures have no certificate and are left out", found.open);
+            tell!("run {run}: {} pictures have no certificate and are left out", found.open);
         }
         series.extend(found.series);
     }
@@ -268,11 +273,6 @@ fn table(series: &[Series], figures: &[Figures]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// A name without what would move the cursor or colour the terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn shown(share: &Share) -> String {

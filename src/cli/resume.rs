@@ -74,6 +74,7 @@ fn latest(reader: &Reader) -> Result<Option<RunReport>, Failure> {
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let path = args.place.path(&config.load()?)?;
     let path = std::path::absolute(&path).unwrap_or(path);
+    let given = config.config.clone().map(|file| std::path::absolute(&file).unwrap_or(file));
     let reader = Reader::open(&path).map_err(Failure::ledger)?;
     let kept = match args.run {
         Some(run) => reader.run(RunId(run)).map_err(Failure::ledger)?,
@@ -96,11 +97,15 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
             .map_err(Failure::usage)?;
     }
     let program = "smoothgate".to_owned();
-    let cli =
+    let mut cli =
         <Cli as clap::Parser>::try_parse_from(std::iter::once(program).chain(command.arguments.clone()))
             .map_err(|error| {
                 Failure::usage(anyhow!("run {id} was started by another version, in other words: {error}"))
             })?;
+    // Prices, budgets and credentials are those of the file that is named now.
+    if given.is_some() {
+        cli.config.config = given;
+    }
     // What is not said now is as it was said last, which may not have been when the run was started.
     let last = kept.summary.budget;
     let budget = Cap { calls: args.max_calls.or(last.calls), cost: args.max_cost.or(last.cost) };

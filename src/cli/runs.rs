@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 use super::ledger::LedgerPath;
+use super::output::printable;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
 use crate::config::Config;
@@ -131,7 +132,7 @@ fn list(out: &mut impl Write, args: &ListArgs, config: &Config) -> Result<(), Fa
             "{:>5}  {:<20}  {:<16}  {:<11}  {:>9}  {:>8}  {}",
             run.id.to_string(),
             run.begun.split('.').next().unwrap_or(&run.begun),
-            run.instance,
+            printable(&run.instance),
             state(run),
             format!("{}/{of}", run.certified),
             run.spend.calls,
@@ -173,7 +174,7 @@ fn show(out: &mut impl Write, args: &ShowArgs, config: &Config) -> Result<(), Fa
 
 fn describe(out: &mut impl Write, report: &RunReport) -> std::io::Result<()> {
     let run = &report.summary;
-    writeln!(out, "run {} on {}: {}", run.id, run.instance, state(run))?;
+    writeln!(out, "run {} on {}: {}", run.id, printable(&run.instance), state(run))?;
     writeln!(out, "begun     {}", run.begun)?;
     if let Some(finished) = &run.finished {
         writeln!(out, "finished  {finished}")?;
@@ -195,7 +196,7 @@ fn describe(out: &mut impl Write, report: &RunReport) -> std::io::Result<()> {
     writeln!(out, "\nattempts  {}\nparameters", ends.join(", "))?;
     if let Some(fields) = report.parameters.as_object() {
         for (name, value) in fields {
-            writeln!(out, "  {name} = {value}")?;
+            writeln!(out, "  {name} = {}", printable(&value.to_string()))?;
         }
     }
     writeln!(out, "pictures")?;
@@ -205,7 +206,10 @@ fn describe(out: &mut impl Write, report: &RunReport) -> std::io::Result<()> {
         writeln!(
             out,
             "  {:width$}  {state:<11}  {} draws settled ({} given up), {} attempts",
-            picture.name, picture.settled, picture.given_up, picture.attempts
+            printable(&picture.name),
+            picture.settled,
+            picture.given_up,
+            picture.attempts
         )?;
     }
     Ok(())
@@ -247,9 +251,7 @@ fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<()
         return Err(error.into());
     }
     if overwritten > 0 {
-        eprintln!(
-            "{overwritten} pictures are left out: their answers were overwritten once they were certified"
-        );
+        tell!("{overwritten} pictures are left out: their answers were overwritten once they were certified");
     }
     Ok(())
 }
@@ -274,7 +276,7 @@ fn remove(args: &RemoveArgs, config: &Config) -> Result<(), Failure> {
         let ledger = Ledger::open(path, &Options::default()).map_err(Failure::ledger)?;
         for run in &args.runs {
             ledger.remove_run(RunId(*run)).await.map_err(Failure::ledger)?;
-            eprintln!("removed run {run}");
+            tell!("removed run {run}");
         }
         Ok(())
     })

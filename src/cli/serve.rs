@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args, file: &ConfigOption) -> Ended {
 
 fn serve(args: &Args, file: &ConfigOption, runtime: &Runtime, traces: &Traces) -> Ended {
     let config = file.load()?;
+    check_provider(&args.provider, &config)?;
     let serve = ServeSettings {
         listen: args.listen.unwrap_or(config.serve.listen),
         guard: args.guard.over(&config.serve.guard)?,
@@ -124,7 +125,7 @@ fn serve(args: &Args, file: &ConfigOption, runtime: &Runtime, traces: &Traces) -
             () = reloads => {}
         }
         drop(ledger);
-        eprintln!("stopping: waiting for requests and for the calls that are out (again to leave at once)");
+        tell!("stopping: waiting for requests and for the calls that are out (again to leave at once)");
         tokio::select! {
             stopped = proxy.stop() => ended(stopped.map_err(Failure::ledger)?),
             () = signal() => Ok(Exit::Interrupted),
@@ -141,6 +142,7 @@ async fn reload(
     before: &Config,
 ) -> Result<Config, Failure> {
     let config = file.load()?;
+    check_provider(&args.provider, &config)?;
     let opened = open(args, &config, ledger, Some((proxy, before))).await?;
     proxy.replace(opened.routes);
     if !config.same_start(before) {
@@ -162,6 +164,17 @@ fn ended(stopped: proxy::Stopped) -> Ended {
         stopped.left
     );
     Err(Failure::internal(anyhow::anyhow!(problem)))
+}
+
+/// An option or a price is of one provider: routes that name theirs would not hear of it.
+fn check_provider(given: &ProviderOptions, config: &Config) -> Result<(), Failure> {
+    let said = !given.options.is_empty() || given.price.is_some();
+    if said && given.provider.is_none() && !config.routes.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "`-O` and `--price` are about the provider of --provider, and the routes of the configuration ask their own: write them              under [providers] there, or give --provider NAME, which takes the place of all routes"
+        )));
+    }
+    Ok(())
 }
 
 /// Opens the routes of `config`, taking over from a running proxy what is the same.

@@ -22,11 +22,12 @@ impl Signals {
     /// Turns `stop` at the first signal and returns at the second: whoever awaits it beside the work then drops the
     /// work. What is on record by then stays on record.
     pub(super) async fn listen(&self) {
-        signal().await;
+        let mut requests = Requests::listen();
+        requests.next().await;
         self.came.store(true, Ordering::Relaxed);
         self.stop.stop_soon();
-        eprintln!("stopping: waiting for the calls that are out (again to leave at once)");
-        signal().await;
+        tell!("stopping: waiting for the calls that are out (again to leave at once)");
+        requests.next().await;
     }
 }
 

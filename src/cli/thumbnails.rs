@@ -58,12 +58,12 @@ impl<'a> Thumbnailer<'a> {
                 let made = self.runtime.block_on(thumbnails(certificate, image, &self.none, &denoiser));
                 match made {
                     Ok(made) => one.show(at, made),
-                    Err(error) => eprintln!("{}: no copies are shown: {error}", picture.name),
+                    Err(error) => tell!("{}: no copies are shown: {error}", picture.name),
                 }
             }
         }
         if missing > 0 {
-            eprintln!(
+            tell!(
                 "the pictures of {missing} certificates are not among --pictures: no copies of them are shown"
             );
         }

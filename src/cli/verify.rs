@@ -11,7 +11,7 @@ use smoothgate_denoisers::Device;
 use super::inputs::Input;
 use super::ledger::LedgerPath;
 use super::options::denoiser_of;
-use super::output::json_line;
+use super::output::{json_line, printable};
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure, runtime};
 use crate::certificate::{Check, PublicKey, Recorded, Verdict, Verification, canonical};
@@ -177,9 +177,4 @@ fn print(name: &str, verification: &Verification, json: bool) -> std::io::Result
         (true, Some(statement)) => writeln!(out, "It holds. {}", printable(statement)),
         _ => writeln!(out, "It does not hold: do not rely on it."),
     }
-}
-
-/// Words of a stranger without what would move the cursor or colour the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -14,9 +14,9 @@ use super::inputs::Input;
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
 use super::{Exit, Failure, in_words};
-use crate::certificate::Document;
+use crate::certificate::{self, Document};
 use crate::certifier::{Certified, Certifier, CertifyError};
-use crate::dataset::Sample;
+use crate::dataset::{Class, Sample};
 use crate::engine::EngineError;
 use crate::ledger::Run;
 use crate::noise::Seed;
@@ -52,9 +52,9 @@ pub(super) struct Job {
     /// Its number in its data set, or among the pictures of this command.
     pub index: usize,
     /// Its true class, where that is known.
-    pub truth: Option<String>,
+    pub truth: Option<Class>,
     /// All classes of its data set, where it is from one.
-    pub classes: Option<Arc<[String]>>,
+    pub classes: Option<Arc<[Class]>>,
     /// Where its bytes are.
     pub source: Source,
 }
@@ -142,9 +142,7 @@ impl<'a> Desk<'a> {
         let questions = self.certifier.engine().settings().questions();
         let mut printer =
             Printer::new(self.output.format, questions, jobs.iter().map(|job| job.name.as_str()));
-        let mut done = futures::stream::iter(jobs.iter().enumerate())
-            .map(|(index, job)| self.work(index, job))
-            .buffered(at_once.max(1));
+        let mut done = futures::stream::iter(jobs).map(|job| self.work(job)).buffered(at_once.max(1));
         let mut worked = Worked {
             exit: Exit::Success,
             complete: true,
@@ -175,15 +173,13 @@ impl<'a> Desk<'a> {
         }
         self.progress.finish();
         if unused > 0 && !self.output.quiet {
-            eprintln!(
-                "{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again"
-            );
+            tell!("{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again");
         }
         printed.context("cannot write the results").map_err(Failure::internal)?;
         Ok(worked)
     }
 
-    async fn work(&self, index: usize, job: &Job) -> PictureEnd {
+    async fn work(&self, job: &Job) -> PictureEnd {
         let started = Instant::now();
         if self.certifier.engine().stop().is_stopped() {
             return PictureEnd::Left;
@@ -195,7 +191,7 @@ impl<'a> Desk<'a> {
                 let document = certified.document;
                 let complete = document.certificate.is_complete();
                 let exit = if complete { Exit::Success } else { Exit::Abstained };
-                match self.write(index, job, &document) {
+                match self.write(job, &document) {
                     Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
                         self.certifier.engine().stop().stop();
@@ -274,13 +270,32 @@ impl<'a> Desk<'a> {
         image.map(Arc::new).map_err(PictureFailure::Input)
     }
 
-    fn write(&self, index: usize, job: &Job, document: &Document) -> anyhow::Result<()> {
+    /// Writes the certificate under the picture's number in its data set and its name, which another selection of the set does
+    /// not change: a picture has one file in a folder.
+    fn write(&self, job: &Job, document: &Document) -> anyhow::Result<()> {
         let Some(folder) = self.output.folder else { return Ok(()) };
-        let stem = job.source.stem();
-        let path = folder.join(format!("{index:04}-{stem}.json"));
+        let stem = format!("{:04}-{}", job.index, job.source.stem());
+        let picture = &document.certificate.picture;
+        let mut path = folder.join(format!("{stem}.json"));
+        if is_of_another(&path, picture) {
+            // Two folders of pictures may have the same name in the same place.
+            path = folder.join(format!("{stem}-{}.json", picture.hash.get(..8).unwrap_or_default()));
+        }
         write_whole(&path, &document.to_text()?)
             .with_context(|| format!("cannot write the certificate `{}`", path.display()))
     }
+}
+
+/// Does the file hold the certificate of another picture? That of the same picture at another size is none: it is written
+/// over, as one with another noise is.
+fn is_of_another(path: &Path, picture: &certificate::Picture) -> bool {
+    let held = std::fs::read(path).ok().and_then(|bytes| Document::parse(&bytes).ok());
+    held.is_some_and(|held| {
+        let held = held.certificate.picture;
+        let (theirs, ours) = (&held.preprocessing, &picture.preprocessing);
+        let made_alike = (held.width, held.height, theirs.fit) == (picture.width, picture.height, ours.fit);
+        theirs.original != ours.original || (made_alike && held.hash != picture.hash)
+    })
 }
 
 /// Why a picture got no certificate.

@@ -1,26 +1,38 @@
 //! Folders and manifests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{DatasetError, Sample, Source};
 use crate::picture::Format;
 
-/// Deeper folders than this are not looked into: a link that leads back would never end.
+/// Deeper folders than this are not looked into.
 const DEPTH: usize = 8;
 
 /// A folder with a folder a class.
 pub(super) fn folder(root: &Path) -> Result<Vec<Sample>, DatasetError> {
     let mut samples = Vec::new();
-    walk(root, root, DEPTH, &mut samples)?;
+    walk(root, root, &mut Vec::with_capacity(DEPTH), &mut samples)?;
     Ok(samples)
 }
 
-fn walk(root: &Path, folder: &Path, depth: usize, samples: &mut Vec<Sample>) -> Result<(), DatasetError> {
+/// `above` are the folders that are being looked into, as they are without links: a link that leads back to one of them, or to
+/// one that holds it, would count its pictures again, under another class.
+fn walk(
+    root: &Path,
+    folder: &Path,
+    above: &mut Vec<PathBuf>,
+    samples: &mut Vec<Sample>,
+) -> Result<(), DatasetError> {
     let fail = |source| DatasetError::Read { path: folder.to_owned(), source };
+    let own = folder.canonicalize().map_err(fail)?;
+    if above.iter().any(|above| above.starts_with(&own)) {
+        return Ok(());
+    }
+    above.push(own);
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        if path.is_dir() && depth > 0 {
-            walk(root, &path, depth - 1, samples)?;
+        if path.is_dir() && above.len() <= DEPTH {
+            walk(root, &path, above, samples)?;
         } else if Format::is_named(&path)
             && let Ok(below) = path.strip_prefix(root)
             && let Some(class) = class(below)
@@ -28,6 +40,7 @@ fn walk(root: &Path, folder: &Path, depth: usize, samples: &mut Vec<Sample>) -> 
             samples.push(Sample::new(below.display().to_string(), class, Source::File(path.clone())));
         }
     }
+    above.pop();
     Ok(())
 }
 

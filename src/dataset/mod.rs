@@ -5,6 +5,7 @@
 
 mod archive;
 mod cifar;
+mod class;
 mod error;
 mod files;
 mod select;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use class::{Class, same_class};
 pub use error::DatasetError;
 pub use select::Selection;
 
@@ -27,7 +29,7 @@ pub struct Sample {
     /// Its place in the whole set, from 0: what a selection keeps.
     pub index: usize,
     /// The true class.
-    pub truth: String,
+    pub truth: Class,
     source: Source,
 }
 
@@ -49,7 +51,7 @@ enum Source {
 #[derive(Clone, Debug)]
 pub struct Dataset {
     samples: Vec<Sample>,
-    classes: Vec<String>,
+    classes: Vec<Class>,
 }
 
 impl Dataset {
@@ -86,18 +88,19 @@ impl Dataset {
             return Err(DatasetError::Empty { place: place.to_owned() });
         }
         samples.sort_by(|a, b| a.name.cmp(&b.name));
-        let folders: BTreeSet<String> = samples.iter().map(|sample| sample.truth.clone()).collect();
+        let folders: BTreeSet<String> =
+            samples.iter().map(|sample| sample.truth.folder().to_owned()).collect();
         for (index, sample) in samples.iter_mut().enumerate() {
             sample.index = index;
-            sample.truth = named(&sample.truth, classes);
+            sample.truth = Class::of_folder(sample.truth.folder(), classes);
         }
-        let classes = folders.iter().map(|folder| named(folder, classes)).collect();
+        let classes = folders.iter().map(|folder| Class::of_folder(folder, classes)).collect();
         Ok(Self { samples, classes })
     }
 
-    /// The names of all classes, in the order of their folders: the position is the number that other programs of this
-    /// field give a class.
-    pub fn classes(&self) -> &[String] {
+    /// All classes, in the order of their folders: the position is the number that other programs of this field give a
+    /// class.
+    pub fn classes(&self) -> &[Class] {
         &self.classes
     }
 
@@ -114,7 +117,7 @@ impl Dataset {
 
 impl Sample {
     fn new(name: String, truth: String, source: Source) -> Self {
-        Self { name, index: 0, truth, source }
+        Self { name, index: 0, truth: Class::new(truth), source }
     }
 
     /// Reads the picture's file, no more than `most` bytes of it and one.
@@ -142,18 +145,6 @@ impl Sample {
         read.map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
         Ok(bytes)
     }
-}
-
-/// The class's other name, where there is one; else its own without what file systems and `ImageNet` add to it: a synset
-/// before it (`n01534433_junco`), underscores for spaces.
-fn named(class: &str, classes: &BTreeMap<String, String>) -> String {
-    if let Some(name) = classes.get(class) {
-        return name.clone();
-    }
-    let (head, rest) = class.split_once('_').unwrap_or((class, ""));
-    let synset = head.len() == 9 && head.starts_with('n') && head[1..].bytes().all(|b| b.is_ascii_digit());
-    let name = if synset && !rest.is_empty() { rest } else { class };
-    name.replace('_', " ")
 }
 
 /// Reads names of classes: a line each, the class, blanks or a tab, its name. Of several names with commas between

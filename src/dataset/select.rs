@@ -33,7 +33,7 @@ impl Selection {
         let rank = |name: &str| *blake3::keyed_hash(&key, name.as_bytes()).as_bytes();
         let mut classes: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
         for sample in samples {
-            classes.entry(&sample.truth).or_default().push(sample);
+            classes.entry(sample.truth.name()).or_default().push(sample);
         }
         for members in classes.values_mut() {
             members.sort_by_key(|sample| rank(&sample.name));

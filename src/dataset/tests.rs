@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{Dataset, DatasetError, Selection, class_names};
+use super::{Class, Dataset, DatasetError, Selection, class_names, same_class};
 
 fn open(place: &Path) -> Result<Dataset, DatasetError> {
     Dataset::open(place.to_str().unwrap(), &BTreeMap::new())
 }
 
 fn listed(set: &Dataset) -> Vec<(&str, &str)> {
-    set.samples().iter().map(|s| (s.name.as_str(), s.truth.as_str())).collect()
+    set.samples().iter().map(|s| (s.name.as_str(), s.truth.name())).collect()
 }
 
 fn write(path: &Path, bytes: &[u8]) {
@@ -55,6 +55,55 @@ fn classes_get_other_names() {
     assert_eq!(listed(&set), [("n01440764/a.png", "tench")]);
     std::fs::write(&names, "n01440764\n").unwrap();
     assert!(class_names(&names).unwrap_err().to_string().contains("names.txt:1:"));
+}
+
+#[test]
+fn labels_say_classes_by_their_names_and_by_their_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["hot_dog", "n01534433_junco", "n02012849_crane", "n03126707_crane", "n01440764"] {
+        write(&dir.path().join(folder).join("x.png"), b"");
+    }
+    let names = BTreeMap::from([("n01440764".to_owned(), "tench".to_owned())]);
+    let set = Dataset::open(dir.path().to_str().unwrap(), &names).unwrap();
+    let says = |label: &str| {
+        let said = set.classes().iter().filter(|class| class.is(label));
+        said.map(Class::folder).collect::<Vec<_>>().join(" ")
+    };
+    for (label, folders) in [
+        ("hot_dog", "hot_dog"),
+        ("Hot Dog", "hot_dog"),
+        ("hotdog", ""),
+        ("junco", "n01534433_junco"),
+        ("n01534433_junco", "n01534433_junco"),
+        ("n01534433", "n01534433_junco"),
+        // The folder's name of the other crane is no word for this one.
+        ("n03126707_crane", "n03126707_crane"),
+        ("crane", "n02012849_crane n03126707_crane"),
+        ("tench", "n01440764"),
+        ("n01440764", "n01440764"),
+    ] {
+        assert_eq!(says(label), folders, "{label}");
+    }
+    assert!(same_class("hot dog", "hot_dog") && same_class("junco", "n01534433_junco"));
+    assert!(!same_class("n02012849_crane", "n03126707_crane") && !same_class("dog", "dogs"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_above_hold_no_pictures_of_their_own() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    write(&root.join("dog/a.png"), b"");
+    write(&root.join("cat/b.png"), b"");
+    write(&dir.path().join("elsewhere/c.png"), b"");
+    symlink(&root, root.join("dog/all")).unwrap();
+    symlink("..", root.join("cat/up")).unwrap();
+    symlink(dir.path(), root.join("cat/further")).unwrap();
+    // A link to what is not above is how sets without copies are laid out.
+    symlink(dir.path().join("elsewhere"), root.join("bird")).unwrap();
+    let set = open(&root).unwrap();
+    assert_eq!(listed(&set), [("bird/c.png", "bird"), ("cat/b.png", "cat"), ("dog/a.png", "dog")]);
 }
 
 #[test]
@@ -177,7 +226,7 @@ fn selections_are_even_over_classes_and_repeatable() {
     let twenty = Selection { sample: Some(22), seed: 3, ..Selection::default() };
     let taken = set.select(&twenty);
     for class in 0..4 {
-        let n = taken.iter().filter(|sample| sample.truth == format!("c{class}")).count();
+        let n = taken.iter().filter(|sample| sample.truth.name() == format!("c{class}")).count();
         assert!((5..=6).contains(&n), "{n} of class {class}");
     }
     let names = |samples: Vec<super::Sample>| samples.into_iter().map(|s| s.name).collect::<Vec<_>>();

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 pub use error::{Problem, ReplayError};
 pub use record::{Logged, Record};
-pub use row::{Disagreement, Outcome, Row, Summary};
+pub use row::{CleanAnswer, Disagreement, Outcome, Row, Summary};
 
 use crate::engine::level_of_claim;
 use crate::question::Question;

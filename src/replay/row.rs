@@ -29,6 +29,23 @@ pub enum Outcome {
     Abstained,
 }
 
+/// What a recorded answer about the picture without noise says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum CleanAnswer {
+    /// There is none: it was not asked for, or never came.
+    #[default]
+    Missing,
+    /// Its top label; `null` for an answer that holds none.
+    Label(Option<String>),
+}
+
+impl CleanAnswer {
+    fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
+}
+
 /// The result for one claim of one record. Serialised it has the documented fields in their order, those without value as `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
@@ -52,8 +69,9 @@ pub struct Row {
     pub question: String,
     /// The test's name.
     pub test: &'static str,
-    /// The top label of the recorded answer about the picture without noise.
-    pub clean: Option<String>,
+    /// What the recorded answer about the picture without noise says; left out where there is none.
+    #[serde(skip_serializing_if = "CleanAnswer::is_missing")]
+    pub clean: CleanAnswer,
     /// The record ended before the test did: the abstention is for want of votes.
     #[serde(skip)]
     pub cut_short: bool,
@@ -219,7 +237,10 @@ pub(super) fn of(replay: &Replay, record: &Record<'_>) -> Result<Vec<Row>, Probl
         });
         draws += 1;
     }
-    let clean = record.clean_label().map(str::to_owned);
+    let clean = match record.clean {
+        None => CleanAnswer::Missing,
+        Some(_) => CleanAnswer::Label(record.clean_label().map(str::to_owned)),
+    };
     let mut rows = Vec::with_capacity(claims.len());
     for (at, (claim, voter)) in claims.iter().zip(&voters).enumerate() {
         let decision = joint.decision(at);

@@ -383,3 +383,30 @@ fn every_logged_row_of_the_published_experiment_is_reproduced() {
         assert_eq!((summary.rows, summary.compared), (wanted, wanted), "{file}");
     }
 }
+
+#[test]
+fn a_clean_answer_without_a_label_is_told_from_none() {
+    let record = |clean: &str| {
+        let votes = ["[[0,0.9]]"; 13].join(",");
+        let log = format!(
+            "{{\"api\":\"a\",\"denoiser\":\"d\",\"sigma\":0.25,\"idx\":0,\"n0\":1,\"n\":12,\"names\":[\"x\"],{clean}\"votes\":[{votes}]}}"
+        );
+        let (rows, summary) = rows(&cohen("top1"), log.as_bytes());
+        summary.unwrap();
+        serde_json::to_string(&rows[0]).unwrap()
+    };
+    let measured = |row: &str| {
+        let series = crate::report::parse("replay", row.as_bytes(), crate::report::Truth::Clean).unwrap();
+        (series[0].measure(), series[0].count_at(0.1))
+    };
+    for missing in ["", "\"clean\":null,"] {
+        let row = record(missing);
+        assert!(!row.contains("clean"), "{row}");
+        assert_eq!(measured(&row), (crate::report::Measure::Share, 1), "nothing to agree with");
+    }
+    for (clean, written, right) in [("\"clean\":[],", "null", 0), ("\"clean\":[[0,0.9]],", "\"x\"", 1)] {
+        let row = record(clean);
+        assert!(row.ends_with(&format!("\"clean\":{written}}}")), "{row}");
+        assert_eq!(measured(&row), (crate::report::Measure::Agreement, right));
+    }
+}

@@ -9,10 +9,11 @@ use serde_json::Value;
 use smoothgate_denoisers::{Precision, builtin_denoiser};
 
 use super::error::ReportError;
-use super::read::{Row, Truth, line_at};
+use super::read::{Identity, Row, Truth, line_at};
 use super::series::{Cast, Picture, Setting, Verdict, Votes};
 use super::walk::Tested;
 use crate::certificate::{self, FORMAT};
+use crate::dataset::same_class;
 use crate::engine::CastVote;
 use crate::question::{Question, normalise};
 use crate::stats::{Plan, Vote};
@@ -38,6 +39,10 @@ pub(super) struct Line {
     provider: Option<String>,
     denoiser: Option<String>,
     claim: Option<usize>,
+    /// Whether the label is right, where the program that knew the classes said so.
+    correct: Option<bool>,
+    seed: Option<String>,
+    picture_hash: Option<String>,
 }
 
 /// The provider's answer about the picture without noise.
@@ -241,13 +246,15 @@ impl Rows {
         if format != FORMAT {
             return Err(format!("the document's format is {format}; this version reads `{FORMAT}`"));
         }
+        let digest = value.pointer("/digest/document").and_then(Value::as_str).map(str::to_owned);
         let whole = certificate::Document::parse(value.to_string().as_bytes()).ok();
         let mut document: Document =
             serde_json::from_value(value).map_err(|error| format!("not a certificate document: {error}"))?;
         document.whole = whole.map(|whole| Arc::new(whole.certificate));
         let mut last: Option<String> = None;
         for claim in &document.claims {
-            let row = document.row(claim)?;
+            let mut row = document.row(claim)?;
+            row.identity = digest.clone().map(Identity::Document);
             // Claims of one question, and not those of another document before it.
             let again = last.is_some() && last == row.setting.question;
             last.clone_from(&row.setting.question);
@@ -259,7 +266,12 @@ impl Rows {
     /// Adds a row; to the last one, if they can be claims of one question on one picture.
     fn push(&mut self, row: Row, several: bool) {
         match self.list.last_mut() {
-            Some(last) if several && last.setting == row.setting && last.picture.name == row.picture.name => {
+            Some(last)
+                if several
+                    && last.setting == row.setting
+                    && last.picture.name == row.picture.name
+                    && last.identity == row.identity =>
+            {
                 let both = [last.picture.clone(), row.picture];
                 last.picture = Picture::of_claims(both).unwrap_or_else(|| last.picture.clone());
             }
@@ -300,7 +312,7 @@ impl Answers {
             test: Some(format!("{}+{} votes, as logged", self.n0, self.n)),
             ..Setting::default()
         };
-        Ok(Some(Row { setting, picture, by_clean_answer: true }))
+        Ok(Some(Row { setting, picture, by_clean_answer: true, identity: None }))
     }
 }
 
@@ -308,23 +320,30 @@ impl Line {
     pub(super) fn row(self, truth: Truth) -> Result<Row, String> {
         let verdict = self.outcome.into();
         let radius = checked(verdict, self.label.as_deref(), self.radius)?;
-        let right =
-            |truth: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(truth));
+        let right = |truth: &str| self.label.as_deref().is_some_and(|label| same_class(truth, label));
+        let correct = self.truth.as_deref().map(|truth| self.correct.unwrap_or_else(|| right(truth)));
+        let same =
+            |clean: &str| self.label.as_deref().is_some_and(|label| normalise(label) == normalise(clean));
         // A row that failed reports no calls and no votes because there is no certificate to count them in.
         let known = |count: Option<u64>| count.filter(|_| verdict != Verdict::Failed);
         // With a clean answer that holds no label nothing agrees.
         let agrees = match &self.clean {
             Clean::Label(label) if truth == Truth::Clean && self.truth.is_none() => {
-                Some(label.as_deref().is_some_and(right))
+                Some(label.as_deref().is_some_and(same))
             }
             _ => None,
         };
         let by_clean_answer = agrees.is_some();
+        let identity = match (self.image.clone(), self.seed) {
+            (Some(image), Some(seed)) => Some(Identity::Row { image, hash: self.picture_hash, seed }),
+            (Some(image), None) if verdict == Verdict::Failed => Some(Identity::Failed { image }),
+            _ => None,
+        };
         let picture = Picture {
             name: self.image.or_else(|| self.idx.map(|idx| idx.to_string())).unwrap_or_default(),
             verdict,
             radius,
-            correct: self.truth.as_deref().map(right).or(agrees),
+            correct: correct.or(agrees),
             calls: known(self.calls),
             votes: known(self.votes),
             label: self.label,
@@ -339,7 +358,7 @@ impl Line {
             question: self.question.as_deref().map(|question| asked(question).0),
             test: self.test,
         };
-        Ok(Row { setting, picture, by_clean_answer })
+        Ok(Row { setting, picture, by_clean_answer, identity })
     }
 }
 
@@ -369,7 +388,7 @@ impl Document {
             certificate: self.whole.clone(),
             ..Picture::default()
         };
-        Ok(Row { setting, picture, by_clean_answer: false })
+        Ok(Row { setting, picture, by_clean_answer: false, identity: None })
     }
 }
 

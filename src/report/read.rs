@@ -1,5 +1,6 @@
 //! From files to series.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,19 @@ pub(super) struct Row {
     pub picture: Picture,
     /// Is what counts as right the provider's answer about the picture without noise?
     pub by_clean_answer: bool,
+    /// What tells whether another row says the same, where the log has that.
+    pub identity: Option<Identity>,
+}
+
+/// What tells one certificate from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    /// The digest of its document.
+    Document(String),
+    /// Of a row: the picture's name and hash, and the seed of its draws.
+    Row { image: String, hash: Option<String>, seed: String },
+    /// Of a row without a certificate: the picture's name alone.
+    Failed { image: String },
 }
 
 /// What counts as right where a row holds the provider's answer about the picture without noise, and no other truth.
@@ -36,6 +50,9 @@ pub enum Truth {
 
 /// Reads a log: a file of rows, a certificate document, or a folder of certificate documents (`*.json`, not recursive,
 /// in the order of their names). The format is recognised by content; files may be compressed by gzip.
+///
+/// What is there several times counts once, as it was said last: the same document in several files, the rows of a run that
+/// was printed again when it went on, a failure on a picture that has a later row ([`Series::repeated`]).
 ///
 /// A log is one series, named after the file; if its rows come from different settings, it is one series a setting.
 ///
@@ -95,6 +112,9 @@ fn named(file: &str, rows: Vec<Row>) -> impl Iterator<Item = Row> {
     })
 }
 
+/// A picture, and what tells whether another row says the same.
+type Told = (Picture, Option<Identity>);
+
 /// The rows of one file, at least one.
 pub(super) fn rows(file: &str, bytes: &[u8], truth: Truth) -> Result<Vec<Row>, ReportError> {
     let unpacked = if bytes.starts_with(&GZIP) { Some(unpacked(file, bytes)?) } else { None };
@@ -129,23 +149,48 @@ pub(super) fn line_at(bytes: &[u8], offset: usize) -> usize {
 
 /// One series a setting, in order of first appearance.
 pub(super) fn grouped(log: &str, rows: Vec<Row>) -> Result<Vec<Series>, ReportError> {
-    let mut groups: Vec<(Setting, bool, Vec<Picture>)> = Vec::new();
-    for Row { setting, picture, by_clean_answer } in rows {
+    let mut groups: Vec<(Setting, bool, Vec<Told>)> = Vec::new();
+    for Row { setting, picture, by_clean_answer, identity } in rows {
         match groups.iter_mut().find(|(known, ..)| *known == setting) {
             Some((_, by_clean, pictures)) => {
                 *by_clean |= by_clean_answer;
-                pictures.push(picture);
+                pictures.push((picture, identity));
             }
-            None => groups.push((setting, by_clean_answer, vec![picture])),
+            None => groups.push((setting, by_clean_answer, vec![(picture, identity)])),
         }
     }
     let first = groups.first().map(|(setting, ..)| setting.clone()).unwrap_or_default();
     let differs = |&field: &Field| groups.iter().any(|(setting, ..)| setting.get(field) != first.get(field));
     let differ: Vec<Field> = Field::ALL.into_iter().filter(differs).collect();
-    let series =
-        |(setting, by_clean, pictures): (Setting, bool, Vec<Picture>)| -> Result<Series, ReportError> {
-            let series = Series::new(log.to_owned(), setting, pictures)?.marked(&differ);
-            Ok(if by_clean { series.by_clean_answers() } else { series })
+    let mut series = Vec::with_capacity(groups.len());
+    for (setting, by_clean, pictures) in groups {
+        let all = pictures.len();
+        let pictures = once(pictures);
+        let repeated = all - pictures.len();
+        let one = Series::new(log.to_owned(), setting, pictures)?.marked(&differ).repeating(repeated);
+        series.push(if by_clean { one.by_clean_answers() } else { one });
+    }
+    Ok(series)
+}
+
+/// The pictures of one setting without those of which a later row says the same, or more than that they failed.
+fn once(pictures: Vec<Told>) -> Vec<Picture> {
+    let (mut said, mut named) = (HashSet::new(), HashSet::new());
+    let mut last: Vec<Picture> = Vec::with_capacity(pictures.len());
+    for (picture, identity) in pictures.into_iter().rev() {
+        let again = match identity {
+            Some(Identity::Failed { image }) => !named.insert(image),
+            Some(Identity::Row { image, hash, seed }) => {
+                named.insert(image.clone());
+                !said.insert(Identity::Row { image, hash, seed })
+            }
+            Some(document) => !said.insert(document),
+            None => false,
         };
-    groups.into_iter().map(series).collect()
+        if !again {
+            last.push(picture);
+        }
+    }
+    last.reverse();
+    last
 }

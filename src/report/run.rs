@@ -45,6 +45,8 @@ pub fn on_record(ledger: &Reader, run: RunId) -> Result<OnRecord, RunError> {
             Ok(rows) => all.extend(rows.into_iter().map(|mut row| {
                 picture.clone_into(&mut row.picture.name);
                 row.picture.calls = Some(stored.attempts);
+                // Each of its pictures is one, also where two have the same file and seed.
+                row.identity = None;
                 row
             })),
             Err(error) => failed = Some(error),

@@ -239,6 +239,8 @@ pub struct Series {
     /// The radii of the pictures that count, ascending.
     radii: Vec<f64>,
     spend: Option<Spend>,
+    /// Rows of its log that were left out.
+    repeated: usize,
 }
 
 impl Series {
@@ -254,8 +256,16 @@ impl Series {
         }
         let known = pictures.iter().all(|picture| picture.correct.is_some());
         let measure = if known { Measure::Accuracy } else { Measure::Share };
-        let one =
-            Self { log: name, marks: Vec::new(), setting, measure, pictures, radii: Vec::new(), spend: None };
+        let one = Self {
+            log: name,
+            marks: Vec::new(),
+            setting,
+            measure,
+            pictures,
+            radii: Vec::new(),
+            spend: None,
+            repeated: 0,
+        };
         Ok(one.counted())
     }
 
@@ -327,6 +337,18 @@ impl Series {
     pub(super) fn costing(mut self, spend: Spend) -> Self {
         self.spend = Some(spend);
         self
+    }
+
+    /// The same, of a log that has so many more rows that say nothing new.
+    #[must_use]
+    pub(super) fn repeating(mut self, repeated: usize) -> Self {
+        self.repeated = repeated;
+        self
+    }
+
+    /// How many rows of its log were left out because others say the same: a picture counts once.
+    pub fn repeated(&self) -> usize {
+        self.repeated
     }
 
     /// What its pictures have in common.

@@ -61,7 +61,7 @@ pub(super) fn rows(file: &str, text: &str, truth: Truth) -> Result<Vec<Row>, Rep
                 return Err(bad(line, what));
             }
             before.clone_from(&picture.name);
-            Ok(Row { setting: Setting::default(), picture, by_clean_answer })
+            Ok(Row { setting: Setting::default(), picture, by_clean_answer, identity: None })
         })
         .collect()
 }

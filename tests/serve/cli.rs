@@ -64,3 +64,17 @@ fn an_address_that_others_reach_needs_a_word_that_it_is_meant() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--insecure-no-auth"));
 }
+
+#[test]
+fn an_option_without_a_provider_is_refused_where_routes_name_theirs() {
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("none.toml"), "[routes.all]\nupstream = \"local\"\n").unwrap();
+    for option in [["-O", "endpoint=http://127.0.0.1:9"], ["--price", "0.0010USD"]] {
+        // An address that would be refused after it.
+        let serve = ["serve", "--listen", "0.0.0.0:0"];
+        let output = smoothgate(folder.path()).args(serve).args(option).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("give --provider NAME"), "{said}");
+    }
+}

@@ -106,3 +106,66 @@ fn logs_may_be_compressed() {
     std::fs::write(&file, &whole[..whole.len() - 9]).unwrap();
     assert!(matches!(read(&file, Truth::Known), Err(ReportError::Read { .. })));
 }
+
+/// A row of `certify --format jsonl`.
+fn row(image: &str, seed: &str, more: &str) -> String {
+    format!(
+        "{{\"image\":\"{image}\",\"outcome\":\"certified\",\"label\":\"hot_dog\",\"radius\":0.25,\"sigma\":0.25,\"question\":\"top1\",\
+         \"test\":\"cohen\",\"votes\":9,\"calls\":9,\"seed\":\"{seed}\",\"picture_hash\":\"00\"{more}}}\n"
+    )
+}
+
+#[test]
+fn a_run_that_was_printed_twice_counts_each_picture_once() {
+    let failed = |image: &str| {
+        row(image, "", "")
+            .replace("certified", "failed")
+            .replace("\"hot_dog\"", "null")
+            .replace("0.25,\"sigma\"", "null,\"sigma\"")
+            .replace("\"seed\":\"\",\"picture_hash\":\"00\"", "\"seed\":null,\"picture_hash\":null")
+    };
+    // The budget ended before b; the run went on, and printed its rows from the first.
+    let (a, b) = (row("a", "1", ""), row("b", "2", ""));
+    let log = a.clone() + &failed("b") + &a + &b;
+    let series = parse("rows", log.as_bytes()).unwrap();
+    let [one] = &series[..] else { panic!("{series:?}") };
+    let names: Vec<&str> = one.pictures().iter().map(|picture| picture.name.as_str()).collect();
+    assert_eq!((names, one.repeated(), one.count_at(0.25)), (vec!["a", "b"], 2, 2));
+    // Other noise is another certificate, and the last word on a picture may be that it failed.
+    let log = a.clone() + &row("a", "3", "") + &failed("b") + &failed("c");
+    let series = parse("rows", log.as_bytes()).unwrap();
+    assert_eq!((series[0].pictures().len(), series[0].repeated()), (4, 0));
+}
+
+#[test]
+fn a_certificate_in_two_files_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = std::fs::read_to_string(data("certificates").join("0000-hostile.json")).unwrap();
+    let sealed = |digest: &str| {
+        let digest = format!("{{ \"digest\": {{ \"document\": \"{digest}\" }},");
+        document.replacen('{', &digest, 1)
+    };
+    // Two selections of a set, which older versions numbered by themselves.
+    for (name, digest) in [("0037-x", "ab"), ("0071-x", "ab"), ("0072-y", "cd")] {
+        std::fs::write(folder.path().join(name).with_extension("json"), sealed(digest)).unwrap();
+    }
+    let series = read(folder.path(), Truth::Known).unwrap();
+    let names: Vec<&str> = series[0].pictures().iter().map(|picture| picture.name.as_str()).collect();
+    assert_eq!((names, series[0].repeated()), (vec!["0071-x", "0072-y"], 1));
+}
+
+#[test]
+fn a_label_is_right_as_it_is_written_in_folders_too() {
+    for (more, right) in [
+        (",\"truth\":\"hot dog\"", 1),
+        (",\"truth\":\"Hot_Dog\"", 1),
+        (",\"truth\":\"hotdog\"", 0),
+        // Who knew the class said more than its name does.
+        (",\"truth\":\"hot dog\",\"correct\":false", 0),
+        (",\"truth\":\"sausage\",\"correct\":true", 1),
+        (",\"truth\":\"hot dog\",\"correct\":null", 1),
+    ] {
+        let series = parse("rows", row("a", "1", more).as_bytes()).unwrap();
+        assert_eq!((series[0].measure(), series[0].count_at(0.25)), (Measure::Accuracy, right), "{more}");
+    }
+}
