@@ -43,7 +43,6 @@ mod signals;
 mod test_options;
 mod thumbnails;
 mod traces;
-#[expect(clippy::print_stderr, reason = "nothing that it breaks off is paid for")]
 mod train;
 mod train_options;
 mod verify;

@@ -100,7 +100,7 @@ fn denoiser(args: &DenoiserArgs) -> Result<Trainer, Failure> {
         let lost =
             pictures.answered(|name| answers.get(name.trim_start_matches("./"))?.as_deref(), first.labels());
         if lost > 0 && !common.quiet {
-            eprintln!(
+            tell!(
                 "{lost} pictures are left out: {} has no answer for them that {} knows",
                 file.display(),
                 first.id()
@@ -196,11 +196,11 @@ fn go(trainer: Trainer, common: &Common) -> Ended {
         RunEnded::Complete => {
             let best =
                 if run.trainer().has_best() { format!("{out}/best.safetensors and ") } else { String::new() };
-            eprintln!("done: weights are in {best}{out}/last.safetensors");
+            tell!("done: weights are in {best}{out}/last.safetensors");
             Exit::Success
         }
         RunEnded::Stopped => {
-            eprintln!("stopped after step {}; go on with --resume", run.trainer().steps_made());
+            tell!("stopped after step {}; go on with --resume", run.trainer().steps_made());
             Exit::Interrupted
         }
     })
@@ -247,9 +247,7 @@ fn stop_on_signal() -> std::io::Result<Arc<AtomicBool>> {
         runtime.block_on(async {
             requests.next().await;
             set.store(true, Ordering::Relaxed);
-            let line = "stopping after this step, or validation, and saving (again to leave at once)";
-            // Nobody may be there to read it.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            tell!("stopping after this step, or validation, and saving (again to leave at once)");
             requests.next().await;
             std::process::exit(Exit::Interrupted as i32);
         });

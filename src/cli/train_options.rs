@@ -256,7 +256,7 @@ impl Common {
             return Err(Failure::usage(error));
         }
         if !self.quiet {
-            eprintln!("{adopted} of {all} tensors begin as those of {name}, the others at random");
+            tell!("{adopted} of {all} tensors begin as those of {name}, the others at random");
         }
         Ok(new)
     }
