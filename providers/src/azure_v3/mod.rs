@@ -42,6 +42,10 @@ const CATEGORIES: [(&str, &str, &str); 3] = [
     ("isGoryContent", "goreScore", "gory content"),
 ];
 
+/// The categories of other APIs' scales that a decision is about, by their normalised names.
+const LEVELS: [(&str, &[&str]); 3] =
+    [("isAdultContent", &["adult"]), ("isRacyContent", &["racy"]), ("isGoryContent", &["violence", "gore"])];
+
 /// What is asked of Computer Vision 3.2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

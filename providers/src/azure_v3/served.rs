@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::{Method, Response};
 use serde_json::{Map, json};
 
-use super::{CATEGORIES, LIMITS};
+use super::{CATEGORIES, LEVELS, LIMITS};
 use crate::azure::{self, picture};
 use crate::served::{
     Asked, Call, Feature, FileKind, Found, Incoming, Inquiry, Mark, Presented, Refusal, RefusalClass,
     ServedApi, json_reply, result_of, with_header,
 };
-use crate::{Label, Limits};
+use crate::{Answer, Label, Likelihood, Limits};
 
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -82,9 +82,12 @@ impl ServedApi for ServedAzureV3 {
         if asked.wants(Feature::Moderation) {
             let mut adult = Map::new();
             for (decision, score, _) in CATEGORIES {
-                let label = labels.iter().find(|label| category(label) == Some(decision));
-                adult.insert(decision.to_owned(), label.is_some().into());
-                adult.insert(score.to_owned(), label.and_then(|label| label.score).unwrap_or(0.0).into());
+                let decided = decided(&found.answer, decision);
+                let Some((yes, value)) = decided.filter(|(yes, _)| *yes || !inquiry.only_certain) else {
+                    continue;
+                };
+                adult.insert(decision.to_owned(), yes.into());
+                adult.insert(score.to_owned(), value.unwrap_or(0.0).into());
             }
             body["adult"] = adult.into();
         }
@@ -93,6 +96,12 @@ impl ServedApi for ServedAzureV3 {
 
     fn refuse(&self, refusal: &Refusal, mark: &Mark) -> Response<Bytes> {
         azure::refusal_reply(refusal, mark)
+    }
+
+    /// A decision is yes or no: where none is yes, all are no.
+    fn denies(&self, asked: &Asked, answer: &Answer) -> bool {
+        let yes = |(decision, ..): &(&str, &str, &str)| decided(answer, decision).is_some_and(|(yes, _)| yes);
+        asked.wants(Feature::Moderation) && !CATEGORIES.iter().any(yes)
     }
 }
 
@@ -119,6 +128,26 @@ fn category(label: &Label) -> Option<&'static str> {
         .into_iter()
         .find(|(decision, _, name)| label.id.as_deref() == Some(decision) || label.name == *name)
         .map(|(decision, ..)| decision)
+}
+
+/// A decision with its score, where one is known: by the label that stands for it, or by the levels of its categories. An
+/// answer with levels says nothing about a category that they do not hold; one without says no to what it does not name.
+fn decided(answer: &Answer, decision: &str) -> Option<(bool, Option<f64>)> {
+    if let Some(label) = answer.labels.iter().find(|label| category(label) == Some(decision)) {
+        return Some((true, label.score));
+    }
+    if answer.levels.is_empty() {
+        return Some((false, None));
+    }
+    let (_, names) = LEVELS.into_iter().find(|(of, _)| *of == decision)?;
+    let (name, level) = names
+        .iter()
+        .filter_map(|name| Some((name, answer.levels.get(*name)?)))
+        .max_by_key(|(_, level)| *level)?;
+    // Of a certified level there is a label of the same name, with its score.
+    let score =
+        answer.labels.iter().find(|label| label.id.as_deref() == Some(*name)).and_then(|label| label.score);
+    Some((*level >= Likelihood::Possible, score))
 }
 
 /// The format's name as the service writes it.

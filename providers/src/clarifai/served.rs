@@ -173,9 +173,14 @@ fn template(config: Option<OutputConfig>) -> Result<Asked, Refusal> {
         return Err(Refusal::unsupported("language: only en is served here"));
     }
     asked.least = Some(config.min_value);
-    let wanted =
-        |concept: super::wire::Concept| if concept.id.is_empty() { concept.name } else { concept.id };
-    asked.only = config.select_concepts.into_iter().map(wanted).filter(|name| !name.is_empty()).collect();
+    for concept in config.select_concepts {
+        // By name where there is one: not every answer has identifiers.
+        if !concept.name.is_empty() {
+            asked.only.push(concept.name);
+        } else if !concept.id.is_empty() {
+            asked.only_ids.push(concept.id);
+        }
+    }
     Ok(asked)
 }
 

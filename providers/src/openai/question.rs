@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::MAX_CHOICES;
 use crate::served::{Refusal, Source};
 use crate::wire::decode_base64;
 
@@ -37,6 +38,12 @@ pub(super) fn closed_set(body: &Value) -> Result<(Vec<String>, Option<String>), 
 fn names(list: Option<&Value>) -> Result<Vec<String>, Refusal> {
     let wrong = || Refusal::unsupported("the labels to choose from must be a list of one or more texts");
     let list = list.and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(wrong)?;
+    if list.len() > MAX_CHOICES {
+        return Err(Refusal::bad_request(format!(
+            "{} labels to choose from: at most {MAX_CHOICES} are taken",
+            list.len()
+        )));
+    }
     list.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
 }
 

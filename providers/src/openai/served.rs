@@ -74,8 +74,11 @@ impl ServedApi for ServedOpenAi {
         };
         // The first label that is a choice, in the client's own spelling.
         let chosen = found.answer.labels.iter().find_map(|label| {
-            let name = label.name.to_lowercase();
-            inquiry.choices.iter().find(|choice| choice.to_lowercase() == name)
+            let exact = inquiry.choices.iter().find(|choice| **choice == label.name);
+            exact.or_else(|| {
+                let name = label.name.to_lowercase();
+                inquiry.choices.iter().find(|choice| choice.to_lowercase() == name)
+            })
         });
         let message = match (chosen, inquiry.echo["property"].as_str()) {
             (Some(choice), Some(property)) => {

@@ -59,6 +59,13 @@ pub trait ServedApi: Send + Sync + 'static {
     /// A throttle always carries `Retry-After`, and is never a 503 (which some SDKs repeat for minutes).
     fn refuse(&self, refusal: &Refusal, mark: &Mark) -> Response<Bytes>;
 
+    /// Would a reply to this question, made from this answer, say of something that it is not there, and not only leave it
+    /// out? A server whose answers hold what is certain and nothing else must refuse instead.
+    fn denies(&self, asked: &Asked, answer: &Answer) -> bool {
+        let _ = (asked, answer);
+        false
+    }
+
     /// Would the API look at this picture? `bytes` is the file, `width` and `height` come from its header.
     ///
     /// # Errors
@@ -121,6 +128,8 @@ pub struct Inquiry {
     /// The client's own words about the question, in a format that has free text. Where the server fixes the question
     /// itself, they are without effect.
     pub instructions: Option<String>,
+    /// The server's answers hold what is certain and nothing else: a reply says nothing about what they do not hold.
+    pub only_certain: bool,
     /// What the format itself needs again to write the reply. Of no meaning to others.
     pub echo: Value,
 }
@@ -128,7 +137,14 @@ pub struct Inquiry {
 impl Inquiry {
     /// An inquiry about these pictures, with nothing else said.
     pub fn about(pictures: Vec<Asked>) -> Self {
-        Self { pictures, model: None, choices: vec![], instructions: None, echo: Value::Null }
+        Self {
+            pictures,
+            model: None,
+            choices: vec![],
+            instructions: None,
+            only_certain: false,
+            echo: Value::Null,
+        }
     }
 }
 
@@ -145,6 +161,8 @@ pub struct Asked {
     pub least: Option<f64>,
     /// Only these labels are wanted. Empty means all.
     pub only: Vec<String>,
+    /// Labels with these identifiers are wanted besides. A server whose answers name no identifiers cannot tell which they are.
+    pub only_ids: Vec<String>,
     /// These labels are not wanted.
     pub without: Vec<String>,
 }
@@ -158,6 +176,7 @@ impl Asked {
             most: None,
             least: None,
             only: vec![],
+            only_ids: vec![],
             without: vec![],
         }
     }
@@ -169,10 +188,14 @@ impl Asked {
             let name = label.name.to_lowercase();
             list.iter().any(|l| l.to_lowercase() == name || label.id.as_ref() == Some(l))
         };
+        // Where a label has no identifier, formats give its name in that place.
+        let by_id =
+            |label: &Label| self.only_ids.iter().any(|id| label.id.as_ref().unwrap_or(&label.name) == id);
+        let all = self.only.is_empty() && self.only_ids.is_empty();
         answer
             .labels
             .iter()
-            .filter(|label| self.only.is_empty() || named(&self.only, label))
+            .filter(|label| all || named(&self.only, label) || by_id(label))
             .filter(|label| !named(&self.without, label))
             .filter(|label| self.least.is_none_or(|least| label.score.is_none_or(|score| score >= least)))
             .take(self.most.unwrap_or(usize::MAX))

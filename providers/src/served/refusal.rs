@@ -44,7 +44,16 @@ impl Refusal {
     /// The upstream's credentials, quota and configuration are not the client's affair: they become internal errors
     /// that say so. The upstream's own words are not passed on.
     pub fn from_upstream(outcome: &Outcome) -> Option<Self> {
-        let (class, message) = match outcome.class() {
+        let retry_after = match outcome {
+            Outcome::Throttled { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        Some(Self { retry_after, ..Self::from_upstream_class(outcome.class())? })
+    }
+
+    /// The same where only the class of the outcome is known.
+    pub fn from_upstream_class(class: OutcomeClass) -> Option<Self> {
+        let (class, message) = match class {
             OutcomeClass::Answered => return None,
             OutcomeClass::BadPicture => {
                 (RefusalClass::BadPicture, "the upstream API cannot read the picture")
@@ -64,11 +73,7 @@ impl Refusal {
                 "this server's access to the upstream API does not work; its operator has to mend that",
             ),
         };
-        let retry_after = match outcome {
-            Outcome::Throttled { retry_after, .. } => *retry_after,
-            _ => None,
-        };
-        Some(Self { retry_after, ..Self::new(class, message) })
+        Some(Self::new(class, message))
     }
 }
 

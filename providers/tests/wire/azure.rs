@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use smoothgate_providers::azure::{Azure, Options, ServedAzure};
 use smoothgate_providers::azure_v3::{self, AzureV3, ServedAzureV3};
-use smoothgate_providers::served::{Feature, Presented, Refusal, RefusalClass, ServedApi, Source};
-use smoothgate_providers::{Answer, Label, Outcome, OutcomeClass as C, Price, Provider};
+use smoothgate_providers::served::{Feature, Inquiry, Presented, Refusal, RefusalClass, ServedApi, Source};
+use smoothgate_providers::{Answer, Label, Likelihood, Outcome, OutcomeClass as C, Price, Provider};
 
 use crate::support::*;
 
@@ -266,6 +266,49 @@ fn what_is_not_served_is_refused_by_name() {
     assert_eq!(error.status(), 400, "oversize is never 413 here");
     let body: Value = serde_json::from_slice(error.body()).unwrap();
     assert_eq!(body["error"]["innererror"]["code"], "InvalidImageSize");
+}
+
+#[test]
+fn decisions_follow_levels_and_say_nothing_about_what_is_not_rated() {
+    let target = "/vision/v3.2/analyze?visualFeatures=Adult";
+    let inquiry = Received::new("POST", target, &[("content-type", "application/octet-stream")], PICTURE)
+        .inquiry(&ServedAzureV3);
+    let asked = &inquiry.pictures[0];
+    let rated = |levels: &[(&str, Likelihood)]| Answer {
+        levels: levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect(),
+        ..Answer::default()
+    };
+    let adult = |answer: &Answer| -> Value {
+        let reply = ServedAzureV3.encode(&inquiry, &[found(answer.clone())], &mark());
+        serde_json::from_slice::<Value>(reply.body()).unwrap()["adult"].clone()
+    };
+    let likely = rated(&[("adult", Likelihood::Likely)]);
+    assert_eq!(adult(&likely), json!({ "isAdultContent": true, "adultScore": 0.0 }));
+    assert!(!ServedAzureV3.denies(asked, &likely));
+    let scored = Answer {
+        labels: vec![Label { id: Some("violence".to_owned()), ..Label::new("violence", 0.75) }],
+        ..rated(&[("violence", Likelihood::Possible)])
+    };
+    assert_eq!(adult(&scored), json!({ "isGoryContent": true, "goreScore": 0.75 }));
+    let unlikely = rated(&[("racy", Likelihood::Unlikely)]);
+    assert_eq!(adult(&unlikely), json!({ "isRacyContent": false, "racyScore": 0.0 }));
+    for no in [&unlikely, &Answer::default(), &Answer::of([("adult", 0.9)])] {
+        assert!(ServedAzureV3.denies(asked, no), "{no:?}");
+    }
+    let certain = Inquiry { only_certain: true, ..inquiry.clone() };
+    for (answer, said) in [
+        (Answer::of([("adult content", 0.5)]), json!({ "isAdultContent": true, "adultScore": 0.5 })),
+        (unlikely.clone(), json!({})),
+    ] {
+        let reply = ServedAzureV3.encode(&certain, &[found(answer)], &mark());
+        assert_eq!(serde_json::from_slice::<Value>(reply.body()).unwrap()["adult"], said);
+    }
+    // As the API itself, where nothing is rated; and labels that are not there are only left out.
+    assert_eq!(adult(&Answer::default())["isAdultContent"], false);
+    let labels =
+        Received::new("POST", "/vision/v3.2/tag", &[("content-type", "application/octet-stream")], PICTURE)
+            .inquiry(&ServedAzureV3);
+    assert!(!ServedAzureV3.denies(&labels.pictures[0], &Answer::default()));
 }
 
 proptest! {

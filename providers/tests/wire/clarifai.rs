@@ -158,7 +158,8 @@ fn requests_of_the_sdks_are_read() {
     assert_eq!(inquiry.pictures[0].source, Source::Bytes(Bytes::from_static(PICTURE)));
     assert_eq!(inquiry.pictures[1].source, Source::Url("https://example.com/a.jpg".to_owned()));
     assert_eq!((inquiry.pictures[1].most, inquiry.pictures[1].least), (Some(5), Some(0.5)));
-    assert_eq!(inquiry.pictures[0].only, ["dog", "ai_x"]);
+    assert_eq!(inquiry.pictures[0].only, ["dog"]);
+    assert_eq!(inquiry.pictures[0].only_ids, ["ai_x"]);
     assert_eq!(inquiry.model.as_deref(), Some("general-image-recognition"));
     assert!(matches!(sdk.with(|i| ServedClarifai.credential(i)), Some(Presented::Key(_))));
     let legacy = Received::fixture("clarifai/request_legacy_js.http").inquiry(&ServedClarifai);
@@ -177,6 +178,30 @@ fn requests_of_the_sdks_are_read() {
     let both = ServedClarifai.encode(&inquiry, &[], &mark());
     let body: Value = serde_json::from_slice(both.body()).unwrap();
     assert_eq!(body["status"]["code"], 10_020);
+}
+
+#[test]
+fn concepts_are_selected_by_name_where_there_is_one_and_else_by_id() {
+    let select = |concepts: Value| {
+        let body = json!({
+            "inputs": [{ "data": { "image": { "base64": "AAAA" } } }],
+            "model": { "output_info": { "output_config": { "select_concepts": concepts } } },
+        });
+        let inquiry =
+            Received::new("POST", "/v2/models/m/outputs", &[], body.to_string()).inquiry(&ServedClarifai);
+        let label =
+            |name: &str, id: Option<&str>| Label { id: id.map(str::to_owned), ..Label::new(name, 0.9) };
+        let labels = vec![label("dog", None), label("cat", Some("ai_cat")), label("fish", Some("ai_fish"))];
+        let answer = Answer { labels, ..Answer::default() };
+        let selected = inquiry.pictures[0].select(&answer).into_iter().map(|label| label.name.clone());
+        selected.collect::<Vec<_>>()
+    };
+    assert_eq!(select(json!([])), ["dog", "cat", "fish"]);
+    // An answer without identifiers keeps what is selected by both.
+    assert_eq!(select(json!([{ "id": "ai_dog", "name": "dog" }])), ["dog"]);
+    assert_eq!(select(json!([{ "id": "ai_cat" }])), ["cat"]);
+    // Replies have names where there is no identifier.
+    assert_eq!(select(json!([{ "id": "dog" }, { "name": "fish" }])), ["dog", "fish"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use smoothgate_providers::openai::{Choice, OpenAi, Options, ServedOpenAi};
-use smoothgate_providers::served::{Presented, RefusalClass, ServedApi, Source};
+use smoothgate_providers::served::{Asked, Inquiry, Presented, RefusalClass, ServedApi, Source};
 use smoothgate_providers::{Answer, Label, Outcome, OutcomeClass as C, Price, Provider, Reply};
 
 use crate::support::*;
@@ -267,6 +267,39 @@ fn what_is_not_served_is_refused_by_name() {
     assert_eq!(with("messages", image("data:image/png;base64,?")), RefusalClass::BadRequest);
     assert_eq!(with("messages", image("data:image/png,raw")), RefusalClass::BadRequest);
     assert_eq!(with("messages", json!(3)), RefusalClass::BadRequest);
+}
+
+#[test]
+fn as_many_choices_are_taken_as_the_api_takes() {
+    let post = |count: usize| {
+        let choices: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        let body = json!({
+            "model": "m",
+            "messages": [{ "role": "user", "content": [
+                { "type": "image_url", "image_url": { "url": "https://example.com/a.png" } },
+            ] }],
+            "guided_choice": choices,
+        });
+        Received::new("POST", "/v1/chat/completions", &[], body.to_string())
+    };
+    assert_eq!(post(1000).inquiry(&ServedOpenAi).choices.len(), 1000);
+    let refusal = post(1001).refusal(&ServedOpenAi);
+    assert_eq!(refusal.class, RefusalClass::BadRequest);
+    assert_eq!(ServedOpenAi.refuse(&refusal, &mark()).status(), 400);
+}
+
+#[test]
+fn a_choice_that_is_spelled_as_the_label_is_preferred() {
+    let chosen = |label: &str| {
+        let inquiry = Inquiry {
+            choices: ["DOG", "dog", "cat"].map(str::to_owned).to_vec(),
+            ..Inquiry::about(vec![Asked::labels(Source::Bytes(Bytes::from_static(PICTURE)))])
+        };
+        let reply = ServedOpenAi.encode(&inquiry, &[found(Answer::of([(label, 0.9)]))], &mark());
+        let body: Value = serde_json::from_slice(reply.body()).unwrap();
+        body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((chosen("dog"), chosen("DOG"), chosen("Cat")), ("dog".into(), "DOG".into(), "cat".into()));
 }
 
 proptest! {
