@@ -91,7 +91,10 @@ fn ring(path: &Path, settings: &GuardSettings) -> Result<Keyring, Failure> {
         }
         None => None,
     };
-    Keyring::open(path, master.transpose().map_err(Failure::usage)?).map_err(Failure::usage)
+    let given = master.is_some();
+    let ring = Keyring::open(path, master.transpose().map_err(Failure::usage)?).map_err(Failure::usage)?;
+    // The first pair may be made while the server runs, and its master with it.
+    Ok(if given { ring } else { ring.finding_master(SecretSource::File(beside_keys(path))) })
 }
 
 impl Guard {

@@ -68,4 +68,10 @@ impl Watched {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.stamps = self.paths.iter().map(|path| Stamp::of(path)).collect();
     }
+
+    /// Says that they could not be read: they count as changed until [`settle`](Self::settle) and another look, since what
+    /// was in the way may go without a trace in them, as permissions and a lack of descriptors do.
+    pub(crate) fn unsettle(&self) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).stamps.clear();
+    }
 }

@@ -81,7 +81,8 @@ impl Tls {
 impl Live {
     fn reload(&self) -> Result<(), TlsError> {
         self.watched.settle();
-        let pair = read(&self.certificate, &self.key, &self.crypto)?;
+        let read = read(&self.certificate, &self.key, &self.crypto);
+        let pair = read.inspect_err(|_| self.watched.unsettle())?;
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
         Ok(())
     }

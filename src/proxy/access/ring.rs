@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use smoothgate_providers::credentials::aws::sigv4::{self, Received, SignatureError, Verifier};
+use smoothgate_providers::credentials::{Environment, SecretSource};
 use smoothgate_providers::served::Presented;
 
 use super::rate::Meter;
@@ -21,13 +22,19 @@ const SKEW: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Keyring {
     path: PathBuf,
-    master: Option<Master>,
+    /// Where the master may be found later.
+    later: Option<SecretSource>,
     watched: Watched,
     table: RwLock<Arc<Table>>,
     seen: Seen,
 }
 
-type Table = HashMap<KeyId, Held>;
+/// What is in force: the keys, and the master that the pairs among them need.
+#[derive(Debug, Default)]
+struct Table {
+    keys: HashMap<KeyId, Held>,
+    master: Option<Master>,
+}
 
 /// A key with what is left of its rate.
 #[derive(Debug)]
@@ -43,40 +50,75 @@ impl Keyring {
     /// [`StoreError`].
     pub fn open(path: &Path, master: Option<Master>) -> Result<Self, StoreError> {
         let watched = Watched::new([path.to_owned()]);
-        let table = table(&KeyFile::read(path)?, path, master.as_ref(), &Table::new())?;
+        let file = KeyFile::read(path)?;
+        check_master(&file, path, master.as_ref())?;
+        let table = table(file.keys().iter(), master, &Table::default());
         Ok(Self {
             path: path.to_owned(),
-            master,
+            later: None,
             watched,
             table: RwLock::new(Arc::new(table)),
             seen: Seen::default(),
         })
     }
 
+    /// Looks for the master there once pairs need one: the first of them may be made while the server runs.
+    #[must_use]
+    pub fn finding_master(self, source: SecretSource) -> Self {
+        let mut paths = vec![self.path.clone()];
+        if let SecretSource::File(path) = &source {
+            paths.push(path.clone());
+        }
+        let watched = Watched::new(paths);
+        // Whatever has changed since the keys were read.
+        watched.unsettle();
+        Self { watched, later: Some(source), ..self }
+    }
+
     /// Reads the keys again; for a signal. What is left of the keys' rates stays. Where the file cannot be used the
-    /// former keys stay in force.
+    /// former keys stay in force, and it is tried again at the next look. AWS pairs whose master is not there are left out,
+    /// and an error is logged: all other keys are as the file has them, revoked ones above all.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`] of the file.
     pub fn reload(&self) -> Result<(), StoreError> {
         self.watched.settle();
-        let file = KeyFile::read(&self.path)?;
+        let file = KeyFile::read(&self.path).inspect_err(|_| self.watched.unsettle())?;
         let mut held = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let table = table(&file, &self.path, self.master.as_ref(), &held)?;
+        let found = self.master(&file, held.master.as_ref());
+        let with_pairs = found.is_ok();
+        let master = found.unwrap_or_else(|error| {
+            tracing::error!(%error, "AWS pairs are refused until that is mended; all other keys are as the file has them");
+            held.master.clone()
+        });
+        let keys = file.keys().iter().filter(|key| with_pairs || key.proof != Proof::Aws);
+        let table = table(keys, master, &held);
         *held = Arc::new(table);
         Ok(())
+    }
+
+    /// The master of the pairs in `file`: the one that is to be found now, or the one from before.
+    fn master(&self, file: &KeyFile, before: Option<&Master>) -> Result<Option<Master>, StoreError> {
+        let source = self.later.as_ref().filter(|_| file.needs_master());
+        let master = match source.map(|source| Master::read(source, &Environment::process())) {
+            Some(Ok(found)) => Some(found),
+            Some(Err(error)) if before.is_none() => return Err(error),
+            _ => before.cloned(),
+        };
+        check_master(file, &self.path, master.as_ref())?;
+        Ok(master)
     }
 
     /// How many keys are taken now.
     pub fn active(&self) -> usize {
         let now = SystemTime::now();
-        self.table().values().filter(|held| held.record.state(now) == State::Active).count()
+        self.table().keys.values().filter(|held| held.record.state(now) == State::Active).count()
     }
 
     /// The key called `id`, while it is in force.
     pub fn find(&self, id: KeyId, now: SystemTime) -> Option<Record> {
         let table = self.current();
-        table.get(&id).and_then(|held| in_force(held, now).ok()).cloned()
+        table.keys.get(&id).and_then(|held| in_force(held, now).ok()).cloned()
     }
 
     /// Looks at a credential before the request's body is there: a token is checked, of a signature the key that it
@@ -133,7 +175,7 @@ impl Keyring {
         if request.headers.contains_key("x-amz-security-token") {
             return Err(SignatureError::UnknownKey.into());
         }
-        let secret = |id: &str| Some(self.master.as_ref()?.secret(pair(table, id)?.record.id));
+        let secret = |id: &str| Some(table.master.as_ref()?.secret(pair(table, id)?.record.id));
         let verifier = Verifier { service: "rekognition", skew: SKEW };
         let verified = verifier.verify(request, now, secret)?;
         match self.seen.arrive(verified.signature, now, verified.signed_at + SKEW) {
@@ -161,22 +203,26 @@ impl Keyring {
     }
 }
 
-/// The table of a file. Keys whose rate is as before keep what is left of it.
-fn table(file: &KeyFile, path: &Path, master: Option<&Master>, before: &Table) -> Result<Table, StoreError> {
+/// Can the pairs in a file be checked with this master?
+fn check_master(file: &KeyFile, path: &Path, master: Option<&Master>) -> Result<(), StoreError> {
     match master {
-        Some(master) => file.check_master(path, master)?,
-        None if file.needs_master() => return Err(StoreError::NoMaster { path: path.to_owned() }),
-        None => {}
+        Some(master) => file.check_master(path, master),
+        None if file.needs_master() => Err(StoreError::NoMaster { path: path.to_owned() }),
+        None => Ok(()),
     }
+}
+
+/// The table of these keys. Those whose rate is as before keep what is left of it.
+fn table<'k>(keys: impl Iterator<Item = &'k Record>, master: Option<Master>, before: &Table) -> Table {
     let held = |record: &Record| {
         let meter = record.rate.map(|rate| {
-            let kept = before.get(&record.id).and_then(|held| held.meter.as_ref());
+            let kept = before.keys.get(&record.id).and_then(|held| held.meter.as_ref());
             let kept = kept.filter(|meter| meter.rate() == rate).map(Arc::clone);
             kept.unwrap_or_else(|| Arc::new(Meter::new(rate)))
         });
         (record.id, Held { record: record.clone(), meter })
     };
-    Ok(file.keys().iter().map(held).collect())
+    Table { keys: keys.map(held).collect(), master }
 }
 
 /// The key of a credential that is shown as it is.
@@ -189,7 +235,7 @@ fn shown<'t>(table: &'t Table, presented: Option<&Presented>) -> Result<&'t Held
         None | Some(Presented::SigV4) => return Err(Denied::Missing),
     };
     let held = TokenHash::presented(token).and_then(|(id, hash)| {
-        let held = table.get(&id)?;
+        let held = table.keys.get(&id)?;
         matches!(&held.record.proof, Proof::Token(kept) if kept.is(&hash)).then_some(held)
     });
     held.ok_or(Denied::Unknown { bearer })
@@ -197,7 +243,7 @@ fn shown<'t>(table: &'t Table, presented: Option<&Presented>) -> Result<&'t Held
 
 /// The pair that an AWS client names.
 fn pair<'t>(table: &'t Table, id: &str) -> Option<&'t Held> {
-    let held = table.get(&KeyId::from_aws(id)?)?;
+    let held = table.keys.get(&KeyId::from_aws(id)?)?;
     (held.record.proof == Proof::Aws).then_some(held)
 }
 

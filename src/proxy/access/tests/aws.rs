@@ -152,3 +152,28 @@ fn pairs_need_the_master_that_they_were_made_with() {
     fixture.edit(id, |key| key.revoked = Some(Time::of(SystemTime::now())));
     assert!(Keyring::open(&fixture.path(), None).is_ok());
 }
+
+#[test]
+fn pairs_without_a_master_keep_no_change_of_other_keys_from_a_running_server() {
+    let fixture = Fixture::new();
+    let (id, token) = fixture.token(|_| {});
+    let (without, later) = (fixture.ring(None), fixture.ring(None));
+    let later = later.finding_master(SecretSource::File(fixture.folder.path().join("master")));
+    let sent = Sent::to("/models/m").with("authorization", &format!("Bearer {}", token.expose_secret()));
+    let master = fixture.master();
+    let (_, pair) = fixture.pair(&master, |_| {});
+    let (_, other) = fixture.token(|_| {});
+    let other = Sent::to("/models/m").with("authorization", &format!("Bearer {}", other.expose_secret()));
+    fixture.edit(id, |key| key.revoked = Some(key.created));
+    let now = SystemTime::now();
+    for ring in [&without, &later] {
+        ring.reload().unwrap();
+        assert!(matches!(sent.check(ring, "huggingface", now), Err(Denied::Revoked { .. })));
+        assert!(other.check(ring, "huggingface", now).is_ok());
+    }
+    let signed = |ring| Sent::signed(&pair, now).check(ring, "aws", now);
+    assert_eq!(signed(&without).unwrap_err(), Denied::Signature(SignatureError::UnknownKey));
+    assert!(signed(&later).is_ok(), "the master was made while the server ran");
+    // A server that starts says so instead.
+    assert!(matches!(Keyring::open(&fixture.path(), None), Err(StoreError::NoMaster { .. })));
+}

@@ -138,6 +138,32 @@ fn a_running_server_sees_that_a_key_is_revoked() {
     assert!(matches!(check(), Err(Denied::Revoked { .. })));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_change_that_could_not_be_read_is_tried_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::new();
+    let (id, token) = fixture.token(|_| {});
+    let access = fixture.ring(None);
+    let sent = Sent::to("/models/m").with("authorization", &format!("Bearer {}", token.expose_secret()));
+    let check = || sent.check(&access, "huggingface", SystemTime::now());
+    let mode = |mode| {
+        std::fs::set_permissions(fixture.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fixture.edit(id, |key| key.revoked = Some(Time::of(SystemTime::now())));
+    mode(0o666);
+    assert!(matches!(access.reload(), Err(StoreError::Open(_))));
+    assert!(check().is_ok(), "the keys that were in force stay so");
+    // This shows in no time, length or number of the file.
+    mode(0o600);
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while check().is_ok() {
+        assert!(std::time::Instant::now() < patience, "it is never tried again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(matches!(check(), Err(Denied::Revoked { .. })));
+}
+
 #[test]
 fn texts_of_rates_times_routes_and_ids() {
     for (text, good) in [

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret as _, SecretString};
-use smoothgate_providers::credentials::Environment;
 use smoothgate_providers::credentials::aws::AwsKeys;
-use smoothgate_providers::credentials::aws::sigv4::{Received, sign};
+use smoothgate_providers::credentials::aws::sigv4::{Received, SignatureError, sign};
+use smoothgate_providers::credentials::{Environment, SecretSource};
 use smoothgate_providers::served::{self, Incoming, Mark, Presented, Refusal, RefusalClass};
 
 use super::*;
