@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
-use smoothgate_providers::Price;
+use smoothgate_providers::{OutcomeClass, Price};
 
 use super::accounts::Charge;
 use super::attempts::price_is_enough;
@@ -98,6 +98,10 @@ pub struct Known {
     pub attempts: u64,
     /// Of these, attempts that were billed or may have been.
     pub billable: u64,
+    /// Draws that are settled and will not be asked again, the clean answer among them.
+    pub settled: u64,
+    /// How asking about the picture as it is has ended, where it has.
+    pub clean: Option<OutcomeClass>,
     /// Its certificate, and when that was stored.
     pub certificate: Option<(String, SystemTime)>,
 }

@@ -150,10 +150,11 @@ pub(super) fn latest(db: &Connection, run: RunId, stem: &str) -> Result<Option<K
         .optional()?;
     let Some((id, name, stored)) = found else { return Ok(None) };
     let (attempts, billable) = stored::attempts(db, id)?;
+    let (settled, clean) = stored::settled(db, id)?;
     let text = stored::certificate(db, id)?;
     let at = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs());
     let certificate = text.zip(stored.map(at));
-    Ok(Some(Known { id: PictureId(id), name, attempts, billable, certificate }))
+    Ok(Some(Known { id: PictureId(id), name, attempts, billable, settled, clean, certificate }))
 }
 
 /// Stores the certificate of a picture; overwrites its answers where that was asked for. Returns the picture's number.

@@ -79,6 +79,19 @@ pub(super) fn attempts(db: &Connection, picture: i64) -> Result<(u64, u64), RowE
     Ok(select.query_row([picture], |row| Ok((count(row, 0)?, count(row, 1)?)))?)
 }
 
+/// How many draws of a picture are settled, the clean answer among them, and how that has ended.
+pub(super) fn settled(db: &Connection, picture: i64) -> Result<(u64, Option<OutcomeClass>), RowError> {
+    let mut select = db.prepare_cached(
+        "SELECT count(*), max(class) FILTER (WHERE draw = -1) FROM
+           (SELECT draw, class FROM attempt WHERE picture = ?1 AND class = 'answered'
+            UNION ALL SELECT draw, class FROM draw WHERE picture = ?1)",
+    )?;
+    let row =
+        select.query_row([picture], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?)));
+    let (count, clean) = row?;
+    Ok((count.unsigned_abs(), clean.map(|class| class_of(&class)).transpose()?))
+}
+
 /// The certificate of a picture, where it has one.
 pub(super) fn certificate(db: &Connection, picture: i64) -> Result<Option<String>, RowError> {
     let mut select = db.prepare_cached("SELECT text, digest FROM certificate WHERE picture = ?1")?;

@@ -10,7 +10,7 @@ use smoothgate_providers::{Answer, Fault, Money};
 use super::access::{Access, Caller, Most, Spent};
 use super::certificates::CertificateId;
 use super::gate::Place;
-use super::memory::Memory;
+use super::memory::{Held, Memory};
 use super::observer::{Event, Observer};
 use super::promise::Promise;
 use super::refusals;
@@ -76,6 +76,8 @@ pub(super) struct Wanted {
     /// Pixels of the file, by its header.
     pub(super) pixels: u64,
     pub(super) place: Place,
+    /// The memory of a file that was fetched, held for as long as the file is. Never read.
+    pub(super) _held: Option<Held>,
 }
 
 /// What all certificates are made with.
@@ -99,43 +101,80 @@ impl Wanted {
 
     async fn find_or_make(self, means: &Means, stop: &Stop, begun: Instant) -> Result<Made, Refusal> {
         let stem = format!("{}/{}", self.caller.id, self.hash.to_hex());
-        let known = self.route.run.latest(&stem).map_err(|error| refusals::ledger(&error))?;
+        let mut known = self.latest(&stem)?;
+        if known.as_ref().is_some_and(|known| known.certificate.is_none()) {
+            // The last records of a sitting that was broken off may be on their way still.
+            self.route.run.published().await.map_err(|error| refusals::ledger(&error))?;
+            known = self.latest(&stem)?;
+        }
         let mut generation = known.as_ref().map_or(0, generation_of);
-        if let Some(known) = &known
-            && let Some((text, stored)) = &known.certificate
-        {
-            if self.is_fresh(*stored) {
-                return self.reused(means, known, text, begun).await;
+        let mut start = Start::Anew;
+        if let Some(known) = &known {
+            match &known.certificate {
+                None => start = Start::Begun(known.settled),
+                Some((text, stored)) if self.is_fresh(known, *stored) => {
+                    if let Some(refusal) = self.unanswered(known) {
+                        return Err(refusal);
+                    }
+                    if let Some(made) = self.reused(means, known, text, begun).await? {
+                        return Ok(made);
+                    }
+                    start = Start::Certified;
+                }
+                Some(_) => generation += 1,
             }
-            generation += 1;
         }
         let turn = tokio::select! {
-            turn = self.place.turn(&self.caller.id, self.route.calls) => turn,
+            turn = self.place.turn(&self.caller.id, self.need(start)) => turn,
             () = stop.stopped() => None,
         };
         let Some(turn) = turn else { return Err(refusals::interrupted()) };
-        let before = known.filter(|known| known.certificate.is_none()).map(|known| known.attempts);
-        let made = self.make(means, stop, &stem, generation, before, begun).await;
-        if let Ok(Made { certificate: Some((_, document)), .. }) = &made {
+        let made = self.make(means, stop, &stem, generation, start, begun).await;
+        if let Ok(Made { certificate: Some((_, document)), evidence, .. }) = &made
+            && *evidence != Evidence::Reused
+        {
             turn.took(document.certificate.draws());
         }
         made
     }
 
-    fn is_fresh(&self, stored: SystemTime) -> bool {
-        // A clock that was set back makes nothing older than it is.
-        let age = SystemTime::now().duration_since(stored).unwrap_or_default();
-        age < self.route.settings.reuse
+    /// What is on record of the file under its latest name.
+    fn latest(&self, stem: &str) -> Result<Option<Known>, Refusal> {
+        self.route.run.latest(stem).map_err(|error| refusals::ledger(&error))
     }
 
-    /// The certificate on record, as it is.
+    /// May the certificate that was stored then be used again? One without votes because the upstream failed says nothing about
+    /// the picture, and nothing of the upstream now.
+    fn is_fresh(&self, known: &Known, stored: SystemTime) -> bool {
+        let passing = |refusal: Refusal| refusal.class == RefusalClass::Throttled;
+        // A clock that was set back makes nothing older than it is.
+        let age = SystemTime::now().duration_since(stored).unwrap_or_default();
+        age < self.route.settings.reuse && !self.unanswered(known).is_some_and(passing)
+    }
+
+    /// Why there was nothing to ask about: the question is about the labels of the picture itself, and the upstream has not
+    /// answered about that. An answer without a label is one.
+    fn unanswered(&self, known: &Known) -> Option<Refusal> {
+        known.clean.filter(|_| self.route.settings.question.asks_clean()).and_then(refusals::unanswered)
+    }
+
+    /// Most calls that it still takes, without retries.
+    fn need(&self, start: Start) -> u64 {
+        match start {
+            Start::Anew => self.route.calls,
+            Start::Begun(settled) => self.route.calls.saturating_sub(settled).max(1),
+            Start::Certified => 1,
+        }
+    }
+
+    /// The certificate on record, as it is. `None` where the plain answer is wanted beside it and was never asked for.
     async fn reused(
         &self,
         means: &Means,
         known: &Known,
         text: &str,
         begun: Instant,
-    ) -> Result<Made, Refusal> {
+    ) -> Result<Option<Made>, Refusal> {
         self.route.run.published().await.map_err(|error| refusals::ledger(&error))?;
         let document = Document::parse(text.as_bytes()).map_err(|error| {
             tracing::error!(%error, picture = %known.name, "a certificate on record cannot be read");
@@ -149,13 +188,17 @@ impl Wanted {
             certificate: Some((CertificateId::of(known.id, &document.certificate), Arc::new(document))),
         };
         if self.wants_plain(&made) {
+            if known.clean.is_none() {
+                return Ok(None);
+            }
+            // It is on record, so nothing is sent.
             let image = self.decode(means).await?;
             let certifier = self.route.certifier.clone().charging(self.caller.account.clone());
             let plain = certifier.plain(&known.name, image).await;
             made.plain = plain.map_err(|error| refusals::certify(&error))?;
         }
         self.tell(means, &made, &Spent { cost: Some(Money::ZERO), ..Spent::default() }, begun);
-        Ok(made)
+        Ok(Some(made))
     }
 
     async fn make(
@@ -164,20 +207,20 @@ impl Wanted {
         stop: &Stop,
         stem: &str,
         mut generation: u64,
-        before: Option<u64>,
+        start: Start,
         begun: Instant,
     ) -> Result<Made, Refusal> {
         let price = self.route.upstream.endpoint.describe().price;
-        let need = self.route.calls.saturating_sub(before.unwrap_or_default()).max(1);
+        let need = self.need(start);
         let promise = Arc::new(self.route.promises.make(need, &self.route.run, price).await?);
-        let most = Most { calls: self.route.calls, cost: price.of(self.route.calls) };
+        let most = Most { calls: need, cost: price.of(need) };
         let tab = means.access.reserve(&self.caller, &most).await?;
         let tally = Arc::new(Tally::default());
         let mut moved_on = false;
         let made = loop {
             let name = format!("{stem}/{generation}");
             let (tally, promise) = (Arc::clone(&tally), Arc::clone(&promise));
-            let sitting = Sitting { tally, promise, new: before.is_none() || moved_on };
+            let sitting = Sitting { tally, promise, new: start == Start::Anew || moved_on };
             let made = self.certify(means, stop, &name, sitting).await;
             // The votes on record are another model's, or another version of this program read the file: they cannot be
             // gone on with, and this is no choice by what they say.
@@ -186,7 +229,7 @@ impl Wanted {
                 Err(Failed::Certify(error)) => error.is_changed(),
                 _ => false,
             };
-            if !stale || moved_on {
+            if !stale || moved_on || start == Start::Certified {
                 break made;
             }
             (moved_on, generation) = (true, generation + 1);
@@ -194,7 +237,7 @@ impl Wanted {
         let spent = tally.spent(price);
         tab.settle(&spent);
         means.observer.observe(&Event::Spent { route: self.route.name(), spent });
-        let (certified, plain) = match made {
+        let (certified, earlier, plain) = match made {
             Ok(made) => made,
             Err(Failed::Refused(refusal)) => return Err(refusal),
             Err(Failed::Certify(error)) => {
@@ -204,12 +247,20 @@ impl Wanted {
                 return Err(refusals::certify(&error));
             }
         };
-        let before = certified.billable_before;
-        let earlier = certified.calls.saturating_sub(spent.calls);
+        if certified.document.certificate.draws() == 0
+            && let Some(refusal) = self.latest(stem)?.and_then(|known| self.unanswered(&known))
+        {
+            tracing::warn!(%refusal, route = self.route.name(), "nothing to ask about");
+            return Err(refusal);
+        }
         let made = Made {
-            evidence: if earlier > 0 { Evidence::Continued } else { Evidence::New },
-            calls: earlier + spent.calls,
-            cost: self.price(before + spent.billable),
+            evidence: match start {
+                Start::Certified => Evidence::Reused,
+                _ if earlier > 0 => Evidence::Continued,
+                _ => Evidence::New,
+            },
+            calls: earlier + tally.attempts(),
+            cost: self.price(certified.billable_before + spent.billable),
             plain,
             certificate: certified.record.map(|record| {
                 let id = CertificateId::of(record, &certified.document.certificate);
@@ -220,14 +271,14 @@ impl Wanted {
         Ok(made)
     }
 
-    /// One certificate under one name, and the plain answer where that is wanted.
+    /// One certificate under one name, the calls of earlier sittings, and the plain answer where that is wanted.
     async fn certify(
         &self,
         means: &Means,
         stop: &Stop,
         name: &str,
         sitting: Sitting,
-    ) -> Result<(Certified, Option<Answer>), Failed> {
+    ) -> Result<(Certified, u64, Option<Answer>), Failed> {
         let image = self.decode(means).await?;
         let memory = self.working_bytes(&image);
         let held = tokio::select! {
@@ -237,7 +288,7 @@ impl Wanted {
         let Some(_held) = held else { return Err(refusals::interrupted().into()) };
         let watched = Watched {
             inner: Arc::clone(&self.route.upstream.endpoint),
-            tally: sitting.tally,
+            tally: Arc::clone(&sitting.tally),
             promise: sitting.promise,
             observer: Arc::clone(&means.observer),
         };
@@ -247,12 +298,13 @@ impl Wanted {
         let certifier = certifier.of_unknown(sitting.new);
         let watch = |_: Progress| means.observer.observe(&Event::Vote { route: self.route.name() });
         let certified = certifier.certify(name, Arc::clone(&image), None, &watch).await?;
+        let earlier = certified.calls.saturating_sub(sitting.tally.attempts());
         let abstained = certified.document.certificate.outcome() == Outcome::Abstained;
         let plain = match self.route.settings.on_abstain {
             OnAbstain::Plain if abstained => certifier.plain(name, image).await?,
             _ => None,
         };
-        Ok((certified, plain))
+        Ok((certified, earlier, plain))
     }
 
     async fn decode(&self, means: &Means) -> Result<Arc<WorkingImage>, Refusal> {
@@ -309,6 +361,17 @@ impl Wanted {
 /// finished or given up before it.
 fn generation_of(known: &Known) -> u64 {
     known.name.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// What is on record of a picture when its turn comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Nothing that can be used.
+    Anew,
+    /// So many draws of a certificate, the clean answer among them.
+    Begun(u64),
+    /// A certificate that is used again. What is missing is the plain answer.
+    Certified,
 }
 
 /// What the calls of one sitting are counted in.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -234,21 +234,23 @@ impl Desk {
             Err(refusal) => return refuse(trace, &refusal),
         };
         trace.caller = Some(caller.clone());
-        let inquiry = match api.decode(&whole) {
-            Ok(Call::Inquiry(inquiry)) => inquiry,
+        let mut inquiry = match api.decode(&whole) {
+            Ok(Call::Inquiry(inquiry)) => Inquiry { only_certain: true, ..inquiry },
             Ok(Call::Plain(reply)) => return Ok(reply),
             Err(refusal) => return refuse(trace, &refusal),
         };
         trace.pictures = inquiry.pictures.len();
         let at = At { api: api.name(), incoming: &whole, inquiry: &inquiry, caller: &caller };
-        let route = match self.routes.find(&at) {
+        let route = match reply::answerable(&inquiry).and_then(|()| self.routes.find(&at)) {
             Ok(route) => route,
             Err(refusal) => return refuse(trace, &refusal),
         };
         trace.route = Some(Arc::clone(&route));
         let deadline = route.settings.deadline;
         let rate = route.upstream.calls_per_second();
-        let places = match route.gate.places(inquiry.pictures.len(), rate, deadline) {
+        // Without keys all callers are one.
+        let one_of_several = caller.account.as_ref().map(|_| &caller.id);
+        let places = match route.gate.places(one_of_several, inquiry.pictures.len(), rate, deadline) {
             Ok(places) => places,
             Err(pause) => return refuse(trace, &refusals::busy(pause)),
         };
@@ -259,6 +261,7 @@ impl Desk {
         });
         let answered: Vec<Answered> = join_all(pictures).await;
         drop(held);
+        reply::respell(&mut inquiry, &answered);
         Ok(write(api, &route, &inquiry, answered, &trace.mark))
     }
 
@@ -273,10 +276,7 @@ impl Desk {
         match Formats::read_within(api, &parts.headers, body, self.body).await {
             Ok(bytes) => Ok(Ok((bytes, held))),
             Err(ReadError::Refused(refusal)) => Ok(Err(refusal)),
-            Err(ReadError::Gone) if held.is_full() => {
-                let what = "too much is being sent to this server at once: come back later";
-                Ok(Err(Refusal::throttled(Duration::from_secs(2), what)))
-            }
+            Err(ReadError::Gone) if held.is_full() => Ok(Err(refusals::full())),
             Err(ReadError::Gone) => Err(Gone),
         }
     }
@@ -294,14 +294,22 @@ impl Desk {
         until: Instant,
         span: Span,
     ) -> Answered {
-        let (file, of) = match self.file(api, &asked.source, caller).await {
+        let (file, of, held) = match self.file(api, &asked.source, caller).await {
             Ok(file) => file,
             Err(refusal) => return Answered::refused(refusal),
         };
         let hash = blake3::hash(&file);
         let pixels = u64::from(of.width) * u64::from(of.height);
         let key = Key { run: route.run.id(), caller: Arc::clone(&caller.id), file: *hash.as_bytes() };
-        let wanted = Wanted { route: Arc::clone(route), caller: caller.clone(), file, hash, pixels, place };
+        let wanted = Wanted {
+            route: Arc::clone(route),
+            caller: caller.clone(),
+            file,
+            hash,
+            pixels,
+            place,
+            _held: held,
+        };
         let means = Arc::clone(&self.means);
         let joined = self.flights.join(key, |stop| wanted.get(means, stop).instrument(span.clone()));
         match tokio::time::timeout_at(until.into(), joined).await {
@@ -310,23 +318,27 @@ impl Desk {
             Ok(Some(landed)) => {
                 span.record("shared", landed.shared);
                 match landed.result {
-                    Ok(made) => Answered::made(route, inquiry, &made, landed.shared, of),
+                    Ok(made) => Answered::made(api, route, inquiry, asked, &made, landed.shared, of),
                     Err(refusal) => Answered::refused(refusal),
                 }
             }
         }
     }
 
-    /// The file of a picture, and what its header says, where the API would look at it.
+    /// The file of a picture, and what its header says, where the API would look at it; and the memory of one that was fetched.
     async fn file(
         &self,
         api: &dyn ServedApi,
         source: &Source,
         caller: &Caller,
-    ) -> Result<(Bytes, Of), Refusal> {
-        let file = match source {
-            Source::Bytes(bytes) => bytes.clone(),
-            other => self.fetch.fetch(caller, other, api.limits().max_bytes).await?,
+    ) -> Result<(Bytes, Of, Option<Held>), Refusal> {
+        let (file, held) = match source {
+            Source::Bytes(bytes) => (bytes.clone(), None),
+            other => {
+                let file = self.fetch.fetch(caller, other, api.limits().max_bytes).await?;
+                let held = self.means.memory.fetched(file.len()).ok_or_else(refusals::full)?;
+                (file, Some(held))
+            }
         };
         let (kind, width, height) = front::measure(api, &file)?;
         if u64::from(width) * u64::from(height) > self.max_pixels {
@@ -334,7 +346,7 @@ impl Desk {
                 format!("the picture has {width}x{height} pixels; at most {} are taken", self.max_pixels);
             return Err(Refusal::new(RefusalClass::PictureTooLarge, what));
         }
-        Ok((file, Of { kind, width, height }))
+        Ok((file, Of { kind, width, height }, held))
     }
 }
 
@@ -371,14 +383,16 @@ fn incoming<'a>(parts: &'a Parts, body: &'a Bytes) -> Incoming<'a> {
     }
 }
 
-/// The credential on our own paths: a bearer token, or `x-api-key`.
+/// The credential on our own paths: a bearer token, `x-api-key`, or a signature with an AWS pair.
 fn own_credential(incoming: &Incoming<'_>) -> Option<Presented> {
-    let bearer = incoming.header("authorization").and_then(|value| {
-        let (scheme, rest) = value.split_once(' ')?;
-        (scheme.eq_ignore_ascii_case("bearer") && !rest.trim().is_empty()).then(|| rest.trim())
-    });
-    let key = bearer.or_else(|| incoming.header("x-api-key").filter(|key| !key.is_empty()))?;
-    Some(Presented::Key(key.into()))
+    let authorization = |wanted: &str| {
+        let (scheme, rest) = incoming.header("authorization")?.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case(wanted) && !rest.trim().is_empty()).then(|| rest.trim())
+    };
+    let bearer = authorization("bearer");
+    let key = bearer.or_else(|| incoming.header("x-api-key").filter(|key| !key.is_empty()));
+    let signed = || authorization("AWS4-HMAC-SHA256").map(|_| Presented::SigV4);
+    key.map(|key| Presented::Key(key.into())).or_else(signed)
 }
 
 /// A refusal on our own paths.

@@ -30,6 +30,8 @@ struct Inner {
 struct State {
     /// Places that are taken: reserved, waiting and active.
     taken: usize,
+    /// Of these, those of each caller who is one of several.
+    own: HashMap<Arc<str>, usize>,
     active: usize,
     /// Those who wait, by start tag and then by arrival.
     queue: BTreeMap<(u64, u64), Waiting>,
@@ -70,22 +72,32 @@ impl Gate {
 
     /// Places for `count` pictures of one request, or how long to stay away. `rate` is how many calls a second the upstream
     /// takes, where that is limited; `patience` is how long the request may take.
+    ///
+    /// `caller` is who asks, where others may too: nobody gets more places than are free after that, so that there are always
+    /// some for whoever comes next (dynamic thresholds, Choudhury and Hahne 1998).
     pub(super) fn places(
         &self,
+        caller: Option<&Arc<str>>,
         count: usize,
         rate: Option<f64>,
         patience: Duration,
     ) -> Result<Vec<Place>, Duration> {
         let mut state = self.0.lock();
         let wait = state.wait(self.0.active, rate);
-        let full = state.taken > 0 && state.taken + count > self.0.active + self.0.waiting;
+        let free = (self.0.active + self.0.waiting).checked_sub(state.taken + count);
+        let own = caller.map_or(0, |caller| state.own.get(caller).copied().unwrap_or_default() + count);
+        let full = state.taken > 0 && free.is_none_or(|free| own > free);
         // What cannot begin in time is refused at once: it would only be in the way.
         if full || wait > patience {
             return Err(wait.clamp(Duration::from_secs(1), LONGEST));
         }
         state.taken += count;
+        if let Some(caller) = caller {
+            *state.own.entry(Arc::clone(caller)).or_default() += count;
+        }
         drop(state);
-        Ok((0..count).map(|_| Place(self.clone())).collect())
+        let place = || Place { gate: self.clone(), owner: caller.map(Arc::clone) };
+        Ok((0..count).map(|_| place()).collect())
     }
 }
 
@@ -126,14 +138,18 @@ impl State {
 }
 
 /// A place in or before the queue.
-pub(super) struct Place(Gate);
+pub(super) struct Place {
+    gate: Gate,
+    /// Whose it is, where it counts as somebody's.
+    owner: Option<Arc<str>>,
+}
 
 impl Place {
     /// Waits for the turn of a picture of `caller` that takes `votes` at most. Dropping the future gives it up.
     pub(super) async fn turn(&self, caller: &Arc<str>, votes: u64) -> Option<Turn> {
         let (go, turn) = oneshot::channel();
         let key = {
-            let mut state = self.0.0.lock();
+            let mut state = self.gate.0.lock();
             let end = state.ends.get(caller).copied().unwrap_or_default();
             let start = state.virtual_time.max(end);
             state.ends.insert(Arc::clone(caller), start.saturating_add(votes.max(1)));
@@ -141,19 +157,28 @@ impl Place {
             state.queued_votes += votes;
             let key = (start, state.arrivals);
             state.queue.insert(key, Waiting { votes, go });
-            state.dispatch(self.0.0.active);
+            state.dispatch(self.gate.0.active);
             key
         };
-        let mut wait = Wait { gate: &self.0, key, over: false };
+        let mut wait = Wait { gate: &self.gate, key, over: false };
         turn.await.ok()?;
         wait.over = true;
-        Some(Turn { gate: self.0.clone(), began: Instant::now() })
+        Some(Turn { gate: self.gate.clone(), began: Instant::now() })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.lock().taken -= 1;
+        let mut state = self.gate.0.lock();
+        state.taken -= 1;
+        if let Some(owner) = &self.owner
+            && let Some(own) = state.own.get_mut(owner)
+        {
+            *own -= 1;
+            if *own == 0 {
+                state.own.remove(owner);
+            }
+        }
     }
 }
 
@@ -214,7 +239,7 @@ mod tests {
     /// Who got a turn, in order, when each caller wants as many as the text has of its letter, all taking `votes`.
     async fn order(arrivals: &str, votes: impl Fn(char) -> u64) -> String {
         let gate = Gate::new(1, 1000);
-        let places = gate.places(arrivals.len() + 1, None, LONG).unwrap();
+        let places = gate.places(None, arrivals.len() + 1, None, LONG).unwrap();
         let mut places = places.into_iter();
         let busy = places.next().unwrap();
         let first = busy.turn(&"z".into(), 1).await.unwrap();
@@ -253,21 +278,44 @@ mod tests {
     #[tokio::test]
     async fn places_are_bounded_and_given_back() {
         let gate = Gate::new(1, 2);
-        let places = gate.places(3, None, LONG).unwrap();
-        assert!(gate.places(1, None, LONG).is_err());
+        let places = gate.places(None, 3, None, LONG).unwrap();
+        assert!(gate.places(None, 1, None, LONG).is_err());
         assert_eq!(gate.queue(), Queue { active: 0, waiting: 3 });
         drop(places);
         // One request with more pictures than there is room for is served where it is alone.
-        let many = gate.places(7, None, LONG).unwrap();
-        assert!(gate.places(1, None, LONG).is_err());
+        let many = gate.places(None, 7, None, LONG).unwrap();
+        assert!(gate.places(None, 1, None, LONG).is_err());
         drop(many);
         assert_eq!(gate.queue(), Queue::default());
     }
 
     #[tokio::test]
+    async fn one_of_several_callers_leaves_places_for_the_others() {
+        let gate = Gate::new(1, 7);
+        let [a, b]: [Arc<str>; 2] = ["a".into(), "b".into()];
+        let mut taken = Vec::new();
+        while let Ok(places) = gate.places(Some(&a), 1, None, LONG) {
+            taken.extend(places);
+        }
+        // Half of the places, and half of what is left.
+        assert_eq!(taken.len(), 4);
+        while let Ok(places) = gate.places(Some(&b), 1, None, LONG) {
+            taken.extend(places);
+        }
+        assert_eq!(taken.len(), 6);
+        // Whose places are given back may have them again.
+        drop(taken);
+        assert!(gate.0.lock().own.is_empty());
+        assert!(gate.places(Some(&a), 4, None, LONG).is_ok());
+        // Who is alone anyway has all of them.
+        let all: Vec<_> = (0..8).map(|_| gate.places(None, 1, None, LONG).unwrap()).collect();
+        assert_eq!(gate.queue().waiting, all.len());
+    }
+
+    #[tokio::test]
     async fn a_turn_is_passed_on_when_its_owner_has_gone() {
         let gate = Gate::new(1, 9);
-        let mut places = gate.places(3, None, LONG).unwrap().into_iter();
+        let mut places = gate.places(None, 3, None, LONG).unwrap().into_iter();
         let [busy, gone, next] = [(); 3].map(|()| places.next().unwrap());
         let first = busy.turn(&"a".into(), 1).await.unwrap();
         let waits = tokio::spawn(async move { gone.turn(&"b".into(), 1).await.is_some() });
@@ -286,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn the_pause_is_reckoned_from_the_queue_and_the_rate() {
         let gate = Gate::new(2, 1);
-        let places = gate.places(3, None, LONG).unwrap();
+        let places = gate.places(None, 3, None, LONG).unwrap();
         let a: Arc<str> = "a".into();
         let turns = [places[0].turn(&a, 100).await.unwrap(), places[1].turn(&a, 100).await.unwrap()];
         gate.0.lock().pace = Some(0.5);
@@ -294,24 +342,24 @@ mod tests {
         tokio::pin!(queued);
         assert!(futures::poll!(&mut queued).is_pending());
         // 100 votes of half a second each, two pictures at once.
-        assert_eq!(gate.places(1, None, LONG).err(), Some(Duration::from_secs(25)));
+        assert_eq!(gate.places(None, 1, None, LONG).err(), Some(Duration::from_secs(25)));
         // The upstream takes two calls a second.
-        assert_eq!(gate.places(1, Some(2.0), LONG).err(), Some(Duration::from_secs(50)));
+        assert_eq!(gate.places(None, 1, Some(2.0), LONG).err(), Some(Duration::from_secs(50)));
         drop(turns);
     }
 
     #[tokio::test]
     async fn what_cannot_begin_in_time_does_not_wait() {
         let gate = Gate::new(1, 100);
-        let places = gate.places(2, None, LONG).unwrap();
+        let places = gate.places(None, 2, None, LONG).unwrap();
         let a: Arc<str> = "a".into();
         let turn = places[0].turn(&a, 10).await.unwrap();
         gate.0.lock().pace = Some(1.0);
         let queued = places[1].turn(&a, 10);
         tokio::pin!(queued);
         assert!(futures::poll!(&mut queued).is_pending());
-        assert!(gate.places(1, None, Duration::from_secs(60)).is_ok());
-        assert_eq!(gate.places(1, None, Duration::from_secs(5)).err(), Some(Duration::from_secs(10)));
+        assert!(gate.places(None, 1, None, Duration::from_secs(60)).is_ok());
+        assert_eq!(gate.places(None, 1, None, Duration::from_secs(5)).err(), Some(Duration::from_secs(10)));
         drop(turn);
     }
 }

@@ -43,6 +43,12 @@ impl Memory {
         (Counted { body, held: Arc::clone(&held) }, held)
     }
 
+    /// Memory for a file that was fetched, as for a body. `None` where there is no room for it.
+    pub(super) fn fetched(&self, bytes: usize) -> Option<Held> {
+        let held = Held { pool: Arc::clone(&self.bodies), permits: Mutex::default() };
+        held.grow(bytes).then_some(held)
+    }
+
     /// Waits for the turn of a file of so many pixels to be decoded.
     pub(super) async fn decode(&self, pixels: u64) -> Option<OwnedSemaphorePermit> {
         let units = (pixels / PIXELS + 1).min(u64::from(DECODED) / PIXELS) as u32;

@@ -12,7 +12,7 @@ use super::promise::Promises;
 use super::route::{Route, Upstream};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
-use crate::config::{BudgetsOverTime, Config, InstanceError, RouteSettings, ServeSettings};
+use crate::config::{BudgetsOverTime, Config, InstanceError, OnAbstain, RouteSettings, ServeSettings};
 use crate::engine::{Engine, EngineError, Settings};
 use crate::ledger::{Begin, Budgets, Ledger, LedgerError, Run, RunSpec, Spec};
 use crate::local::LocalError;
@@ -239,7 +239,9 @@ impl<'c> Opener<'c> {
         Ok(Route {
             certifier: Certifier::with_ledger(engine, run.clone()).signing(self.key.clone()),
             settings: settings.clone(),
-            calls: votes + u64::from(settings.question.asks_clean()),
+            // The plain answer is the clean one, where a question asks for that.
+            calls: votes
+                + u64::from(settings.question.asks_clean() || settings.on_abstain == OnAbstain::Plain),
             votes,
             upstream,
             run,

@@ -3,11 +3,24 @@
 use std::time::Duration;
 
 use smoothgate_providers::served::{Refusal, RefusalClass};
-use smoothgate_providers::{AskError, JournalError};
+use smoothgate_providers::{AskError, JournalError, OutcomeClass};
 
 use crate::certifier::CertifyError;
 use crate::engine::EngineError;
 use crate::ledger::LedgerError;
+
+/// How long to stay away from an upstream that fails.
+const OUTAGE: Duration = Duration::from_secs(5);
+
+/// The upstream was asked about the picture itself, and this came of it. `None` for an answer. What may pass is a throttle,
+/// since SDKs repeat other failures for minutes.
+pub(super) fn unanswered(class: OutcomeClass) -> Option<Refusal> {
+    let refusal = Refusal::from_upstream_class(class)?;
+    Some(match refusal.class {
+        RefusalClass::Throttled | RefusalClass::Unavailable => Refusal::throttled(OUTAGE, refusal.message),
+        _ => refusal,
+    })
+}
 
 /// A defect, or something that only the operator can mend.
 pub(super) fn internal() -> Refusal {
@@ -32,6 +45,12 @@ pub(super) fn late(deadline: Duration) -> Refusal {
 /// Too many are in front.
 pub(super) fn busy(pause: Duration) -> Refusal {
     Refusal::throttled(pause, "too many pictures are waiting: come back later")
+}
+
+/// No memory is free for what is sent or fetched.
+pub(super) fn full() -> Refusal {
+    let what = "too much is being sent to this server at once: come back later";
+    Refusal::throttled(Duration::from_secs(2), what)
 }
 
 pub(super) fn ledger(error: &LedgerError) -> Refusal {

@@ -1,8 +1,10 @@
 //! From certificates to the answer of an API: labels, scores, headers.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use smoothgate_providers::served::{FileKind, Found, Inquiry, Refusal, RefusalClass};
+use smoothgate_providers::served::{Asked, FileKind, Found, Inquiry, Refusal, RefusalClass, ServedApi};
 use smoothgate_providers::{Answer, Label};
 
 use super::certificate::{Evidence, Made};
@@ -49,7 +51,15 @@ impl Answered {
     }
 
     /// A picture with its certificate, answered as the route has it.
-    pub(super) fn made(route: &Route, inquiry: &Inquiry, made: &Made, shared: bool, of: Of) -> Self {
+    pub(super) fn made(
+        api: &dyn ServedApi,
+        route: &Route,
+        inquiry: &Inquiry,
+        asked: &Asked,
+        made: &Made,
+        shared: bool,
+        of: Of,
+    ) -> Self {
         let certificate = made.certificate.as_ref().map(|(_, document)| &document.certificate);
         let mut line = Line {
             outcome: "abstained",
@@ -73,12 +83,16 @@ impl Answered {
             }
         }
         // A closed set of labels holds nothing else: a certified label outside of it is no answer to this client.
-        let answer = answer.and_then(|answer| said(inquiry, answer));
+        // Nor is a reply that would deny what was not asked.
+        let answer =
+            answer.and_then(|answer| said(inquiry, answer)).filter(|answer| !api.denies(asked, answer));
         if line.outcome == "certified" && answer.is_none() {
             line.outcome = "certified-other";
         }
         let result = match answer {
             Some(answer) => Ok(answer),
+            // To say nothing would be to deny, whatever is uncertified.
+            None if api.denies(asked, &Answer::default()) => Err(nothing()),
             None => abstained(route.settings.on_abstain, inquiry, certificate, made, &mut line),
         };
         let found = |answer| Found { answer, width: of.width, height: of.height, kind: Some(of.kind) };
@@ -94,9 +108,10 @@ fn certified(certificate: &Certificate, labels: &[CertifiedLabel]) -> Answer {
     for CertifiedLabel { label, question, p_lower, .. } in labels {
         let label = match question {
             Question::Level(level) => {
-                answer.levels.insert(level.category().to_owned(), level.at_least());
+                // As formats spell their categories, however the question does.
+                let category = normalise(level.category()).into_owned();
+                answer.levels.insert(category.clone(), level.at_least());
                 // For the formats that say it by a label.
-                let category = level.category().to_owned();
                 Label { id: Some(category.clone()), name: category, score: *p_lower }
             }
             _ => Label { name: label.clone(), score: *p_lower, id: None },
@@ -115,12 +130,47 @@ fn by_score(labels: &mut [Label]) {
     });
 }
 
-/// The answer with those of its labels that the client lets choose from; `None` without any.
+/// The answer with those of its labels that the client lets choose from, in the client's spelling; `None` without any.
 fn said(inquiry: &Inquiry, mut answer: Answer) -> Option<Answer> {
-    let choices = &inquiry.choices;
-    let named = |label: &Label| choices.iter().any(|choice| normalise(choice) == normalise(&label.name));
-    answer.labels.retain(|label| choices.is_empty() || named(label));
+    if !inquiry.choices.is_empty() {
+        let choices: HashMap<_, _> =
+            inquiry.choices.iter().rev().map(|choice| (normalise(choice), choice)).collect();
+        let chosen = |label: Label| {
+            let name = (*choices.get(normalise(&label.name).as_ref())?).clone();
+            Some(Label { name, ..label })
+        };
+        answer.labels = answer.labels.into_iter().filter_map(chosen).collect();
+    }
     (!answer.labels.is_empty()).then_some(answer)
+}
+
+/// Refuses what no certified answer can tell.
+pub(super) fn answerable(inquiry: &Inquiry) -> Result<(), Refusal> {
+    if inquiry.pictures.iter().all(|asked| asked.only_ids.is_empty()) {
+        return Ok(());
+    }
+    let what = "labels are certified by their names and have no ids: select them by name";
+    Err(Refusal::new(RefusalClass::Unsupported, what))
+}
+
+/// Adds to the client's filters the spelling of the labels that they name: formats compare names without case only, and
+/// labels are the same where questions take them for the same.
+pub(super) fn respell(inquiry: &mut Inquiry, answered: &[Answered]) {
+    for (asked, answered) in inquiry.pictures.iter_mut().zip(answered) {
+        let Ok(found) = &answered.result else { continue };
+        for filter in [&mut asked.only, &mut asked.without] {
+            let named: Vec<String> = {
+                let keys: HashSet<_> = filter.iter().map(|name| normalise(name)).collect();
+                let names = found.answer.labels.iter().map(|label| &label.name);
+                names.filter(|name| keys.contains(normalise(name).as_ref())).cloned().collect()
+            };
+            filter.extend(named);
+        }
+    }
+}
+
+fn nothing() -> Refusal {
+    Refusal::new(RefusalClass::Abstained, "nothing can be certified about this picture")
 }
 
 fn abstained(
@@ -132,12 +182,11 @@ fn abstained(
 ) -> Result<Answer, Refusal> {
     let version = certificate.and_then(|certificate| certificate.model_versions.first().cloned());
     let empty = Answer { model_version: version, ..Answer::default() };
-    let error = || Refusal::new(RefusalClass::Abstained, "nothing can be certified about this picture");
     match policy {
         OnAbstain::Empty => Ok(empty),
-        OnAbstain::Error => Err(error()),
+        OnAbstain::Error => Err(nothing()),
         // A label that must be one of a set cannot be marked.
-        OnAbstain::Plain if !inquiry.choices.is_empty() => Err(error()),
+        OnAbstain::Plain if !inquiry.choices.is_empty() => Err(nothing()),
         OnAbstain::Plain => {
             let Some(plain) = &made.plain else { return Ok(empty) };
             line.outcome = "uncertified";

@@ -18,15 +18,22 @@ use crate::traces;
 /// What was sent, and what of it was billed.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    sent: AtomicU64,
+    attempts: AtomicU64,
     unbilled: AtomicU64,
+    never_left: AtomicU64,
 }
 
 impl Tally {
-    /// A call whose end is not known counts as billed.
+    /// Attempts, those that never left among them.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.load(SeqCst)
+    }
+
+    /// As the ledger has it: a call that never left counts nowhere, and one whose end is not known as billed.
     pub(super) fn spent(&self, price: Price) -> Spent {
-        let calls = self.sent.load(SeqCst);
-        let billable = calls.saturating_sub(self.unbilled.load(SeqCst));
+        let attempts = self.attempts();
+        let billable = attempts.saturating_sub(self.unbilled.load(SeqCst));
+        let calls = attempts.saturating_sub(self.never_left.load(SeqCst));
         Spent { calls, billable, cost: price.of(billable) }
     }
 }
@@ -75,7 +82,7 @@ impl Journal for Witness<'_> {
     fn open<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<AttemptId, JournalError>> {
         Box::pin(async move {
             let id = self.inner.open(attempt).await?;
-            self.watched.tally.sent.fetch_add(1, SeqCst);
+            self.watched.tally.attempts.fetch_add(1, SeqCst);
             self.watched.promise.keep();
             let span = tracing::debug_span!(
                 target: traces::TARGET,
@@ -95,6 +102,10 @@ impl Journal for Witness<'_> {
         Box::pin(async move {
             if end.billed == Billed::No {
                 self.watched.tally.unbilled.fetch_add(1, SeqCst);
+                // Not billed and without any reply: nothing of it reached the API.
+                if end.status.is_none() && !matches!(end.outcome, Outcome::Answered(_)) {
+                    self.watched.tally.never_left.fetch_add(1, SeqCst);
+                }
             }
             let event = Event::Attempt {
                 upstream: &self.watched.describe().name,

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use smoothgate::certificate::Document;
+use smoothgate::emulate::{Emulator, Settings};
 use smoothgate::ledger::{Ledger, Options};
 use smoothgate::providers::credentials::Environment;
+use smoothgate::providers::credentials::aws::AwsKeys;
+use smoothgate::providers::credentials::aws::sigv4::sign;
 use smoothgate::providers::registry::{self, CredentialSettings};
 use smoothgate::providers::transport::Network;
 use smoothgate::providers::{Outcome, OutcomeClass, Reply};
@@ -163,6 +167,87 @@ async fn a_keys_budget_is_kept_over_requests_and_restarts() {
     keys.reload().unwrap();
     let (outcome, _) = ask("clarifai", &proxy.url(), token.expose_secret(), ("", ""), 2).await;
     assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
+    proxy.stop().await.unwrap();
+}
+
+/// Lets this key make so many calls.
+fn allow(folder: &Path, keys: &Keys, id: KeyId, calls: u64) {
+    KeyFile::change(&folder.join("keys.json"), |file| {
+        file.key_mut(id)?.budget.calls = Some(calls);
+        Ok(())
+    })
+    .unwrap();
+    keys.reload().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_never_left_use_up_no_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = emulator(plan(""), Arc::new(Dog)).await;
+    let (config, address) = (config(&up, &route("reuse = \"1h\"")), up.address());
+    up.stop().await;
+    let (id, token) = key(folder.path(), |_| {});
+    let (proxy, keys) = guarded(&config, folder.path(), None).await;
+    // The clean answer and all votes.
+    allow(folder.path(), &keys, id, proxy.routes()[0].votes() + 1);
+    let (outcome, _) = ask("clarifai", &proxy.url(), token.expose_secret(), ("", ""), 1).await;
+    assert_eq!(outcome.class(), OutcomeClass::Throttled, "nobody is there: {outcome:?}");
+    let settings = Settings { listen: address, ..Settings::default() };
+    let up = Emulator::start(settings, Arc::new(Dog)).await.unwrap();
+    let (outcome, headers) = ask("clarifai", &proxy.url(), token.expose_secret(), ("", ""), 1).await;
+    assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
+    assert_eq!(header(&headers, "calls"), up.stats().total.pictures.to_string());
+    proxy.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_goes_on_needs_a_budget_for_the_rest_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = emulator(plan("latency = \"20ms\""), Arc::new(Dog)).await;
+    let (id, token) = key(folder.path(), |_| {});
+    let (proxy, keys) = guarded(&config(&up, &route("concurrency = 2")), folder.path(), None).await;
+    allow(folder.path(), &keys, id, proxy.routes()[0].votes() + 1);
+    let sent = tokio::spawn({
+        let (url, token) = (proxy.url(), token.expose_secret().to_owned());
+        async move { ask("azure", &url, &token, ("", ""), 1).await }
+    });
+    while up.stats().total.pictures < 4 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    sent.abort();
+    while proxy.in_flight() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let (outcome, headers) = ask("azure", &proxy.url(), token.expose_secret(), ("", ""), 1).await;
+    assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
+    assert_eq!(header(&headers, "evidence"), "continued");
+    proxy.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_gets_certificates_by_a_signature() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = emulator(plan(""), Arc::new(Dog)).await;
+    let (master, pair) = aws_pair(folder.path());
+    let (_, stranger) = key(folder.path(), |_| {});
+    let (proxy, _) = guarded(&config(&up, &route("")), folder.path(), Some(master.clone())).await;
+    let (id, secret) = (pair.for_aws(), master.secret(pair));
+    let (outcome, headers) = ask("aws", &proxy.url(), "", (&id, secret.expose_secret()), 1).await;
+    assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
+    let url = format!("{}/certificates/{}", proxy.url(), header(&headers, "certificate"));
+    let get = async |secret: SecretString| {
+        let keys = AwsKeys { access_key_id: id.clone(), secret_access_key: secret, session_token: None };
+        let mut request = http::Request::get(&url).body(bytes::Bytes::new()).unwrap();
+        sign(&mut request, &keys, "us-east-1", "rekognition", SystemTime::now()).unwrap();
+        client().execute(reqwest::Request::try_from(request).unwrap()).await.unwrap()
+    };
+    let reply = get(secret.clone()).await;
+    assert_eq!(reply.status(), 200);
+    assert!(Document::parse(&reply.bytes().await.unwrap()).is_ok());
+    assert_eq!(get("wrong".into()).await.status(), 401);
+    // Another caller's is not found, as before.
+    let reply = client().get(&url).bearer_auth(stranger.expose_secret()).send().await.unwrap();
+    assert_eq!(reply.status(), 404);
     proxy.stop().await.unwrap();
 }
 

@@ -9,7 +9,9 @@ mod formats;
 mod hostile;
 #[cfg(unix)]
 mod load;
+mod moderation;
 mod operations;
+mod outage;
 mod paid_once;
 mod policy;
 #[cfg(unix)]

@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use smoothgate::emulate::Plan;
-use smoothgate::providers::{Outcome, Reply};
+use smoothgate::ledger::{Ledger, Options};
+use smoothgate::providers::local::Backend;
+use smoothgate::providers::served::{Refusal, Source};
+use smoothgate::providers::{Answer, EncodedPicture, Outcome, Reply};
+use smoothgate::proxy::{Opener, Proxy, Settings};
 use tempfile::tempdir;
 
+use crate::served::open_to_all;
 use crate::support::{
-    APIS, Chance, Dog, ask, certificate, client, config, emulator, header, picture, plan, proxy, route,
+    APIS, Chance, Dog, ask, certificate, client, config, emulator, environment, header, picture, plan, proxy,
+    route,
 };
 
 /// Chance answers, so that `top1` abstains, which takes few votes.
@@ -209,4 +215,135 @@ async fn bad_pictures_and_addresses_get_the_apis_own_error_and_cost_nothing() {
         assert!(error["message"].as_str().unwrap().contains(words), "{body}");
     }
     assert_eq!(emulator.stats().total.pictures, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plain_answer_that_is_missing_beside_a_certificate_is_asked_for_like_any_other_call() {
+    let emulator = emulator(Plan::default(), Arc::new(Chance)).await;
+    let folder = tempdir().unwrap();
+    let first = proxy(&config(&emulator, &abstaining("reuse = \"1h\"")), folder.path()).await;
+    let (_, before) = ask("google", &first.url(), &[picture(3)]).await;
+    let votes: u64 = header(&before.headers, "votes").parse().unwrap();
+    first.stop().await.unwrap();
+    assert_eq!(emulator.stats().total.pictures, votes);
+
+    // Exactly the votes of a certificate, where the plain answer would be one more.
+    let budget =
+        |calls: u64| format!("reuse = \"1h\"\non_abstain = \"plain\"\nbudget = {{ calls = {calls} }}");
+    let spent = proxy(&config(&emulator, &abstaining(&budget(votes))), folder.path()).await;
+    let (_, refused) = ask("azure", &spent.url(), &[picture(3)]).await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    spent.stop().await.unwrap();
+
+    let second = proxy(&config(&emulator, &abstaining(&budget(votes + 1))), folder.path()).await;
+    for _ in 0..2 {
+        let (_, reply) = ask("google", &second.url(), &[picture(3)]).await;
+        let of = |name| header(&reply.headers, name);
+        assert_eq!((of("outcome"), of("evidence")), ("uncertified", "reused"));
+        assert_eq!(of("calls"), (votes + 1).to_string());
+        assert_eq!(of("certificate"), header(&before.headers, "certificate"));
+        assert_eq!(emulator.stats().total.pictures, votes + 1);
+    }
+    let metrics =
+        client().get(format!("{}/metrics", second.url())).send().await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.lines().any(|line| line.starts_with("smoothgate_attempts_total{") && line.ends_with(" 1"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fetched_pictures_count_for_the_memory() {
+    /// The same file wherever it is.
+    struct File(bytes::Bytes);
+    impl smoothgate::proxy::fetch::Fetch for File {
+        fn fetch<'a>(
+            &'a self,
+            _: &'a smoothgate::proxy::access::Caller,
+            source: &'a Source,
+            _: usize,
+        ) -> futures::future::BoxFuture<'a, Result<bytes::Bytes, Refusal>> {
+            let large = matches!(source, Source::Url(url) if url.ends_with("large"));
+            let small = self.0.clone();
+            // What follows the end of a PNG is not looked at.
+            let file = if large { [small.to_vec(), vec![0; 400_000]].concat().into() } else { small };
+            Box::pin(async move { Ok(file) })
+        }
+    }
+    let emulator = emulator(Plan::default(), Arc::new(Dog)).await;
+    let folder = tempdir().unwrap();
+    let config = config(&emulator, &format!("max_memory_mib = 1\n{}", route("")));
+    let ledger = Ledger::open(folder.path().join("ledger.db"), &Options::default()).unwrap();
+    let environment = environment();
+    let opener = Opener::new(&config, &environment, &config.serve, ledger);
+    let opened = opener.open(&config.routes).await.unwrap();
+    let fetch = Arc::new(File(picture(1).bytes));
+    let proxy = Proxy::start(Settings { fetch, ..open_to_all(&config, opened) }).await.unwrap();
+    let get = async |name: &str| {
+        let body = json!({ "requests": [{
+            "image": { "source": { "imageUri": format!("https://example.com/{name}") } },
+            "features": [{ "type": "LABEL_DETECTION" }],
+        }] });
+        let request = client().post(format!("{}/v1/images:annotate", proxy.url())).body(body.to_string());
+        request.send().await.unwrap()
+    };
+    for _ in 0..2 {
+        let large = get("large").await;
+        assert_eq!(large.status(), 429);
+        assert!(large.headers().contains_key("retry-after"));
+        let small = get("small").await;
+        assert_eq!((small.status().as_u16(), header(small.headers(), "outcome")), (200, "certified"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clients_name_is_compared_as_questions_compare_it() {
+    /// Sees a street everywhere.
+    struct Street;
+    impl Backend for Street {
+        fn answer(&self, _: &EncodedPicture) -> Outcome {
+            Outcome::Answered(Answer::of([("Stra\u{df}e", 0.9)]))
+        }
+    }
+    let emulator = emulator(Plan::default(), Arc::new(Street)).await;
+    let folder = tempdir().unwrap();
+    let proxy = proxy(&config(&emulator, &route("")), folder.path()).await;
+    let content = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &picture(1).bytes);
+    let post = async |path: &str, target: &str, body: Value| {
+        let request = client().post(format!("{}{path}", proxy.url())).header("x-amz-target", target);
+        let request = request.header(
+            "content-type",
+            if target.is_empty() { "application/json" } else { "application/x-amz-json-1.1" },
+        );
+        let reply = request.body(body.to_string()).send().await.unwrap();
+        (reply.status().as_u16(), reply.json::<Value>().await.unwrap())
+    };
+    let message = json!({ "role": "user", "content": [
+        { "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{content}") } },
+    ] });
+    let choice = json!({ "model": "m", "messages": [message], "guided_choice": ["other", "STRASSE"] });
+    let (_, body) = post("/v1/chat/completions", "", choice).await;
+    assert_eq!(body["choices"][0]["message"]["content"], "STRASSE", "{body}");
+
+    let filtered = |filter: &str| {
+        let filters = json!({ filter: ["STRASSE"] });
+        let settings = json!({ "GeneralLabels": filters });
+        json!({ "Image": { "Bytes": content }, "MinConfidence": 0.0, "Settings": settings })
+    };
+    for (filter, labels) in [("LabelInclusionFilters", 1), ("LabelExclusionFilters", 0)] {
+        let (_, body) = post("/", "RekognitionService.DetectLabels", filtered(filter)).await;
+        assert_eq!(body["Labels"].as_array().unwrap().len(), labels, "{body}");
+    }
+
+    let concepts = |concept: Value| {
+        json!({
+            "inputs": [{ "data": { "image": { "base64": content } } }],
+            "model": { "output_info": { "output_config": { "select_concepts": [concept] } } },
+        })
+    };
+    let path = "/v2/models/m/outputs";
+    let (_, body) = post(path, "", concepts(json!({ "id": "ai_x", "name": "stra\u{df}e" }))).await;
+    assert_eq!(body["outputs"][0]["data"]["concepts"][0]["name"], "Stra\u{df}e", "{body}");
+    // No certified label has an id: to select by one would leave nothing.
+    let (status, body) = post(path, "", concepts(json!({ "id": "ai_x" }))).await;
+    assert_eq!((status, &body["status"]["code"]), (400, &json!(11_102)), "{body}");
 }

@@ -42,6 +42,33 @@ async fn the_latest_picture_of_a_stem_is_found_now_and_by_whoever_continues_the_
 }
 
 #[tokio::test]
+async fn what_is_settled_of_the_latest_picture_is_told_from_what_was_tried() {
+    let (folder, options) = folder();
+    let ledger = open(&folder, &options);
+    let run = begin(&ledger, run_spec(0.25)).await;
+    let known = async || {
+        run.published().await.unwrap();
+        let known = run.latest("a").unwrap().unwrap();
+        (known.attempts, known.settled, known.clean)
+    };
+    let picture = run.picture(picture_spec("a/0")).await.unwrap();
+    assert_eq!(known().await, (0, 0, None));
+    call(&picture, 0, &answered("cat"), Billed::Yes).await;
+    for _ in 0..3 {
+        call(&picture, 1, &transient(), Billed::Unknown).await;
+    }
+    assert_eq!(known().await, (4, 1, None), "retries are no progress");
+    picture.settle(Some(1), &ended(1, &transient())).await.unwrap();
+    assert_eq!(known().await, (4, 2, None));
+    picture.settle(None, &ended(0, &transient())).await.unwrap();
+    assert_eq!(known().await, (4, 3, Some(OutcomeClass::Transient)));
+    let picture = run.picture(picture_spec("a/1")).await.unwrap();
+    let id = picture.open(&Attempt { draw: None, ..attempt(0) }).await.unwrap();
+    close(&picture, id, &answered("clean"), Some(200), Billed::Yes).await.unwrap();
+    assert_eq!(known().await, (1, 1, Some(OutcomeClass::Answered)));
+}
+
+#[tokio::test]
 async fn runs_are_listed_with_progress_and_spend() {
     let (folder, options) = folder();
     let ledger = open(&folder, &options);

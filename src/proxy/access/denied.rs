@@ -52,6 +52,12 @@ pub enum Denied {
         /// How much of how much.
         spent: String,
     },
+    /// What is left of the key's budget is set aside for pictures that are being certified.
+    #[error("what is left of the budget of the key {id} is set aside for other pictures just now: wait")]
+    SetAside {
+        /// The key.
+        id: KeyId,
+    },
     /// A budget in money, where nobody knows what a call costs.
     #[error(
         "the key has a budget in money and the price of a call is not known: the operator of this server has to set it"
@@ -89,6 +95,7 @@ impl Denied {
             Self::Revoked { .. } => "revoked",
             Self::Expired { .. } => "expired",
             Self::OverBudget { .. } => "over_budget",
+            Self::SetAside { .. } => "set_aside",
             Self::Unpriced => "unpriced",
             Self::NoBooks => "no_books",
             Self::OverRate { .. } => "over_rate",
@@ -102,7 +109,9 @@ impl Denied {
         let (class, aws_code) = match self {
             Self::Signature(error) => return error.refusal(),
             Self::OverRate { wait, .. } => return Refusal::throttled(*wait, self.to_string()),
-            Self::Crowded => return Refusal::throttled(Duration::from_secs(1), self.to_string()),
+            Self::Crowded | Self::SetAside { .. } => {
+                return Refusal::throttled(Duration::from_secs(1), self.to_string());
+            }
             Self::Missing => (RefusalClass::Unauthenticated, Some(SignatureError::Missing.code())),
             Self::Unknown { bearer: true } => (RefusalClass::Unauthenticated, None),
             // AWS' clients know expired tokens, and no word for revoked ones but that the key is none.

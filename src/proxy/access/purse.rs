@@ -96,7 +96,7 @@ impl Purses {
         let aside = Amount { calls: most.calls, cost: most.cost.unwrap_or_default() };
         let mut purses = self.lock();
         let purse = purses.entry(id).or_default();
-        purse.admits(cap, aside).map_err(|spent| Denied::OverBudget { id, spent })?;
+        purse.admits(id, cap, aside)?;
         purse.aside = purse.aside.plus(aside);
         purse.open += 1;
         drop(purses);
@@ -109,27 +109,34 @@ impl Purses {
 }
 
 impl Purse {
-    /// Is there room for `more`? Says how much of how much is used where there is not.
-    fn admits(&self, cap: Cap, more: Amount) -> Result<(), String> {
-        let (used, after) = (self.spent.plus(self.aside), self.spent.plus(self.aside).plus(more));
-        if let Some(most) = cap.calls
-            && after.calls > most
-        {
-            return Err(format!(
-                "{} of {most} calls are spent or set aside, and a certificate may take {}",
-                used.calls, more.calls
-            ));
+    /// Is there room for `more`? Where only what is set aside for others is in the way, there may be soon.
+    fn admits(&self, id: KeyId, cap: Cap, more: Amount) -> Result<(), Denied> {
+        if let Some(spent) = exceeds(cap, self.spent, more) {
+            return Err(Denied::OverBudget { id, spent });
         }
-        if let Some(most) = cap.cost
-            && (after.cost > most || after.cost < used.cost)
-        {
-            return Err(format!(
-                "{} of {most} are spent or set aside, and a certificate may take {}",
-                used.cost, more.cost
-            ));
+        match exceeds(cap, self.spent.plus(self.aside), more) {
+            Some(_) => Err(Denied::SetAside { id }),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// How much of how much is spent, where that leaves no room for `more`.
+fn exceeds(cap: Cap, spent: Amount, more: Amount) -> Option<String> {
+    let after = spent.plus(more);
+    if let Some(most) = cap.calls
+        && after.calls > most
+    {
+        let (spent, more) = (spent.calls, more.calls);
+        return Some(format!("{spent} of {most} calls are spent, and a certificate may take {more}"));
+    }
+    if let Some(most) = cap.cost
+        && (after.cost > most || after.cost < spent.cost)
+    {
+        let (spent, more) = (spent.cost, more.cost);
+        return Some(format!("{spent} of {most} are spent, and a certificate may take {more}"));
+    }
+    None
 }
 
 /// What is set aside for one certificate.

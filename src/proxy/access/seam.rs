@@ -49,7 +49,7 @@ impl Caller {
     }
 }
 
-/// What a certificate takes at most.
+/// What a certificate still takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Most {
     /// Calls, without retries.
@@ -61,7 +61,7 @@ pub struct Most {
 /// What was spent in one sitting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Calls sent, retries included.
+    /// Calls sent, retries included. What never left counts nowhere.
     pub calls: u64,
     /// Of these, calls that were billed or may have been.
     pub billable: u64,
@@ -90,7 +90,8 @@ pub trait Access: Send + Sync + 'static {
     /// Sets aside what one certificate takes at most from what the caller may spend, before anything is sent for it.
     ///
     /// # Errors
-    /// A [`Refusal`], `QuotaSpent` where the caller's budget does not last.
+    /// A [`Refusal`]: `QuotaSpent` where the caller's budget does not last, `Throttled` where it may once other certificates
+    /// of the caller have ended.
     fn reserve<'a>(
         &'a self,
         caller: &'a Caller,

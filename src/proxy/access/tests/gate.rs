@@ -21,15 +21,16 @@ async fn a_key_is_for_its_routes_and_budget() {
     let reserve = async |calls, cost| keys.reserve(&caller, &Most { calls, cost }).await;
     let spent = |calls, cost| Spent { calls, billable: calls, cost };
 
-    // What is set aside counts; what is given back does not.
+    // What is set aside counts, for as long as it is; what is given back does not.
     let first = reserve(60, money("0.5")).await.unwrap();
-    assert_eq!(reserve(41, money("0.1")).await.err().unwrap().class, RefusalClass::QuotaSpent);
-    assert_eq!(reserve(1, money("0.51")).await.err().unwrap().class, RefusalClass::QuotaSpent);
+    assert_eq!(reserve(41, money("0.1")).await.err().unwrap().class, RefusalClass::Throttled);
+    assert_eq!(reserve(1, money("0.51")).await.err().unwrap().class, RefusalClass::Throttled);
+    assert_eq!(reserve(101, money("0.1")).await.err().unwrap().class, RefusalClass::QuotaSpent);
     let second = reserve(40, money("0.5")).await.unwrap();
     first.settle(&spent(10, money("0.1")));
     second.settle(&spent(20, money("0.2")));
     // 30 calls and 0.3 are spent.
-    assert!(reserve(71, money("0")).await.is_err());
+    assert_eq!(reserve(71, money("0")).await.err().unwrap().class, RefusalClass::QuotaSpent);
     assert!(reserve(1, money("0.70001")).await.is_err());
     // What is dropped without a word counts as spent.
     drop(reserve(70, money("0.7")).await.unwrap());
