@@ -111,8 +111,11 @@ impl CertifyError {
         match engine {
             EngineError::Stopped { .. } | EngineError::Interrupted => true,
             EngineError::Ask(error) => match error {
-                AskError::Journal(_) | AskError::Credential(_) | AskError::Stopped { .. } => true,
-                AskError::Request(_) | AskError::Broken { .. } => false,
+                AskError::Journal(_)
+                | AskError::Credential(_)
+                | AskError::Stopped { .. }
+                | AskError::Broken { .. } => true,
+                AskError::Request(_) => false,
             },
             _ => false,
         }

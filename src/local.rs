@@ -251,6 +251,8 @@ mod tests {
         for _ in 0..3 {
             let asked = endpoint.ask(Some(0), picture.clone(), &Unrecorded).await;
             assert!(matches!(asked, Err(AskError::Broken { .. })), "{asked:?}");
+            let failed = crate::certifier::CertifyError::Engine(asked.unwrap_err().into());
+            assert!(failed.stops_run(), "{failed}");
         }
     }
 

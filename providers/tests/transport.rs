@@ -132,7 +132,7 @@ async fn a_reply_that_came_while_nobody_watched_is_an_answer() {
         stream.write_all(reply.as_bytes()).unwrap();
         stream
     });
-    let call_timeout = Duration::from_millis(400);
+    let call_timeout = Duration::from_secs(2);
     let network = Network::new(NetworkSettings { call_timeout, ..network() }).unwrap();
     let endpoint = HttpEndpoint::new(Arc::new(Plain::new(url)), Arc::new(Fixed::none()), network, quick());
     let (endpoint, journal) = (endpoint.unwrap(), Memory::default());

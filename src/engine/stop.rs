@@ -28,7 +28,8 @@ impl Default for Stop {
 }
 
 impl Stop {
-    /// Turns it. What is out is waited for as long as it takes, which the endpoint's own timeouts bound: it is paid for.
+    /// Turns it. What is out is waited for as long as it takes, which the endpoint's own timeouts bound, and so is its record, which waits
+    /// for a ledger that another process holds: it is paid for.
     pub fn stop(&self) {
         self.turn(Turn::Stopped);
     }

@@ -15,14 +15,21 @@ pub(super) enum Kind {
     Asks,
     /// Says what happened. Not given up while another process holds the ledger: it would be paid for again.
     Records,
-    /// Will be relied on outside: on the disk before it is acknowledged.
+    /// Will be relied on outside: on the disk before it is acknowledged. Kept like what happened: it was paid for.
     Publishes,
+    /// Is to be on the disk before it is acknowledged, with all before it; whoever waits for it may ask again.
+    Confirms,
 }
 
 impl Kind {
     /// Is it kept until the ledger can be written again?
     pub(super) fn is_kept(self) -> bool {
         matches!(self, Self::Records | Self::Publishes)
+    }
+
+    /// Must it be on the disk before it is acknowledged?
+    pub(super) fn is_forced(self) -> bool {
+        matches!(self, Self::Publishes | Self::Confirms)
     }
 }
 

@@ -46,7 +46,7 @@
 //! ledger must lie on a local disk: network file systems offer neither lock reliably.
 //!
 //! Where another process holds the ledger for longer than [`Options::busy`], no call is opened, and what calls brought is kept
-//! until it lets go. Dropping the last handle tries once more, that long at most.
+//! until it lets go. Dropping the last handle tries again, for a few times that long at most.
 //!
 //! # A full disk
 //!
@@ -202,7 +202,7 @@ impl Ledger {
     /// [`LedgerError::AlreadyRunning`], [`LedgerError::NoSuchRun`], failures of the storage.
     pub async fn remove_run(&self, run: RunId) -> Result<(), LedgerError> {
         let lock = RunLock::take(&self.path, run).await?;
-        let removed = self.writer.submit(Kind::Publishes, move |batch| runs::remove(batch, run)).await;
+        let removed = self.writer.submit(Kind::Confirms, move |batch| runs::remove(batch, run)).await;
         if matches!(removed, Ok(()) | Err(LedgerError::NoSuchRun { .. })) {
             lock.remove();
         }

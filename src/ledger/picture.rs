@@ -127,7 +127,7 @@ impl Picture {
     /// Where the end of a call is not, why.
     pub async fn recorded(&self) -> Result<(), LedgerError> {
         let place = Arc::clone(&self.place);
-        self.run.writer.submit(Kind::Records, move |_: &mut Batch<'_>| Ok(place.check()?)).await
+        self.run.writer.submit(Kind::Asks, move |_: &mut Batch<'_>| Ok(place.check()?)).await
     }
 
     fn answered(&self) -> MutexGuard<'_, HashSet<i64>> {

@@ -264,7 +264,7 @@ impl Run {
     /// # Errors
     /// Failures of the storage.
     pub async fn published(&self) -> Result<(), LedgerError> {
-        self.inner.writer.submit(Kind::Publishes, |_: &mut Batch<'_>| Ok(())).await
+        self.inner.writer.submit(Kind::Confirms, |_: &mut Batch<'_>| Ok(())).await
     }
 
     /// How many more calls at `price` its budgets admit at the moment; `None` where nothing limits them.
@@ -306,7 +306,7 @@ impl Run {
         let done = self
             .inner
             .writer
-            .submit(Kind::Publishes, move |batch| runs::finish(batch, lease.id, &lease.instance, complete));
+            .submit(Kind::Confirms, move |batch| runs::finish(batch, lease.id, &lease.instance, complete));
         done.await.map(drop)
     }
 }

@@ -311,7 +311,7 @@ impl Loop {
         let all = self.options.sync_within.is_zero();
         let mut later = Vec::new();
         for job in group {
-            if all || job.kind() == Kind::Publishes {
+            if all || job.kind().is_forced() {
                 later.push(job);
             } else {
                 self.acknowledge(job, None);

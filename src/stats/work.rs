@@ -15,7 +15,8 @@ const MOST_VOTES: usize = 1_000_000;
 const MOST_CAST: usize = 3_000_000;
 
 /// Most votes times rungs of a ladder: the tables are built one by one, by one bound and against a rival. A two-class
-/// table takes time as the cube of its votes: 3 to 8 s for 1000 (docs/benchmarks.md), so up to a minute for 2000, the most.
+/// table takes time as the cube of its votes: 3 to 8 s for 1000 (docs/benchmarks.md), so up to a minute for 2000, the most that a table
+/// has, and some minutes for as many of them as these bounds let pass.
 const MOST_ONE_BOUND: usize = 2_000_000;
 const MOST_TWO_CLASS: usize = 20_000;
 

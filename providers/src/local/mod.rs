@@ -91,13 +91,19 @@ impl Endpoint for Local {
                 let backend = Arc::clone(&self.backend);
                 let answered = tokio::task::spawn_blocking(move || backend.answer(&picture)).await;
                 let broken = |problem| AskError::Broken { name: self.description.name.clone(), problem };
-                let outcome = answered.map_err(|error| broken(error.to_string()))?;
-                if !matches!(outcome, Outcome::Answered(_))
-                    && let Some(problem) = self.backend.broken()
-                {
-                    return Err(broken(problem));
+                let problem = match &answered {
+                    Ok(Outcome::Answered(_)) => None,
+                    Ok(_) => self.backend.broken(),
+                    Err(error) => Some(error.to_string()),
+                };
+                match (answered, problem) {
+                    (Ok(outcome), None) => outcome,
+                    (_, problem) => {
+                        // It was no call.
+                        journal.withdraw(id).await?;
+                        return Err(broken(problem.unwrap_or_default()));
+                    }
                 }
-                outcome
             };
             let end = AttemptEnd {
                 outcome: &outcome,

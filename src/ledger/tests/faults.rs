@@ -295,7 +295,7 @@ async fn a_ledger_locked_for_too_long_says_so_and_loses_nothing() {
 async fn what_waits_for_a_locked_ledger_is_tried_once_more_at_the_end() {
     for released in [true, false] {
         let (folder, options) = folder();
-        let options = Options { busy: Duration::from_millis(200), ..options };
+        let options = Options { busy: Duration::from_secs(2), ..options };
         let ledger = open(&folder, &options);
         let run = begin(&ledger, run_spec(0.25)).await;
         let picture = run.picture(picture_spec("a.png")).await.unwrap();
@@ -329,7 +329,7 @@ async fn what_waits_for_a_locked_ledger_is_tried_once_more_at_the_end() {
 #[tokio::test]
 async fn what_a_call_brought_is_handed_over_although_its_caller_is_dropped() {
     let (folder, options) = folder();
-    let ledger = open(&folder, &Options { busy: Duration::from_millis(50), queue: 1, ..options });
+    let ledger = open(&folder, &Options { busy: Duration::from_secs(5), queue: 1, ..options });
     let run = begin(&ledger, run_spec(0.25)).await;
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
     let id = picture.open(&attempt(0)).await.unwrap();

@@ -152,7 +152,7 @@ async fn a_draw_is_sent_with_the_same_bytes_each_time() {
 }
 
 #[tokio::test]
-async fn an_answer_settles_its_draw_and_a_failure_does_not() {
+async fn an_answer_and_a_refusal_settle_their_draws_and_a_failure_does_not() {
     let (folder, options) = folder();
     let run = begin(&open(&folder, &options), run_spec(0.25)).await;
     let picture = run.picture(picture_spec("a.png")).await.unwrap();
@@ -163,7 +163,7 @@ async fn an_answer_settles_its_draw_and_a_failure_does_not() {
     call(&picture, 1, &transient(), Billed::Unknown).await;
     call(&picture, 2, &refused, Billed::Yes).await;
     call(&picture, 3, &throttled, Billed::No).await;
-    picture.settle(Some(2), &ended(2, &refused)).await.unwrap();
+    // Said once more, which changes nothing.
     picture.settle(Some(2), &ended(2, &refused)).await.unwrap();
     picture.settle(Some(3), &ended(3, &throttled)).await.unwrap();
 
