@@ -51,7 +51,8 @@ impl Id {
         &self.name
     }
 
-    /// BLAKE3 of the architecture, the weights as 32-bit floats and the precision of the arithmetic.
+    /// BLAKE3 of the architecture, the weights as 32-bit floats, the precision of the arithmetic, and what the file says besides that changes
+    /// results: classes, normalisation, strides.
     pub fn hash(&self) -> blake3::Hash {
         self.hash
     }

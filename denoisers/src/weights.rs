@@ -363,8 +363,8 @@ impl Weights {
         Err(self.misfit(reason))
     }
 
-    /// Ends the loading: every tensor must have found its place. Gives the hash of architecture, weights and
-    /// precision.
+    /// Ends the loading: every tensor must have found its place. Gives the hash of architecture, weights,
+    /// precision, and the metadata that change results.
     pub(crate) fn finish(&self) -> Result<blake3::Hash, WeightsError> {
         let used = self.used.borrow();
         let names: Vec<String> =

@@ -62,7 +62,7 @@ struct Pictures {
     /// Pictures, folders, quoted patterns, or `-` for standard input
     #[arg(required = true, value_name = "PATH")]
     pictures: Vec<String>,
-    /// The true class, for the `correct` column of `tsv`: a label, or `@folder` for the name of each picture's folder
+    /// The true class, for `correct` in the rows of `tsv` and `jsonl`: a label, or `@folder` for the name of each picture's folder
     #[arg(long, value_name = "LABEL|@folder")]
     truth: Option<String>,
 }
@@ -119,7 +119,8 @@ pub(super) struct Shared {
     /// How results are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Write each certificate as a JSON document into this folder
+    /// Write each certificate as a JSON document into this folder, named by the picture's number and name; where another picture has both,
+    /// with a piece of its hash
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Sign the certificates with this key (from `smoothgate keys new`)

@@ -171,7 +171,7 @@ fn check_provider(given: &ProviderOptions, config: &Config) -> Result<(), Failur
     let said = !given.options.is_empty() || given.price.is_some();
     if said && given.provider.is_none() && !config.routes.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(
-            "`-O` and `--price` are about the provider of --provider, and the routes of the configuration ask their own: write them              under [providers] there, or give --provider NAME, which takes the place of all routes"
+            "`-O` and `--price` are about the provider of --provider, and the routes of the configuration ask their own: write them under [providers] there, or give --provider NAME, which takes the place of all routes"
         )));
     }
     Ok(())

@@ -107,6 +107,15 @@ impl Journal for Meter<'_> {
             recorded
         })
     }
+
+    fn withdraw(&self, id: AttemptId) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move {
+            let withdrawn = self.inner.withdraw(id).await;
+            self.opened.fetch_sub(1, SeqCst);
+            self.tell();
+            withdrawn
+        })
+    }
 }
 
 #[cfg(test)]

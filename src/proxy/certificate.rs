@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smoothgate_providers::served::{Refusal, RefusalClass};
 use smoothgate_providers::{Answer, Fault, Money};
 
-use super::access::{Access, Caller, Most, Spent};
+use super::access::{Access, Caller, Most, Spent, Tab};
 use super::certificates::CertificateId;
 use super::gate::Place;
 use super::memory::{Held, Memory};
@@ -212,15 +212,17 @@ impl Wanted {
     ) -> Result<Made, Refusal> {
         let price = self.route.upstream.endpoint.describe().price;
         let need = self.need(start);
-        let promise = Arc::new(self.route.promises.make(need, &self.route.run, price).await?);
-        let most = Most { calls: need, cost: price.of(need) };
-        let tab = means.access.reserve(&self.caller, &most).await?;
+        let (mut promise, tab) = self.set_aside(means, need, need).await?;
+        let mut more = None;
         let tally = Arc::new(Tally::default());
         let mut moved_on = false;
         let made = loop {
             let name = format!("{stem}/{generation}");
-            let (tally, promise) = (Arc::clone(&tally), Arc::clone(&promise));
-            let sitting = Sitting { tally, promise, new: start == Start::Anew || moved_on };
+            let sitting = Sitting {
+                tally: Arc::clone(&tally),
+                promise: Arc::clone(&promise),
+                new: start == Start::Anew || moved_on,
+            };
             let made = self.certify(means, stop, &name, sitting).await;
             // The votes on record are another model's, or another version of this program read the file: they cannot be
             // gone on with, and this is no choice by what they say.
@@ -233,9 +235,19 @@ impl Wanted {
                 break made;
             }
             (moved_on, generation) = (true, generation + 1);
+            // It begins anew: all of it must be payable, beside what was spent.
+            drop(promise);
+            let rest = (self.route.calls + tally.spent(price).calls).saturating_sub(need);
+            match self.set_aside(means, self.route.calls, rest).await {
+                Ok((all, rest)) => (promise, more) = (all, Some(rest)),
+                Err(refusal) => break Err(Failed::Refused(refusal)),
+            }
         };
         let spent = tally.spent(price);
         tab.settle(&spent);
+        if let Some(more) = more {
+            more.settle(&Spent { cost: Some(Money::ZERO), ..Spent::default() });
+        }
         means.observer.observe(&Event::Spent { route: self.route.name(), spent });
         let (certified, earlier, plain) = match made {
             Ok(made) => made,
@@ -269,6 +281,20 @@ impl Wanted {
         };
         self.tell(means, &made, &spent, begun);
         Ok(made)
+    }
+
+    /// Sets calls aside: in the budgets of the upstream those that a certificate still needs, in the caller's those that are to be paid
+    /// from it.
+    async fn set_aside(
+        &self,
+        means: &Means,
+        needed: u64,
+        charged: u64,
+    ) -> Result<(Arc<Promise>, Box<dyn Tab>), Refusal> {
+        let price = self.route.upstream.endpoint.describe().price;
+        let promise = Arc::new(self.route.promises.make(needed, &self.route.run, price).await?);
+        let most = Most { calls: charged, cost: price.of(charged) };
+        Ok((promise, means.access.reserve(&self.caller, &most).await?))
     }
 
     /// One certificate under one name, the calls of earlier sittings, and the plain answer where that is wanted.

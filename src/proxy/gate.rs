@@ -73,8 +73,8 @@ impl Gate {
     /// Places for `count` pictures of one request, or how long to stay away. `rate` is how many calls a second the upstream
     /// takes, where that is limited; `patience` is how long the request may take.
     ///
-    /// `caller` is who asks, where others may too: nobody gets more places than are free after that, so that there are always
-    /// some for whoever comes next (dynamic thresholds, Choudhury and Hahne 1998).
+    /// `caller` is who asks, where others may too: nobody who holds places gets to hold more than are free after that, so that there are
+    /// always some for whoever comes next (dynamic thresholds, Choudhury and Hahne 1998). Who holds none is served as room allows.
     pub(super) fn places(
         &self,
         caller: Option<&Arc<str>>,
@@ -85,8 +85,8 @@ impl Gate {
         let mut state = self.0.lock();
         let wait = state.wait(self.0.active, rate);
         let free = (self.0.active + self.0.waiting).checked_sub(state.taken + count);
-        let own = caller.map_or(0, |caller| state.own.get(caller).copied().unwrap_or_default() + count);
-        let full = state.taken > 0 && free.is_none_or(|free| own > free);
+        let held = caller.and_then(|caller| state.own.get(caller)).copied().unwrap_or_default();
+        let full = state.taken > 0 && free.is_none_or(|free| held > 0 && held + count > free);
         // What cannot begin in time is refused at once: it would only be in the way.
         if full || wait > patience {
             return Err(wait.clamp(Duration::from_secs(1), LONGEST));

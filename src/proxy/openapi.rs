@@ -71,7 +71,7 @@ pub fn openapi() -> Value {
                 "certificate",
                 "The certificate behind a reply, by the id in its headers",
                 &certificate,
-                &json!([{}, { "token": [] }, { "key": [] }]),
+                &json!([{}, { "token": [] }, { "key": [] }, { "signature": [] }]),
             )),
         },
         "components": {
@@ -79,6 +79,12 @@ pub fn openapi() -> Value {
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
                 "key": { "type": "apiKey", "in": "header", "name": "X-Api-Key" },
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "AWS Signature Version 4, service rekognition",
+                },
             },
         },
     })

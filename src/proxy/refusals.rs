@@ -12,9 +12,12 @@ use crate::ledger::LedgerError;
 /// How long to stay away from an upstream that fails.
 const OUTAGE: Duration = Duration::from_secs(5);
 
-/// The upstream was asked about the picture itself, and this came of it. `None` for an answer. What may pass is a throttle,
-/// since SDKs repeat other failures for minutes.
+/// The upstream was asked about the picture itself, and this came of it. `None` for an answer, and for one that is no vote: it is the
+/// upstream's word about the picture, and the picture abstains. What may pass is a throttle, since SDKs repeat other failures for minutes.
 pub(super) fn unanswered(class: OutcomeClass) -> Option<Refusal> {
+    if class == OutcomeClass::Unusable {
+        return None;
+    }
     let refusal = Refusal::from_upstream_class(class)?;
     Some(match refusal.class {
         RefusalClass::Throttled | RefusalClass::Unavailable => Refusal::throttled(OUTAGE, refusal.message),

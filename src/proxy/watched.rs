@@ -122,4 +122,12 @@ impl Journal for Witness<'_> {
             self.inner.close(id, end).await
         })
     }
+
+    fn withdraw(&self, id: AttemptId) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.spans().retain(|(open, _)| *open != id);
+            self.watched.tally.attempts.fetch_sub(1, SeqCst);
+            self.inner.withdraw(id).await
+        })
+    }
 }

@@ -173,13 +173,19 @@ pub(super) fn grouped(log: &str, rows: Vec<Row>) -> Result<Vec<Series>, ReportEr
     Ok(series)
 }
 
-/// The pictures of one setting without those of which a later row says the same, or more than that they failed.
+/// The pictures of one setting, each as it was said last: without those of which a later row says the same, or which another row says
+/// than that they failed.
 fn once(pictures: Vec<Told>) -> Vec<Picture> {
     let (mut said, mut named) = (HashSet::new(), HashSet::new());
     let mut last: Vec<Picture> = Vec::with_capacity(pictures.len());
+    let mut failed = HashSet::new();
     for (picture, identity) in pictures.into_iter().rev() {
         let again = match identity {
-            Some(Identity::Failed { image }) => !named.insert(image),
+            Some(Identity::Failed { image }) => {
+                failed.insert(image.clone());
+                !named.insert(image)
+            }
+            Some(Identity::Row { image, .. }) if failed.contains(&image) => true,
             Some(Identity::Row { image, hash, seed }) => {
                 named.insert(image.clone());
                 !said.insert(Identity::Row { image, hash, seed })

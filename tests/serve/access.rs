@@ -186,6 +186,10 @@ async fn calls_that_never_left_use_up_no_budget() {
     let up = emulator(plan(""), Arc::new(Dog)).await;
     let (config, address) = (config(&up, &route("reuse = \"1h\"")), up.address());
     up.stop().await;
+    // Nobody else gets the address meanwhile, and nobody listens there.
+    let kept = tokio::net::TcpSocket::new_v4().unwrap();
+    kept.set_reuseaddr(true).unwrap();
+    kept.bind(address).unwrap();
     let (id, token) = key(folder.path(), |_| {});
     let (proxy, keys) = guarded(&config, folder.path(), None).await;
     // The clean answer and all votes.
@@ -194,6 +198,7 @@ async fn calls_that_never_left_use_up_no_budget() {
     assert_eq!(outcome.class(), OutcomeClass::Throttled, "nobody is there: {outcome:?}");
     let settings = Settings { listen: address, ..Settings::default() };
     let up = Emulator::start(settings, Arc::new(Dog)).await.unwrap();
+    drop(kept);
     let (outcome, headers) = ask("clarifai", &proxy.url(), token.expose_secret(), ("", ""), 1).await;
     assert_eq!(outcome.class(), OutcomeClass::Answered, "{outcome:?}");
     assert_eq!(header(&headers, "calls"), up.stats().total.pictures.to_string());

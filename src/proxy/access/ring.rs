@@ -89,6 +89,10 @@ impl Keyring {
         let with_pairs = found.is_ok();
         let master = found.unwrap_or_else(|error| {
             tracing::error!(%error, "AWS pairs are refused until that is mended; all other keys are as the file has them");
+            if self.later.is_some() {
+                // That it can be read again may show in nothing that is looked at.
+                self.watched.unsettle();
+            }
             held.master.clone()
         });
         let keys = file.keys().iter().filter(|key| with_pairs || key.proof != Proof::Aws);
