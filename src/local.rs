@@ -239,8 +239,8 @@ mod tests {
     }
 
     /// A failed vote for every picture to come would be on record for good.
-    #[tokio::test]
-    async fn a_classifier_that_broke_ends_the_run_and_casts_no_votes() {
+    #[test]
+    fn a_classifier_that_broke_ends_the_run_and_casts_no_votes() {
         let mut known = Known::open(&settings(&[]), Device::Cpu).unwrap();
         let picture =
             crate::engine::encoded(crate::picture::Encoder::Png, &vec![0.5; 3 * 64 * 64], 64, 64).unwrap();
@@ -248,8 +248,9 @@ mod tests {
         let broken = Fragile(open_classifier("things64", &Options::on(Device::Cpu)).unwrap());
         known.classifier = ClassifierHandle::spawn(Box::new(broken)).unwrap();
         let endpoint = Local::new("local", 64, "x", Arc::new(known));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for _ in 0..3 {
-            let asked = endpoint.ask(Some(0), picture.clone(), &Unrecorded).await;
+            let asked = runtime.block_on(endpoint.ask(Some(0), picture.clone(), &Unrecorded));
             assert!(matches!(asked, Err(AskError::Broken { .. })), "{asked:?}");
             let failed = crate::certifier::CertifyError::Engine(asked.unwrap_err().into());
             assert!(failed.stops_run(), "{failed}");
