@@ -82,10 +82,11 @@ impl ServedApi for ServedAzureV3 {
         if asked.wants(Feature::Moderation) {
             let mut adult = Map::new();
             for (decision, score, _) in CATEGORIES {
-                let decided = decided(&found.answer, decision);
-                let Some((yes, value)) = decided.filter(|(yes, _)| *yes || !inquiry.only_certain) else {
+                let (yes, value) = decided(&found.answer, decision);
+                // The API itself decides everything.
+                if !yes && inquiry.only_certain {
                     continue;
-                };
+                }
                 adult.insert(decision.to_owned(), yes.into());
                 adult.insert(score.to_owned(), value.unwrap_or(0.0).into());
             }
@@ -100,7 +101,7 @@ impl ServedApi for ServedAzureV3 {
 
     /// A decision is yes or no: where none is yes, all are no.
     fn denies(&self, asked: &Asked, answer: &Answer) -> bool {
-        let yes = |(decision, ..): &(&str, &str, &str)| decided(answer, decision).is_some_and(|(yes, _)| yes);
+        let yes = |(decision, ..): &(&str, &str, &str)| decided(answer, decision).0;
         asked.wants(Feature::Moderation) && !CATEGORIES.iter().any(yes)
     }
 }
@@ -130,24 +131,18 @@ fn category(label: &Label) -> Option<&'static str> {
         .map(|(decision, ..)| decision)
 }
 
-/// A decision with its score, where one is known: by the label that stands for it, or by the levels of its categories. An
-/// answer with levels says nothing about a category that they do not hold; one without says no to what it does not name.
-fn decided(answer: &Answer, decision: &str) -> Option<(bool, Option<f64>)> {
+/// A decision with its score, where one is known: by the label that stands for it, or by the highest of the levels of its categories. No
+/// where neither is there.
+fn decided(answer: &Answer, decision: &str) -> (bool, Option<f64>) {
     if let Some(label) = answer.labels.iter().find(|label| category(label) == Some(decision)) {
-        return Some((true, label.score));
+        return (true, label.score);
     }
-    if answer.levels.is_empty() {
-        return Some((false, None));
-    }
-    let (_, names) = LEVELS.into_iter().find(|(of, _)| *of == decision)?;
-    let (name, level) = names
-        .iter()
-        .filter_map(|name| Some((name, answer.levels.get(*name)?)))
-        .max_by_key(|(_, level)| *level)?;
+    let names = LEVELS.into_iter().find(|(of, _)| *of == decision).map_or(&[][..], |(_, names)| names);
+    let levels = names.iter().filter_map(|name| Some((name, answer.levels.get(*name)?)));
+    let Some((name, level)) = levels.max_by_key(|(_, level)| *level) else { return (false, None) };
     // Of a certified level there is a label of the same name, with its score.
-    let score =
-        answer.labels.iter().find(|label| label.id.as_deref() == Some(*name)).and_then(|label| label.score);
-    Some((*level >= Likelihood::Possible, score))
+    let of_level = answer.labels.iter().find(|label| label.id.as_deref() == Some(*name));
+    (*level >= Likelihood::Possible, of_level.and_then(|label| label.score))
 }
 
 /// The format's name as the service writes it.
