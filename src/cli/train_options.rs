@@ -56,7 +56,7 @@ pub(super) struct DenoiserArgs {
     #[arg(long, value_name = "NORM")]
     pub(super) picture_clip: Option<f64>,
     /// Before each step of `stability`, move each noisy picture by so many times its sigma (L2), such as 1, the way its classifier
-    /// dislikes most: fewer answers change within that radius. A step takes twice the time
+    /// dislikes most: fewer of its answers change within that radius, and other classifiers read less. A step takes twice the time
     #[arg(long, value_name = "SIGMAS", default_value = "0")]
     pub(super) adversary: f64,
     /// Divide each picture's error by its noise level, so that all levels count about alike in decibels
