@@ -1,8 +1,19 @@
 //! Is a picture's file whole? JPEG and WebP decoders make up what is missing and say nothing: a certificate for half a picture would be
 //! one for a picture that nobody has, and nothing should be learnt from grey. The decoders of PNG, BMP and GIF notice by themselves.
 
+use image::ImageFormat;
+
+/// Whether a file of this format is, as far as its decoder would not notice.
+pub fn is_whole(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Jpeg => is_whole_jpeg(bytes),
+        ImageFormat::WebP => is_whole_webp(bytes),
+        _ => true,
+    }
+}
+
 /// Whether the RIFF container is as long as its header says, but for the padding byte at the end.
-pub fn is_whole_webp(bytes: &[u8]) -> bool {
+fn is_whole_webp(bytes: &[u8]) -> bool {
     match bytes.get(4..8) {
         Some(&[a, b, c, d]) => bytes.len() as u64 >= u64::from(u32::from_le_bytes([a, b, c, d]) & !1) + 8,
         _ => false,
@@ -11,7 +22,7 @@ pub fn is_whole_webp(bytes: &[u8]) -> bool {
 
 /// Whether the end-of-image marker follows the first scan. Walks the segments (ITU-T T.81, annex B) without decoding;
 /// the thumbnail in a metadata segment, which has an end marker of its own, is jumped over with its segment.
-pub fn is_whole_jpeg(bytes: &[u8]) -> bool {
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
     const STANDALONE: std::ops::RangeInclusive<u8> = 0xD0..=0xD8;
     let mut at = 2;
     let mut in_scan = false;

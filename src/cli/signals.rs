@@ -32,28 +32,11 @@ impl Signals {
 }
 
 /// Waits for one.
-#[cfg(unix)]
 pub(super) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(terminate) => _ = terminate.recv().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = interrupted() => {}
-        () = terminated => {}
-    }
+    Requests::listen().next().await;
 }
 
-/// Waits for one.
 #[cfg(not(unix))]
-pub(super) async fn signal() {
-    interrupted().await;
-}
-
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;

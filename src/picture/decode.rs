@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use serde::{Deserialize, Serialize};
-use smoothgate_denoisers::whole::{is_whole_jpeg, is_whole_webp};
+use smoothgate_denoisers::whole::is_whole;
 
 use super::PictureError;
 
@@ -138,12 +138,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PictureEr
     };
     let failed = |error: ImageError| explain(error, format, limits);
 
-    let whole = match format {
-        Format::Jpeg => is_whole_jpeg(bytes),
-        Format::WebP => is_whole_webp(bytes),
-        _ => true,
-    };
-    if !whole {
+    if !is_whole(image_format, bytes) {
         return Err(PictureError::Truncated { format });
     }
 

@@ -10,9 +10,6 @@ use super::{Reason, tensors::Number};
 /// Values, containers, marks and memories, at most; a checkpoint of a thousand tensors has twenty thousand.
 const MAX_VALUES: usize = 4 << 20;
 
-/// Characters of a name that an error repeats.
-const MAX_NAME: usize = 100;
-
 /// The functions and types that a checkpoint of tensors refers to, by module and name.
 const KNOWN: [(&str, &str, Function); 6] = [
     ("collections", "OrderedDict", Function::Dict),
@@ -397,6 +394,11 @@ fn named(module: &str, name: &str) -> Result<Value, Reason> {
     if module == "torch" && name.ends_with("Storage") {
         return Number::of(name).map(Value::Storage);
     }
-    let [module, name] = [module, name].map(|text| text.chars().take(MAX_NAME).collect::<String>());
+    let [module, name] = [module, name].map(shown);
     Err(format!("it asks for `{module}.{name}`, which tensors do not need and which is not run"))
+}
+
+/// As much of a name as an error repeats.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().take(100).collect()
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::{
     Named, Reason,
-    machine::{Pickle, Value},
+    machine::{Pickle, Value, shown},
 };
 use crate::weights::Weight;
 
@@ -40,10 +40,7 @@ impl Number {
             "ShortStorage" => Self::Other(2),
             "IntStorage" => Self::Other(4),
             "LongStorage" => Self::Other(8),
-            other => {
-                let other: String = other.chars().take(100).collect();
-                return Err(format!("it has a storage of unknown type `{other}`"));
-            }
+            other => return Err(format!("it has a storage of unknown type `{}`", shown(other))),
         })
     }
 

@@ -8,11 +8,11 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader};
 use rayon::prelude::*;
 
 use super::{DataError, MAX_MEMORY, Picture, Pictures};
-use crate::whole::{is_whole_jpeg, is_whole_webp};
+use crate::whole::is_whole;
 
 /// Bytes of one file.
 const MAX_FILE: u64 = 64 << 20;
@@ -132,12 +132,7 @@ pub(super) fn rgb(name: &str, bytes: &[u8]) -> Result<(usize, usize, Vec<u8>), D
     let mut limits = image::Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     reader.limits(limits.clone());
-    let cut = match reader.format() {
-        Some(ImageFormat::Jpeg) => !is_whole_jpeg(bytes),
-        Some(ImageFormat::WebP) => !is_whole_webp(bytes),
-        _ => false,
-    };
-    if cut {
+    if reader.format().is_some_and(|format| !is_whole(format, bytes)) {
         return Err(error("the file ends early".into()));
     }
     let decode = || {
