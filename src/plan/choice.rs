@@ -12,7 +12,7 @@ use crate::units::Radius;
 const HORIZON: usize = 3;
 
 /// The longest two-class table that is built without being asked for; beyond, a table has one bound.
-const TWO_CLASS_VOTES: usize = 2000;
+const TWO_CLASS_VOTES: usize = 4000;
 
 /// The longest table: a radius that needs more is refused by the test, with what it needs.
 const MOST_VOTES: usize = 1_000_000;

@@ -14,11 +14,18 @@ use super::two_class_plane::Plane;
 use super::verify::{CORNERS, null_corners};
 
 /// Votes that a two-class table can span at most: its builder takes seconds for that many.
-const MOST_VOTES: usize = 2000;
+const MOST_VOTES: usize = 4000;
 
 /// Null distributions for which the law of the states is followed; the others are reached from the nearest of
 /// these.
 const ANCHORS: usize = 8;
+
+/// The same for more than [`LONG`] votes, whose laws are narrower: a state that is likely under one null must not be unheard of
+/// under its anchor, from which its probability is taken.
+const LONG_ANCHORS: usize = 16;
+
+/// Votes beyond which a table is long.
+const LONG: usize = 2000;
 
 /// Points of the null curve at which the likelihood is maximised.
 const CURVE: usize = 256;
@@ -43,7 +50,7 @@ impl TwoClassTable {
             "above 0 and at most 16 for a two-class table",
         )?;
         if n_max == 0 || n_max > MOST_VOTES {
-            let range = "between 1 and 2000 for a two-class table; longer tests have one bound";
+            let range = "between 1 and 4000 for a two-class table; longer tests have one bound";
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
         let certify_at = Builder::new(gap, level, n_max).run()?;
@@ -129,11 +136,12 @@ impl Builder {
         let share = f64::min(0.75, 2.2 * (1.0 - tau));
         let most_dissent = n_max.min((n_max as f64 * share) as usize + 4);
         let nulls = null_corners(gap, CORNERS);
-        let stride = CORNERS / ANCHORS;
+        let count = if n_max > LONG { LONG_ANCHORS } else { ANCHORS };
+        let stride = CORNERS / count;
         // Far below any probability that matters, and light enough for the likelihood ratios to the next
         // corners.
         let plane = |(a, b): (f64, f64)| Plane::new([a, b, (1.0 - a - b).max(0.0)], 1e-35);
-        let anchors = (0..ANCHORS).map(|k| nulls[k * stride + stride / 2]);
+        let anchors = (0..count).map(|k| nulls[k * stride + stride / 2]);
         let anchors = anchors.map(|(a, b)| (Null::new(a, b), plane((a, b)))).collect();
         let corner = |(i, &(a, b)): (usize, &(f64, f64))| Corner {
             anchor: i / stride,
@@ -212,8 +220,8 @@ impl Builder {
         let known: Vec<(f64, f64)> =
             self.anchors.iter().map(|(null, plane)| (plane.at(dissent, rival), likelihood(null))).collect();
         let mass = |corner: &Corner| {
-            let (at_anchor, a_t_anchor) = known[corner.anchor];
-            at_anchor * (likelihood(&corner.null) - a_t_anchor).exp()
+            let (at_anchor, ln_at_anchor) = known[corner.anchor];
+            carried(at_anchor, likelihood(&corner.null) - ln_at_anchor)
         };
         let masses: Vec<f64> = self.corners.iter().map(mass).collect();
         let fits = self.corners.iter().zip(&masses).all(|(corner, mass)| corner.spent + mass <= cap);
@@ -239,6 +247,12 @@ impl Builder {
             && (rival + 1 > dissent || admitted(dissent - 1, rival))
             && (rival == 0 || admitted(dissent - 1, rival - 1))
     }
+}
+
+/// A probability under one null from that under another and the logarithm of the ratio of the two. Nothing stays nothing, however
+/// large the ratio: for a state that is far from both it overflows.
+fn carried(probability: f64, ln_ratio: f64) -> f64 {
+    if probability > 0.0 { probability * ln_ratio.exp() } else { 0.0 }
 }
 
 /// How strongly counts speak against the null: a mixture likelihood over the largest likelihood of the null
@@ -287,5 +301,16 @@ impl Evidence {
         }
         let likelihood = |null: &Null| null.ln_likelihood(agree as f64, rival as f64, rest as f64);
         mixture - self.curve.iter().map(likelihood).fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carried;
+
+    #[test]
+    fn a_state_that_nobody_reaches_costs_nothing_however_unlikely_the_anchor_finds_it() {
+        assert_eq!(carried(0.0, 800.0).to_bits(), 0.0_f64.to_bits());
+        assert!((carried(1e-30, 60.0) - 1e-30 * 60.0_f64.exp()).abs() < 1e-12);
     }
 }

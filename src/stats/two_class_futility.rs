@@ -44,16 +44,26 @@ impl TwoClassTable {
             self.certify_at.iter().map(|row| row.iter().take_while(|&&at| at > 0).count()).collect();
         let mut from: Vec<Vec<usize>> = region.iter().map(|&width| vec![0; width]).collect();
         // worth[F][B]: what is expected to be won after vote t, less what it costs; nothing outside the
-        // region.
+        // region. All of the region certifies with the last vote.
         let mut worth: Vec<Vec<f64>> = (0..=region.len()).map(|f| vec![0.0; f + 2]).collect();
-        for t in (1..=self.n_max).rev() {
+        for (row, &width) in worth.iter_mut().zip(&region) {
+            row[..width].fill(value);
+        }
+        // From here on a row is worth nothing, and has been since some later vote. As a state's worth comes from that of the
+        // states after it, most rows need no look.
+        let mut ends = region.clone();
+        ends.push(0);
+        // How many of a row certify by vote t: the first ones.
+        let mut certify = region.clone();
+        for t in (1..self.n_max).rev() {
             for f in 0..region.len().min(t + 1) {
+                while certify[f].checked_sub(1).is_some_and(|last| t < self.certify_at[f][last]) {
+                    certify[f] -= 1;
+                }
                 let (row, next) = worth.split_at_mut(f + 1);
-                for b in 0..region[f] {
-                    if t >= self.certify_at[f][b] {
-                        row[f][b] = value;
-                        continue;
-                    }
+                let end = region[f].min(ends[f].max(ends[f + 1]));
+                ends[f] = certify[f];
+                for b in certify[f]..end {
                     let votes = t as f64 + total;
                     let agrees = ((t - f) as f64 + PRIOR[0]) / votes;
                     let for_rival = (b as f64 + PRIOR[1]) / votes;
@@ -61,7 +71,9 @@ impl TwoClassTable {
                     let expected =
                         agrees * row[f][b] + for_rival * next[0][b + 1] + for_others * next[0][b] - 1.0;
                     row[f][b] = expected.max(0.0);
-                    if expected <= 0.0 && from[f][b] == 0 {
+                    if expected > 0.0 {
+                        ends[f] = b + 1;
+                    } else if from[f][b] == 0 {
                         from[f][b] = t + 1;
                     }
                 }

@@ -17,6 +17,9 @@ use super::two_class::TwoClassTable;
 /// Probabilities below this are taken out of a computation and added to its result.
 const NEGLIGIBLE: f64 = 1e-40;
 
+/// The same where there are two counts, and so many more states: of 10⁷ states over 10⁴ votes all together are below 10⁻¹⁹.
+const NEGLIGIBLE_STATE: f64 = 1e-30;
+
 /// Relative error granted to the sums of this file.
 const SUM_ERROR: f64 = 1e-10;
 
@@ -166,18 +169,16 @@ fn check_down_set(certify_at: &[Vec<usize>]) -> Result<(), StatsError> {
 pub(crate) fn certification_probability(certify_at: &[Vec<usize>], p_a: f64, p_b: f64) -> f64 {
     let p_rest = (1.0 - p_a - p_b).max(0.0);
     let mut states: Vec<(usize, usize, usize)> = Vec::new();
-    // rows[F][B + 1] = P(F, B, not certified) for the B that can certify; the first and the last entry stay
-    // 0.
-    let mut rows: Vec<Vec<f64>> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for (f, row) in certify_at.iter().enumerate() {
         let before = states.len();
         states.extend(row.iter().enumerate().filter(|&(_, &at)| at > 0).map(|(b, &at)| (at, f, b)));
-        rows.push(vec![0.0; states.len() - before + 2]);
+        rows.push(Row::new(states.len() - before));
     }
     let Some(top) = certify_at.len().checked_sub(1) else { return 0.0 };
     states.sort_unstable();
     let last = states.last().map_or(0, |&(at, _, _)| at);
-    rows[0][1] = 1.0;
+    rows[0].begin();
     let mut due = states.into_iter().peekable();
     let mut certified = 0.0;
     let mut negligible = 0.0;
@@ -186,39 +187,87 @@ pub(crate) fn certification_probability(certify_at: &[Vec<usize>], p_a: f64, p_b
         high = (high + 1).min(top);
         for f in (low..=high).rev() {
             let (before, from) = rows.split_at_mut(f);
-            let end = from[0].len() - 1;
-            let row = &mut from[0][1..end];
-            if let Some(parent) = before.last() {
-                negligible += mix(row, &parent[..end - 1], &parent[1..end], [p_a, p_b, p_rest]);
-            } else {
-                row[0] *= p_a;
-            }
+            negligible += from[0].step(before.last(), [p_a, p_b, p_rest]);
         }
         while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at == t) {
-            certified += std::mem::take(&mut rows[f][b + 1]);
+            certified += rows[f].take(b);
         }
-        let empty = |row: &Vec<f64>| row.iter().all(|&mass| mass == 0.0);
-        while high > low && empty(&rows[high]) {
+        while high > low && rows[high].is_empty() {
             high -= 1;
         }
-        while low < high && empty(&rows[low]) {
+        while low < high && rows[low].is_empty() {
             low += 1;
         }
     }
     certified + negligible
 }
 
-/// One vote for a row of states: agreement keeps the state, a vote for the rival comes from (F-1, B-1), any
-/// other dissent from (F-1, B). Returns what was too small to keep.
-fn mix(row: &mut [f64], from_rival: &[f64], from_rest: &[f64], [p_a, p_b, p_rest]: [f64; 3]) -> f64 {
-    let mut negligible = 0.0;
-    for ((mass, rival), rest) in row.iter_mut().zip(from_rival).zip(from_rest) {
-        let sum = p_a * *mass + p_b * rival + p_rest * rest;
-        let kept = if sum >= NEGLIGIBLE { sum } else { 0.0 };
-        negligible += sum - kept;
-        *mass = kept;
+/// P(F, B, not certified) of one F, for the B that can certify.
+struct Row {
+    /// That of B is in place B + 1; the first and the last stay 0.
+    mass: Vec<f64>,
+    /// The places that may hold anything but 0, from 1 on. The law is narrow: nearly all places hold nothing.
+    from: usize,
+    to: usize,
+}
+
+impl Row {
+    fn new(width: usize) -> Self {
+        Self { mass: vec![0.0; width + 2], from: 1, to: 1 }
     }
-    negligible
+
+    /// Puts all probability on B = 0.
+    fn begin(&mut self) {
+        self.mass[1] = 1.0;
+        self.to = 2;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// Takes out what is certified with B.
+    fn take(&mut self, b: usize) -> f64 {
+        let taken = std::mem::take(&mut self.mass[b + 1]);
+        self.trim();
+        taken
+    }
+
+    fn trim(&mut self) {
+        while self.from < self.to && self.mass[self.to - 1] == 0.0 {
+            self.to -= 1;
+        }
+        while self.from < self.to && self.mass[self.from] == 0.0 {
+            self.from += 1;
+        }
+    }
+
+    /// One vote: agreement keeps the state, a vote for the rival comes from (F-1, B-1), any other dissent from (F-1, B), where
+    /// `parent` is the row of F-1 before the vote. Returns what was too small to keep.
+    fn step(&mut self, parent: Option<&Row>, [p_a, p_b, p_rest]: [f64; 3]) -> f64 {
+        let Some(parent) = parent else {
+            self.mass[self.from..self.to].iter_mut().for_each(|mass| *mass *= p_a);
+            return 0.0;
+        };
+        if !parent.is_empty() {
+            let end = self.mass.len() - 1;
+            let (from, to) = (parent.from.min(end), (parent.to + 1).min(end));
+            (self.from, self.to) =
+                if self.is_empty() { (from, to) } else { (self.from.min(from), self.to.max(to)) };
+        }
+        let mut negligible = 0.0;
+        let places = self.from..self.to;
+        let from_rival = &parent.mass[places.start - 1..places.end - 1];
+        let from_rest = &parent.mass[places.clone()];
+        for ((mass, rival), rest) in self.mass[places].iter_mut().zip(from_rival).zip(from_rest) {
+            let sum = p_a * *mass + p_b * rival + p_rest * rest;
+            let kept = if sum >= NEGLIGIBLE_STATE { sum } else { 0.0 };
+            negligible += sum - kept;
+            *mass = kept;
+        }
+        self.trim();
+        negligible
+    }
 }
 
 /// The probability that a ladder of one-bound tables, one a radius and in rising order, certifies anything

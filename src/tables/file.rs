@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::stats::{Plan, Tables};
 
 /// Name and version of the format. It changes with the builder too, so that better tables replace older ones.
-const FORMAT: &str = "smoothgate tables 1";
+const FORMAT: &str = "smoothgate tables 2";
 
 /// No file is larger than this: two-class tables of the longest tests take a few megabytes.
 const MOST_BYTES: u64 = 64 << 20;

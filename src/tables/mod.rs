@@ -15,7 +15,10 @@ mod tests;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::stats::{Plan, StatsError, Test};
+use crate::stats::{Method, Plan, StatsError, Test};
+
+/// Votes of a two-class table from which on making and checking it takes so long that it is said.
+const LONG: usize = 1000;
 
 /// A folder of built tables, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,11 @@ impl TableCache {
         let Some(folder) = self.folder.as_deref().filter(|_| plan.method.has_tables()) else {
             return Test::new(plan);
         };
+        if let Method::Table(ladder) = &plan.method
+            && ladder.n_max > LONG
+        {
+            tracing::info!(votes = ladder.n_max, radii = ?ladder.radii, "making the tables of the test, which may take a minute each");
+        }
         match file::read(folder, &plan) {
             Ok(None) => {}
             Ok(Some(tables)) => match Test::with_tables(plan.clone(), tables) {
