@@ -121,6 +121,11 @@ mod tests {
         assert_eq!(method("--radius 0", LabelRule::Leader), zero);
         let long = Method::Table1(Ladder::new(vec![0.25], 5000));
         assert_eq!(method("--radius 0.25 --n-max 5000", LabelRule::Leader), long);
+        let longest = Method::Table(Ladder::new(vec![0.25], 4000));
+        assert_eq!(method("--radius 0.25 --n-max 4000", LabelRule::Leader), longest);
+        // Four such tables are more than anybody would check.
+        let many = Method::Table1(Ladder::new(vec![0.1, 0.15, 0.2, 0.25], 4000));
+        assert_eq!(method("--radius 0.1,0.15,0.2,0.25 --n-max 4000", LabelRule::Leader), many);
     }
 
     #[test]

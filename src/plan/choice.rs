@@ -4,14 +4,16 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius};
+use crate::stats::{
+    LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius, two_classes_can_be_verified,
+};
 use crate::units::Radius;
 
 /// Votes at most by default, as a multiple of the fewest that could certify: enough for the power that CERTIFY has with
 /// 100 votes.
 const HORIZON: usize = 3;
 
-/// The longest two-class table that is built without being asked for; beyond, a table has one bound.
+/// The longest two-class table that is built; beyond, a table has one bound.
 const TWO_CLASS_VOTES: usize = 4000;
 
 /// The longest table: a radius that needs more is refused by the test, with what it needs.
@@ -172,8 +174,10 @@ impl TestChoice {
                 let n_max = self.n_max.unwrap_or(all.map_or(usual, |all| usual.min(all)));
                 let ladder = Ladder::new(self.radius.iter().map(|radius| radius.get()).collect(), n_max);
                 // Of a label fixed in advance, all dissent is the one rival's: a second bound can gain nothing. Where
-                // nobody asked for the kind, neither a long test nor a radius of 0 is refused for it.
-                let suits = n_max <= TWO_CLASS_VOTES && ladder.radii.iter().all(|&radius| radius > 0.0);
+                // nobody asked for the kind, neither a long test, nor many radii, nor one of 0 are refused for it.
+                let suits = n_max <= TWO_CLASS_VOTES
+                    && two_classes_can_be_verified(&ladder)
+                    && ladder.radii.iter().all(|&radius| radius > 0.0);
                 let two_classes = about.label == LabelRule::Leader && suits;
                 if name == TestName::Table && two_classes {
                     Method::Table(ladder)

@@ -88,4 +88,4 @@ pub use two_class::TwoClassTable;
 pub use verify::{verify_table, verify_two_class_table};
 pub use vote::{Tally, Vote};
 pub use work::TooMuch;
-pub(crate) use work::Work;
+pub(crate) use work::{Work, two_classes_can_be_verified};

@@ -129,8 +129,13 @@ mod tests {
         for (question, method, what) in [
             (
                 "top1",
-                Method::Table(Ladder::new(radii(22), 1482)),
-                "n_max squared times radii of two-class tables is 48319128",
+                Method::Table(Ladder::new(radii(20), 1482)),
+                "n_max times radii of two-class tables is 29640",
+            ),
+            (
+                "top1",
+                Method::Table(Ladder::new(radii(4), 4000)),
+                "n_max squared times radii of two-class tables is 64000000",
             ),
             ("top1", Method::Table1(Ladder::new(vec![0.25, 0.5, 0.75, 1.0], 650_000)), "is 2600000"),
             ("top1", anytime(2_000_000), "n_max is 2000000"),
