@@ -5,16 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{
-    LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius, two_classes_can_be_verified,
+    LabelRule, Ladder, Method, StatsError, fewest_votes, tau_for_radius, two_classes_can_be_built,
+    two_classes_can_be_verified,
 };
 use crate::units::Radius;
 
 /// Votes at most by default, as a multiple of the fewest that could certify: enough for the power that CERTIFY has with
 /// 100 votes.
 const HORIZON: usize = 3;
-
-/// The longest two-class table that is built; beyond, a table has one bound.
-const TWO_CLASS_VOTES: usize = 4000;
 
 /// The longest table: a radius that needs more is refused by the test, with what it needs.
 const MOST_VOTES: usize = 1_000_000;
@@ -175,9 +173,10 @@ impl TestChoice {
                 let ladder = Ladder::new(self.radius.iter().map(|radius| radius.get()).collect(), n_max);
                 // Of a label fixed in advance, all dissent is the one rival's: a second bound can gain nothing. Where
                 // nobody asked for the kind, neither a long test, nor many radii, nor one of 0 are refused for it.
-                let suits = n_max <= TWO_CLASS_VOTES
-                    && two_classes_can_be_verified(&ladder)
-                    && ladder.radii.iter().all(|&radius| radius > 0.0);
+                let can = |&radius: &f64| {
+                    radius > 0.0 && two_classes_can_be_built(2.0 * radius / about.sigma, n_max)
+                };
+                let suits = two_classes_can_be_verified(&ladder) && ladder.radii.iter().all(can);
                 let two_classes = about.label == LabelRule::Leader && suits;
                 if name == TestName::Table && two_classes {
                     Method::Table(ladder)

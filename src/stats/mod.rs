@@ -85,6 +85,7 @@ pub use run::Run;
 pub use staircase::Tables;
 pub use test::Test;
 pub use two_class::TwoClassTable;
+pub(crate) use two_class_build::two_classes_can_be_built;
 pub use verify::{verify_table, verify_two_class_table};
 pub use vote::{Tally, Vote};
 pub use work::TooMuch;
