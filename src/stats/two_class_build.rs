@@ -27,9 +27,9 @@ const LONG_ANCHORS: usize = 16;
 /// Votes beyond which a table is long.
 const LONG: usize = 2000;
 
-/// The least gap of a long table, a radius of half σ: the smaller the gap, the more states there are, and the longer everybody
+/// The least gap of a long table, a radius of σ: the smaller the gap, the more states there are, and the longer everybody
 /// who checks a certificate would build.
-const LONG_GAP: f64 = 1.0;
+const LONG_GAP: f64 = 2.0;
 
 /// Whether a table of so many votes can be had for this gap at all.
 pub(crate) fn two_classes_can_be_built(gap: f64, n_max: usize) -> bool {
@@ -59,7 +59,7 @@ impl TwoClassTable {
             "above 0 and at most 16 for a two-class table",
         )?;
         if n_max == 0 || !two_classes_can_be_built(gap, n_max) {
-            let range = "between 1 and 4000 for a two-class table, and at most 2000 for a radius below sigma / 2; longer tests have one \
+            let range = "between 1 and 4000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
                          bound";
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
