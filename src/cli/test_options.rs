@@ -124,8 +124,8 @@ mod tests {
         let longest = Method::Table(Ladder::new(vec![0.25], 4000));
         assert_eq!(method("--radius 0.25 --n-max 4000", LabelRule::Leader), longest);
         // Four such tables are more than anybody would check, and so is one of a small radius.
-        let many = Method::Table1(Ladder::new(vec![0.15, 0.2, 0.25, 0.3], 4000));
-        assert_eq!(method("--radius 0.15,0.2,0.25,0.3 --n-max 4000", LabelRule::Leader), many);
+        let many = Method::Table1(Ladder::new(vec![0.25, 0.3, 0.35, 0.4], 4000));
+        assert_eq!(method("--radius 0.25,0.3,0.35,0.4 --n-max 4000", LabelRule::Leader), many);
         let small = Method::Table1(Ladder::new(vec![0.1], 4000));
         assert_eq!(method("--radius 0.1 --n-max 4000", LabelRule::Leader), small);
     }

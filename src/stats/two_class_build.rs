@@ -13,7 +13,7 @@ use super::two_class::TwoClassTable;
 use super::two_class_plane::Plane;
 use super::verify::{CORNERS, null_corners};
 
-/// Votes that a two-class table can span at most: its builder takes seconds for that many.
+/// Votes that a two-class table can span at most: building and checking it takes most of a minute for that many.
 const MOST_VOTES: usize = 4000;
 
 /// Null distributions for which the law of the states is followed; the others are reached from the nearest of
