@@ -1,0 +1,83 @@
+//! What all commands share: help, wrong usage, standard input and output.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{PICTURES, code, program, smoothgate, text};
+
+#[test]
+fn radius_prints_bound_and_radius() {
+    let out = smoothgate(&["radius", "--agree", "100", "--votes", "100", "--sigma", "0.25", "--json"]);
+    let bound: Value = serde_json::from_slice(&out.stdout).unwrap();
+    // 0.001^(1/100), and 0.25 times its normal quantile rounded down to 6 digits.
+    assert!((bound["p_lower"].as_f64().unwrap() - 0.933_254_300_796_991).abs() < 1e-12);
+    assert_eq!(bound["radius"], 0.375_118);
+    let abstain = smoothgate(&["radius", "--agree", "50", "--votes", "100", "--sigma", "0.25"]);
+    assert!(text(&abstain.stdout).contains("abstain"));
+    for bad in [["101", "100"], ["0", "0"]] {
+        let out = smoothgate(&["radius", "--agree", bad[0], "--votes", bad[1], "--sigma", "0.25"]);
+        assert_eq!(code(&out), 2);
+        assert!(text(&out.stderr).starts_with("error: "), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
+    let help = smoothgate(&["--help"]);
+    assert_eq!(code(&help), 0);
+    for line in ["0  all certified", "1  finished", "2  wrong usage", "3  provider", "4  budget"] {
+        assert!(text(&help.stdout).contains(line), "{line}");
+    }
+    for bad in [
+        vec!["certify"],
+        vec!["certify", "no-such-file.png"],
+        vec!["certify", PICTURES, "--sigma", "64"],
+        vec!["certify", PICTURES, "--alpha", "0"],
+        vec!["certify", PICTURES, "--question", "best"],
+        vec!["certify", PICTURES, "--encode", "gif"],
+        vec!["certify", PICTURES, "--denoiser", "no-such-model"],
+        vec!["certify", PICTURES, "--device", "cuda:0"],
+        vec!["certify", PICTURES, "--seed", "xyz"],
+        vec!["certify", PICTURES, "--size", "0"],
+        vec!["frobnicate"],
+    ] {
+        let out = smoothgate(&bad);
+        assert_eq!(code(&out), 2, "{bad:?}: {}", text(&out.stderr));
+        assert!(!out.stderr.is_empty() && out.stdout.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let state = tempfile::tempdir().unwrap();
+    let mut child = program(state.path())
+        .args(["certify", PICTURES, "--quiet", "--n", "12", "--n0", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+}
+
+#[test]
+fn one_picture_comes_from_standard_input() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_smoothgate"))
+        .args(["picture", "hash", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bytes = fs::read(Path::new(PICTURES).join("coffee.jpg")).unwrap();
+    child.stdin.take().unwrap().write_all(&bytes).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let file = smoothgate(&["picture", "hash", &format!("{PICTURES}/coffee.jpg")]);
+    assert_eq!(text(&out.stdout)[..64], text(&file.stdout)[..64]);
+}
