@@ -61,6 +61,7 @@ mod two_class_build;
 mod two_class_futility;
 mod two_class_plane;
 mod verify;
+mod verify_two_class;
 mod vote;
 mod work;
 
@@ -86,7 +87,8 @@ pub use staircase::Tables;
 pub use test::Test;
 pub use two_class::TwoClassTable;
 pub(crate) use two_class_build::two_classes_can_be_built;
-pub use verify::{verify_table, verify_two_class_table};
+pub use verify::verify_table;
+pub use verify_two_class::verify_two_class_table;
 pub use vote::{Tally, Vote};
 pub use work::TooMuch;
 pub(crate) use work::{Work, two_classes_can_be_verified};

@@ -14,7 +14,8 @@ use super::run::Run;
 use super::staircase::{Staircase, Tables};
 use super::topk::TopK;
 use super::two_class::TwoClassTable;
-use super::verify::{keeps_level, one_bound_error, two_class_error};
+use super::verify::{keeps_level, one_bound_error};
+use super::verify_two_class::two_class_error;
 
 /// Selection votes that a test can have at most.
 const MOST_SELECTION: usize = 100_000_000;

@@ -30,7 +30,12 @@ impl TwoClassTable {
     /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other
     /// answers being all different.
     pub fn operating(&self, p_a: f64, p_b: f64) -> Operating {
-        let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], 1e-18);
+        self.operating_within(p_a, p_b, 1e-18)
+    }
+
+    /// The same, to about `cutoff` times the votes: what is dropped of the law's edges with each.
+    pub(crate) fn operating_within(&self, p_a: f64, p_b: f64, cutoff: f64) -> Operating {
+        let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], cutoff);
         let mut due = self.states_by_vote().into_iter().peekable();
         let mut result = Operating { certify: 0.0, votes: 0.0 };
         let mut open = 1.0;

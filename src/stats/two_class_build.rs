@@ -1,20 +1,22 @@
 //! The builder of two-class tables.
 //!
-//! It only has to find a good region: [`super::verify`] proves that the region keeps the level, by other
+//! It only has to find a good region: [`super::verify_two_class`] proves that the region keeps the level, by other
 //! means.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
+
+use rayon::prelude::*;
 
 use super::error::{StatsError, check};
 use super::normal::{normal_cdf, normal_quantile};
 use super::one_bound::Spending;
 use super::two_class::TwoClassTable;
 use super::two_class_plane::Plane;
-use super::verify::{CORNERS, null_corners};
+use super::verify_two_class::{CORNERS, null_corners};
 
-/// Votes that a two-class table can span at most: building and checking it takes most of a minute for that many.
-const MOST_VOTES: usize = 4000;
+/// Votes that a two-class table can span at most: building and checking it takes some minutes for that many.
+const MOST_VOTES: usize = 10_000;
 
 /// Null distributions for which the law of the states is followed; the others are reached from the nearest of
 /// these.
@@ -59,7 +61,7 @@ impl TwoClassTable {
             "above 0 and at most 16 for a two-class table",
         )?;
         if n_max == 0 || !two_classes_can_be_built(gap, n_max) {
-            let range = "between 1 and 4000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
+            let range = "between 1 and 10000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
                          bound";
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
@@ -176,9 +178,15 @@ impl Builder {
         // Where not even unanimity is enough there is nothing to build.
         let last = if self.fewest > self.n_max { 0 } else { self.n_max };
         for t in 1..=last {
-            for (_, plane) in &mut self.anchors {
+            let most = self.most_dissent;
+            let step = |(_, plane): &mut (Null, Plane)| {
                 plane.step();
-                plane.forget_dissents_from(self.most_dissent + 1);
+                plane.forget_dissents_from(most + 1);
+            };
+            if self.n_max > LONG {
+                self.anchors.par_iter_mut().for_each(step);
+            } else {
+                self.anchors.iter_mut().for_each(step);
             }
             self.admit(t);
         }

@@ -12,6 +12,9 @@ use super::two_class::TwoClassTable;
 /// The share of the dissent that goes to the strongest rival where the loss is measured.
 const RIVAL_SHARE: f64 = 0.5;
 
+/// What may be dropped of a law with each vote where the loss is measured, which needs a few digits only.
+const CUTOFF: f64 = 1e-10;
+
 /// Prior counts of the label, the strongest rival and all others.
 const PRIOR: [f64; 3] = [1.0, 0.5, 0.5];
 
@@ -21,7 +24,8 @@ impl TwoClassTable {
     /// measured where the table certifies with probability 0.95 when half of the dissent goes to the
     /// strongest rival.
     pub(crate) fn add_futility(&mut self, loss: f64) {
-        let certify = |table: &Self, p: f64| table.operating(p, (1.0 - p) * RIVAL_SHARE).certify;
+        let certify =
+            |table: &Self, p: f64| table.operating_within(p, (1.0 - p) * RIVAL_SHARE, CUTOFF).certify;
         let enough = |thousandth: usize| certify(self, thousandth as f64 / 1000.0) >= POWER;
         let tau = normal_cdf(0.5 * self.gap);
         let p = first_count((tau * 500.0) as usize + 1, 999, enough) as f64 / 1000.0;

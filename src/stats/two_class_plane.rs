@@ -1,6 +1,8 @@
 //! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has
 //! mass.
 
+use pulp::Arch;
+
 /// P(R, B, open): R dissents for the rest, B votes of the rival, F = R + B dissents in all.
 ///
 /// The two counts are nearly independent, so a rectangle holds the mass tightly; rows and columns at its
@@ -47,21 +49,10 @@ impl Plane {
             return;
         }
         let grown = width + 1;
-        self.spare.clear();
+        // What it held before is written over.
         self.spare.resize((height + 1) * grown, 0.0);
-        for (new, old) in self.spare.chunks_exact_mut(grown).zip(self.mass.chunks_exact(width)) {
-            for (to, from) in new.iter_mut().zip(old) {
-                *to = self.p_a * from;
-            }
-            for (to, from) in new[1..].iter_mut().zip(old) {
-                *to += self.p_b * from;
-            }
-        }
-        for (new, old) in self.spare[grown..].chunks_exact_mut(grown).zip(self.mass.chunks_exact(width)) {
-            for (to, from) in new.iter_mut().zip(old) {
-                *to += self.p_rest * from;
-            }
-        }
+        let (old, new, law) = (&self.mass, &mut self.spare, [self.p_a, self.p_b, self.p_rest]);
+        Arch::new().dispatch(|| cast(old, width, new, law));
         std::mem::swap(&mut self.mass, &mut self.spare);
         self.width = grown;
         self.trim();
@@ -116,21 +107,77 @@ impl Plane {
         }
     }
 
-    /// Ends the runs in the states that are not among those to keep.
+    /// Ends the runs in the states that are not among those to keep. Those must be a down-set: of states with as many dissents for
+    /// the rest, the ones with the fewest votes of the rival.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize, usize) -> bool) {
         let (width, first_rest, first_rival) = (self.width, self.first_rest, self.first_rival);
         for (i, row) in self.mass.chunks_exact_mut(width.max(1)).enumerate() {
-            for (j, mass) in row.iter_mut().enumerate() {
+            let kept = (0..row.len()).rev().find(|j| {
                 let rival = first_rival + j;
-                if !keep(first_rest + i + rival, rival) {
-                    *mass = 0.0;
-                }
-            }
+                keep(first_rest + i + rival, rival)
+            });
+            row[kept.map_or(0, |last| last + 1)..].fill(0.0);
         }
     }
 
     /// P(open), but for what was dropped.
     pub(crate) fn total(&self) -> f64 {
         self.mass.iter().sum()
+    }
+}
+
+/// One vote: each new state comes from up to three, the same one, that with one vote of the rival less and that with one other
+/// dissent less.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is compiled for each kind of processor")]
+fn cast(old: &[f64], width: usize, new: &mut [f64], [p_a, p_b, p_rest]: [f64; 3]) {
+    let none = vec![0.0; width];
+    let mut above = none.as_slice();
+    let rows = old.chunks_exact(width).chain(std::iter::once(none.as_slice()));
+    for (new, old) in new.chunks_exact_mut(width + 1).zip(rows) {
+        new[0] = p_a * old[0] + p_rest * above[0];
+        let from = old[1..].iter().zip(&old[..width - 1]).zip(&above[1..]);
+        for (to, ((same, rival), rest)) in new[1..width].iter_mut().zip(from) {
+            *to = p_a * same + p_b * rival + p_rest * rest;
+        }
+        new[width] = p_b * old[width - 1];
+        above = old;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_law_of_twelve_votes_is_the_multinomial_one() {
+        let probabilities = [0.5, 0.3, 0.2];
+        let mut plane = Plane::new(probabilities, 0.0);
+        (0..12).for_each(|_| plane.step());
+        let factorial = |n: usize| (1..=n).map(|i| i as f64).product::<f64>();
+        for dissent in 0..=12 {
+            for rival in 0..=dissent {
+                let counts = [12 - dissent, rival, dissent - rival];
+                let sequences = factorial(12) / counts.map(factorial).iter().product::<f64>();
+                let each: f64 = counts.iter().zip(probabilities).map(|(&n, p)| p.powi(n as i32)).product();
+                let (law, exact) = (plane.at(dissent, rival), sequences * each);
+                assert!((law - exact).abs() <= 1e-14, "{law:e}, not {exact:e}, at {dissent}, {rival}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_retained_ends() {
+        let mut plane = Plane::new([0.5, 0.3, 0.2], 0.0);
+        (0..9).for_each(|_| plane.step());
+        let before = plane.clone();
+        let keep = |dissent: usize, rival: usize| dissent + 2 * rival <= 8;
+        plane.retain(keep);
+        for dissent in 0..=9 {
+            for rival in 0..=dissent {
+                let left = if keep(dissent, rival) { before.at(dissent, rival) } else { 0.0 };
+                assert_eq!(plane.at(dissent, rival).to_bits(), left.to_bits(), "{dissent}, {rival}");
+            }
+        }
     }
 }

@@ -134,8 +134,8 @@ mod tests {
             ),
             (
                 "top1",
-                Method::Table(Ladder::new(radii(4), 4000)),
-                "n_max squared times radii of two-class tables is 64000000",
+                Method::Table(Ladder::new(radii(2), 10_000)),
+                "n_max squared times radii of two-class tables is 200000000",
             ),
             ("top1", Method::Table1(Ladder::new(vec![0.25, 0.5, 0.75, 1.0], 650_000)), "is 2600000"),
             ("top1", anytime(2_000_000), "n_max is 2000000"),

@@ -6,7 +6,7 @@
 
 use super::cases::{Case, SIGMA, Share, cases, edge, tau};
 use super::pipeline::Breach;
-use crate::stats::verify::certification_probability;
+use crate::stats::verify_two_class::certification_probability;
 use crate::stats::*;
 
 /// Runs of each of many cases.
