@@ -15,8 +15,9 @@ use super::two_class::TwoClassTable;
 use super::two_class_plane::Plane;
 use super::verify_two_class::{CORNERS, null_corners};
 
-/// Votes that a two-class table can span at most: building and checking it takes some minutes for that many.
-const MOST_VOTES: usize = 10_000;
+/// Votes that a two-class table can span at most: building and checking it takes minutes for that many, and
+/// for 10 000 so many anchors are too few for the level to be kept at the first try.
+const MOST_VOTES: usize = 7000;
 
 /// Null distributions for which the law of the states is followed; the others are reached from the nearest of
 /// these.
@@ -61,7 +62,7 @@ impl TwoClassTable {
             "above 0 and at most 16 for a two-class table",
         )?;
         if n_max == 0 || !two_classes_can_be_built(gap, n_max) {
-            let range = "between 1 and 10000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
+            let range = "between 1 and 7000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
                          bound";
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
