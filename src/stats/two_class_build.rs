@@ -16,7 +16,7 @@ use super::two_class_plane::Plane;
 use super::verify_two_class::{CORNERS, null_corners};
 
 /// Votes that a two-class table can span at most: building and checking it takes minutes for that many, and
-/// for 10 000 so many anchors are too few for the level to be kept at the first try.
+/// for 10 000 [`LONG_ANCHORS`] are too few: the check refuses what is built.
 const MOST_VOTES: usize = 7000;
 
 /// Null distributions for which the law of the states is followed; the others are reached from the nearest of

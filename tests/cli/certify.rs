@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
 use serde_json::Value;
 
 use super::{PICTURES, code, picture, rows, smoothgate, text};
+
+/// Rows of the sample pictures, and nothing said beside them.
+fn samples(more: &[&str]) -> Output {
+    smoothgate(&[&["certify", PICTURES, "--format", "jsonl", "--quiet"], more].concat())
+}
 
 #[test]
 fn jsonl_has_the_promised_fields_in_order() {
@@ -55,12 +61,7 @@ fn jsonl_has_the_promised_fields_in_order() {
 #[test]
 fn same_seed_same_bytes_whatever_the_batch_and_the_threads() {
     let run = |batch: &str, threads: &str, concurrency: &str, jobs: &str| {
-        let out = smoothgate(&[
-            "certify",
-            PICTURES,
-            "--format",
-            "jsonl",
-            "--quiet",
+        let out = samples(&[
             "--seed",
             "11",
             "--n0",
@@ -194,17 +195,7 @@ fn tsv_is_what_plot_scripts_read() {
 #[test]
 fn the_denoised_pipeline_certifies_more_and_further_than_the_baseline() {
     let run = |denoiser: &str| {
-        let out = smoothgate(&[
-            "certify",
-            PICTURES,
-            "--format",
-            "jsonl",
-            "--quiet",
-            "--seed",
-            "1",
-            "--denoiser",
-            denoiser,
-        ]);
+        let out = samples(&["--seed", "1", "--denoiser", denoiser]);
         let rows = rows(&out);
         let certified: Vec<f64> = rows
             .iter()
