@@ -20,7 +20,7 @@ fn main() {
         ("two classes, r = σ", Method::Table(Ladder::new(vec![0.25], 2000))),
         ("two classes, r = σ", Method::Table(Ladder::new(vec![0.25], 4000))),
         ("two classes, r = 1.5 σ", Method::Table(Ladder::new(vec![0.375], 4000))),
-        ("two classes, r = σ", Method::Table(Ladder::new(vec![0.25], 7000))),
+        ("two classes, r = σ", Method::Table(Ladder::new(vec![0.25], 10_000))),
         ("two classes, r = 0.4 σ and σ", Method::Table(Ladder::new(vec![0.1, 0.25], 1000))),
         ("one bound, r = σ", Method::Table1(Ladder::new(vec![0.25], 1000))),
         ("one bound, r = σ", Method::Table1(Ladder::new(vec![0.25], 100_000))),

@@ -200,6 +200,27 @@ fn the_price_must_be_known_under_a_cost_budget() {
     assert!(errors(&refused).contains("price of `openai` is unknown"), "{}", errors(&refused));
 }
 
+/// A list of pictures may cost as much as certificates do; a single call is what was asked for.
+#[test]
+fn label_asks_before_it_may_spend_more_than_was_said() {
+    let user = User::new();
+    let label = |pictures: &[&str]| {
+        let options =
+            ["--provider", "google", "-O", "endpoint=http://127.0.0.1:9", "--ask-above", "0.001USD"];
+        let arguments = [&["label"], pictures, &options, &["--max-calls", "0"]].concat();
+        user.program(&arguments).env("GOOGLE_API_KEY", "k").output().unwrap()
+    };
+    let without_limit =
+        ["label", PICTURES[0], PICTURES[1], "--provider", "google", "--ask-above", "0.002USD"];
+    let refused = user.program(&without_limit).env("GOOGLE_API_KEY", "k").output().unwrap();
+    assert_eq!(code(&refused), 2, "{}", errors(&refused));
+    assert!(errors(&refused).contains("up to 0.003USD for 2 calls"), "{}", errors(&refused));
+    assert_eq!(user.json(&["runs", "--json"]).as_array().map(Vec::len), Some(0));
+    // Neither what a budget forbids anyway nor one call asks: both come as far as the budget.
+    assert_eq!(code(&label(&[PICTURES[0], PICTURES[1]])), 4);
+    assert_eq!(code(&label(&[PICTURES[0]])), 4);
+}
+
 #[test]
 fn exported_answers_replay_to_the_same_outcomes() {
     let user = User::new();

@@ -91,7 +91,8 @@ pub enum DenoiseError {
 
 impl DenoiseError {
     pub(crate) fn check_sigma(sigma: f64) -> Result<(), Self> {
-        if sigma.is_finite() && sigma >= 0.0 { Ok(()) } else { Err(Self::Sigma(sigma)) }
+        // As the networks are told it.
+        if (sigma as f32).is_finite() && sigma >= 0.0 { Ok(()) } else { Err(Self::Sigma(sigma)) }
     }
 
     /// Whether the same call might succeed later: only a device that was out of memory or busy gives hope.

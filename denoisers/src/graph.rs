@@ -301,9 +301,13 @@ impl Graph {
 
     /// Appends a convolution that reads `input`.
     pub(crate) fn push(&mut self, input: Value, conv: Conv) -> Value {
-        debug_assert!(input.0 <= self.convs.len(), "a step reads earlier steps only");
-        debug_assert_eq!(conv.in_channels, self.channels(input));
-        debug_assert!(conv.residual.is_none_or(|r| self.channels(r) == conv.out_channels));
+        // The kernels' memory is laid out by these, so they hold in every build.
+        assert!(input.0 <= self.convs.len(), "a step reads earlier steps only");
+        assert_eq!(conv.in_channels, self.channels(input), "a convolution reads all channels of its input");
+        assert!(
+            conv.residual.is_none_or(|r| r.0 <= self.convs.len() && self.channels(r) == conv.out_channels),
+            "what is added has the channels of what it is added to"
+        );
         self.convs.push(Conv { input, ..conv });
         Value(self.convs.len())
     }

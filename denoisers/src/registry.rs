@@ -167,7 +167,7 @@ pub enum OpenError {
     Backend(#[from] BackendError),
 }
 
-/// Opens a denoiser: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose architecture is read from its metadata
+/// Opens a denoiser: `auto`, a name of [`BUILTIN`], or the path of a safetensors file or `PyTorch` checkpoint, whose architecture is read from its metadata
 /// (`arch`) or recognised by its tensor names.
 ///
 /// # Errors
@@ -190,7 +190,7 @@ pub fn open(name: &str, options: &Options) -> Result<Box<dyn Denoiser>, OpenErro
     Ok(Box::new(Network::new(model, device, options.engine)?))
 }
 
-/// Opens a classifier: `auto`, a name of [`BUILTIN`], or the path of a safetensors file, whose architecture is read from its
+/// Opens a classifier: `auto`, a name of [`BUILTIN`], or the path of a safetensors file or `PyTorch` checkpoint, whose architecture is read from its
 /// metadata (`arch`) or recognised by its tensor names. Its classes are those of the metadata (`classes`, separated by `|`), else numbers.
 ///
 /// # Errors

@@ -96,6 +96,14 @@ pub enum WeightsError {
         /// The tensor.
         name: String,
     },
+    /// The same name twice, once with and once without the `module.` of `torch.nn.DataParallel`.
+    #[error("tensor `{name}` is twice in {path}, with and without `module.` before its name")]
+    Twice {
+        /// The file.
+        path: String,
+        /// The tensor.
+        name: String,
+    },
     /// A tensor without any numbers: no layer has one.
     #[error("tensor `{name}` of {path} has shape {shape:?}, and so no numbers")]
     Empty {
@@ -192,7 +200,10 @@ impl Weights {
             return Err(WeightsError::NotFinite { path: path.to_owned(), name: name.to_owned() });
         }
         // Checkpoints saved from torch.nn.DataParallel carry this in front of every name.
-        tensors.insert(name.strip_prefix("module.").unwrap_or(name).to_owned(), weight);
+        let plain = name.strip_prefix("module.").unwrap_or(name);
+        if tensors.insert(plain.to_owned(), weight).is_some() {
+            return Err(WeightsError::Twice { path: path.to_owned(), name: plain.to_owned() });
+        }
         Ok(())
     }
 
@@ -218,7 +229,10 @@ impl Weights {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
         let file = SafeTensors::deserialize(bytes).map_err(format)?;
         let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
+        // In the order of their names, so that the first one that is wrong is the same every time.
+        let mut views: Vec<_> = file.iter().collect();
+        views.sort_unstable_by_key(|(name, _)| *name);
+        for (name, view) in views {
             // PyTorch's count of training steps, an integer of no use here.
             if name.ends_with("num_batches_tracked") {
                 continue;

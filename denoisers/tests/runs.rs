@@ -38,7 +38,7 @@ fn settings(objective: Objective) -> Settings {
         objective,
         sigma: "0.05..0.5".parse().unwrap(),
         sigma_law: SigmaLaw::Sqrt,
-        divide_by_sigma: true,
+        divide_by_sigma: matches!(objective, Objective::Mse | Objective::Hybrid { .. }),
         mse_weight: 0.0,
         surrogate_noise: 0.0,
         temperature: 1.0,
@@ -134,8 +134,24 @@ fn an_interrupted_run_gives_the_weights_of_an_undisturbed_one() {
     let sgd = OptimizerKind::Sgd { momentum: 0.9, weight_decay: 1e-3 };
     let clean = || Settings { patch: 32, average: 0.0, optimizer: sgd, ..settings(Objective::Classes) };
     let averaged = || Settings { average: 0.9, ..clean() };
-    let trainers: [&(dyn Fn() -> Trainer + Sync); 3] =
-        [&|| denoiser(settings(Objective::Mse)), &|| classifier(clean()), &|| {
+    let classifiers = tempfile::tempdir().unwrap();
+    let file = learn_classes(classifiers.path());
+    // With all that a denoiser's run can depend on: two classifiers in turn, noise before them, an adversary, and a judge.
+    let through = || {
+        let objective = Objective::Hybrid { mse_steps: 2 };
+        let stability =
+            Settings { mse_weight: 3.0, surrogate_noise: 0.1, adversary: 0.2, ..settings(objective) };
+        let stability = Settings { patch: 32, picture_clip: Some(1.0), temperature: 2.0, ..stability };
+        let unet = metadata(&[("arch", "unet"), ("channels", "8,12,16"), ("blocks", "1,1,1")]);
+        let other = file.replace("last.", "best.");
+        let surrogates = [&file, &other].map(|file| Surrogate::open(file).unwrap()).into();
+        let (train, validation) = pictures(9, 32).hold_out(2);
+        let learner = Learner::create(unet, 1).unwrap();
+        let trainer = Trainer::new(stability, learner, surrogates, train, validation).unwrap();
+        trainer.judged_by(Surrogate::open(&file).unwrap()).unwrap()
+    };
+    let trainers: [&(dyn Fn() -> Trainer + Sync); 4] =
+        [&|| denoiser(settings(Objective::Mse)), &|| classifier(clean()), &through, &|| {
             trainer_of(standardized(), averaged())
         }];
     for trainer in trainers {
@@ -161,6 +177,12 @@ fn an_interrupted_run_gives_the_weights_of_an_undisturbed_one() {
             |folder: &Path| lines(folder).iter().map(|l| l["step"].as_u64().unwrap()).collect::<Vec<_>>();
         assert_eq!(steps(&whole), [2, 4, 5, 6, 8, 10, 10]);
         assert_eq!(steps(&broken), steps(&whole));
+        // Means of all steps since the line before, wherever the run was interrupted; only how fast it was differs.
+        for (whole, broken) in lines(&whole).iter().zip(lines(&broken)) {
+            for key in ["loss", "norm", "psnr", "rate", "score", "validation"] {
+                assert_eq!(whole[key], broken[key], "{key} of {broken}");
+            }
+        }
         assert!(lines(&whole)[2]["validation"][1]["sigma"] == 0.25);
     }
 }
@@ -467,6 +489,10 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
         drop(running);
         fs::write(folder.path().join("state.safetensors"), b"rubbish").unwrap();
         assert!(refused(Run::resume(denoiser(mse()), folder.path(), CADENCE)).contains("no checkpoint"));
+        // What a run left is kept, too, when its checkpoint was deleted.
+        fs::remove_file(folder.path().join("state.safetensors")).unwrap();
+        let left = refused(Run::start(denoiser(mse()), folder.path(), CADENCE));
+        assert!(left.contains("`last.safetensors` of another run"), "{left}");
 
         let new = |settings: Settings, pictures: Pictures| {
             let learner = Learner::create(metadata(&[("arch", "unet"), ("channels", "8,8,8")]), 1).unwrap();
@@ -494,12 +520,42 @@ fn what_does_not_fit_is_refused_and_a_run_is_not_overwritten() {
             let error = new(idle, pictures(2, 32)).to_string();
             assert!(error.contains("belong to the stability objective"), "{error}");
         }
+        for (idle, reason) in [
+            (settings(Objective::Hybrid { mse_steps: 10 }), "fewer than the run"),
+            (settings(Objective::Hybrid { mse_steps: 0 }), "at least 1 step"),
+            (Settings { divide_by_sigma: true, ..settings(Objective::Stability) }, "no squared error"),
+            (Settings { divide_by_sigma: true, ..settings(Objective::Classes) }, "no squared error"),
+            (Settings { answered: true, ..mse() }, "belong to the stability objective"),
+        ] {
+            let error = new(idle, pictures(2, 32)).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        let cut = |mut pictures: Pictures| {
+            pictures.all[1].rgb.pop();
+            pictures
+        };
+        assert!(matches!(new(mse(), cut(pictures(2, 32))), TrainError::Data(DataError::Picture { .. })));
+        let small = Settings { patch: 16, ..settings(Objective::Classes) };
+        let (learner, set) = (new_classifier(), pictures(4, 32));
+        let error = Trainer::new(small, learner, vec![], set.clone(), set).err().unwrap().to_string();
+        assert!(error.contains("another size"), "{error}");
         let memnet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/memnet.safetensors");
         assert!(Learner::open(memnet.to_str().unwrap()).err().unwrap().to_string().contains("not trained"));
         for (key, value) in [("arch", "memnet"), ("arch", "vgg"), ("channels", "1,2")] {
             let mut unet = metadata(&[("arch", "unet")]);
             unet.insert(key.into(), value.into());
             assert!(Learner::create(unet, 1).is_err());
+        }
+        for idle in [
+            ("dncnn", "depth", "1"),
+            ("ffdnet", "depth", "1"),
+            ("dncnn", "bn_eps", "0.1"),
+            ("unet", "sigma", "0.7"),
+        ] {
+            let (arch, key, value) = idle;
+            let error =
+                Learner::create(metadata(&[("arch", arch), (key, value)]), 1).err().unwrap().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
         }
         let misspelt = Learner::create(metadata(&[("arch", "unet"), ("chanels", "8,8,8")]), 1);
         let error = misspelt.err().unwrap().to_string();
@@ -643,7 +699,7 @@ fn a_full_disk_is_named_and_harms_nothing() {
         );
         drop(run);
         assert_eq!(before, read(folder.path(), "state.safetensors"));
-        fs::remove_file(partial).unwrap();
+        assert!(partial.symlink_metadata().is_err(), "half a file does not stay");
         // A run whose last weights could not be written is not complete.
         let partial = folder.path().join("last.safetensors.partial");
         std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
@@ -652,7 +708,7 @@ fn a_full_disk_is_named_and_harms_nothing() {
             run.go(&AtomicBool::new(false), |_| {}).unwrap_err().to_string().contains("last.safetensors")
         );
         drop(run);
-        fs::remove_file(partial).unwrap();
+        assert!(partial.symlink_metadata().is_err(), "half a file does not stay");
         assert_eq!(go(denoiser(mse()), folder.path(), 99), Ended::Complete);
         let whole = folder.path().join("whole");
         go(denoiser(mse()), &whole, 99);

@@ -305,7 +305,7 @@ async fn certify(
     let approve = || {
         let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
         let most = Most { price: described.price, calls, spent, max_calls, max_cost };
-        most.approve(&args.plan, &config.defaults)
+        most.approve(&args.plan.ask, &config.defaults, Some("`--dry-run`"))
     };
     // A run that goes on was agreed to when it began; one that is not agreed to leaves no record.
     if command.resumed.is_none() {

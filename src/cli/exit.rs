@@ -8,7 +8,8 @@ pub enum Exit {
     /// Everything that was asked for was certified (or done).
     #[default]
     Success = 0,
-    /// Finished, and something abstained (`replay`: differs from the log; `verify`: does not hold).
+    /// Finished, and something abstained (not `evaluate`, where that is a result; `replay`: differs from the log; `verify`: does
+    /// not hold).
     Abstained = 1,
     /// Wrong usage, configuration or input.
     Usage = 2,
@@ -30,8 +31,8 @@ impl From<Exit> for ExitCode {
 pub(super) const HELP: &str = "\
 Exit codes:
   0  all certified (or done)
-  1  finished, but something abstained (replay: differs from the log; verify: does
-     not hold)
+  1  finished, but something abstained (not evaluate, where that is a result;
+     replay: differs from the log; verify: does not hold)
   2  wrong usage, configuration or input
   3  provider or I/O failure
   4  budget reached: `smoothgate resume` goes on once it is raised

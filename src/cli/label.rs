@@ -16,10 +16,11 @@ use super::inputs::{self, Input};
 use super::ledger::{LedgerOptions, Wanted};
 use super::options::SizeOptions;
 use super::output::{json_line, printable};
+use super::plan::{AskOptions, Most};
 use super::provider::{ConfigOption, ProviderOptions};
 use super::{Ended, Exit, Failure, in_words, runtime};
 use crate::engine::encoded;
-use crate::ledger::{Begin, PictureSpec, Run, Spec};
+use crate::ledger::{Begin, PictureSpec, Run, Spec, Spend};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, planes};
 
 /// Options of `label`.
@@ -37,6 +38,8 @@ pub(super) struct Args {
     size: SizeOptions,
     #[command(flatten)]
     ledger: LedgerOptions,
+    #[command(flatten)]
+    ask: AskOptions,
     /// How pictures are encoded: `png` or `jpeg:QUALITY`
     #[arg(long, default_value = "png")]
     encode: Encoder,
@@ -90,6 +93,12 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let runtime = runtime()?;
     runtime.block_on(async {
         let described = endpoint.describe().clone();
+        // One call is what was asked for, whatever it costs.
+        if let calls @ 2.. = inputs.len() as u64 {
+            let LedgerOptions { max_calls, max_cost, .. } = args.ledger;
+            let most = Most { price: described.price, calls, spent: Spend::default(), max_calls, max_cost };
+            most.approve(&args.ask, &config.defaults, None)?;
+        }
         let wanted = Wanted {
             parameters: Spec::new(&serde_json::json!({
                 "command": "label",

@@ -97,7 +97,7 @@ enum Command {
     /// and `votes` (those about its noisy copies). An answer is a list of `[position in names, score]`, `[]` without a
     /// label, `null` for a call that failed. `logged`, if there, holds `predict` (a label or -1) and `radius`.
     Replay(replay::Args),
-    /// Show what the denoiser does: picture, noisy copy and denoised copy side by side, with PSNR
+    /// What the denoiser does: PSNR and SSIM at several noise levels, and with --out pictures side by side
     Denoise(denoise::Args),
     /// Certified accuracy against radius from logs and runs: table, drawings, HTML page
     Report(report::Args),
@@ -112,6 +112,9 @@ enum Command {
     /// Serve the formats of the public APIs in front of the built-in classifier, with faults on purpose
     Emulate(emulate::Args),
     /// Answer in the formats of the public APIs with labels that are certified: point a client at it
+    ///
+    /// The routes of the configuration say which requests go where, and with which question and test. With --provider all requests
+    /// go there, with the defaults, and the routes do not count.
     Serve(serve::Args),
     /// The denoisers and classifiers that are part of the program
     Models(models::Args),

@@ -11,7 +11,7 @@ use crate::picture::{Fit, PictureOptions, WorkingSize};
 /// Which denoiser, and where it runs.
 #[derive(Debug, Args)]
 pub(super) struct DenoiserOptions {
-    /// `auto` (the built-in U-Net), `none` (the baseline without denoising), a built-in name or a safetensors file
+    /// `auto` (the built-in `photo`), `none` (the baseline without denoising), a built-in name, or a safetensors or PyTorch file
     /// [default: auto]
     #[arg(long, value_name = "NAME|FILE")]
     pub denoiser: Option<String>,
@@ -69,7 +69,8 @@ pub(super) fn spawn(name: &str, options: &Options) -> Result<DenoiserHandle, Fai
 /// Size of the working image.
 #[derive(Debug, Args)]
 pub(super) struct SizeOptions {
-    /// Working size in pixels: `N` (N by N), `WxH` or `native` (as the file is); default: what the provider works on
+    /// Working size in pixels: `N` (N by N), `WxH` or `native` (as the file is) [default: what a local classifier works on, else
+    /// native]
     #[arg(long, value_name = "N|WxH|native")]
     pub size: Option<WorkingSize>,
     /// How a picture of another shape is fitted: `crop` keeps proportions and cuts the longer side, `stretch` does not

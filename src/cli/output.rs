@@ -22,7 +22,8 @@ pub(super) enum Format {
     Table,
     /// One JSON object a claim
     Jsonl,
-    /// `idx label predict radius correct time`, tab separated, as this field's plot scripts read it
+    /// Tab separated, with a header: `idx label predict radius correct time`, as this field's plot scripts read it; of `replay` one
+    /// column a field
     Tsv,
 }
 

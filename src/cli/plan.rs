@@ -49,17 +49,24 @@ pub(super) struct PlanOptions {
     /// For the plan: answers of an earlier run instead, as `replay` reads them and `runs export` writes them
     #[arg(long, value_name = "LOG", conflicts_with = "agreement")]
     pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub ask: AskOptions,
+    #[arg(skip)]
+    pub json: bool,
+    /// How many pictures, where they are not given.
+    #[arg(skip)]
+    pub count: Option<u64>,
+}
+
+/// What may be spent without asking.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct AskOptions {
     /// Ask before spending more than this: on a terminal; without one, --yes is needed [default: 1.00USD]
     #[arg(long, value_name = "AMOUNT")]
     pub ask_above: Option<Money>,
     /// Do not ask
     #[arg(long, short = 'y')]
     pub yes: bool,
-    #[arg(skip)]
-    pub json: bool,
-    /// How many pictures, where they are not given.
-    #[arg(skip)]
-    pub count: Option<u64>,
 }
 
 /// The number of pictures, where one stands in place of their paths.
@@ -383,8 +390,14 @@ impl Most {
         }
     }
 
-    /// Asks whether so much was meant; refuses where nobody can be asked.
-    pub(super) fn approve(&self, options: &PlanOptions, defaults: &Defaults) -> Result<(), Failure> {
+    /// Asks whether so much was meant; refuses where nobody can be asked. `plan` is what shows more about it, where there is such
+    /// a thing.
+    pub(super) fn approve(
+        &self,
+        options: &AskOptions,
+        defaults: &Defaults,
+        plan: Option<&str>,
+    ) -> Result<(), Failure> {
         let limit = options.ask_above.or(defaults.ask_above).unwrap_or(Money::new(1, 0));
         let Some(much) = self.above(limit).filter(|_| !options.yes) else { return Ok(()) };
         if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
@@ -396,49 +409,14 @@ impl Most {
             }
             return Err(Failure::usage(anyhow!("not agreed to: nothing was sent")));
         }
+        let shows = plan.map_or_else(String::new, |plan| format!("; {plan} shows the plan"));
         if self.price == Price::Unknown {
             return Err(Failure::usage(anyhow!(
-                "this may take {much}: say what a call costs (`price` of the provider in smoothgate.toml), or give --yes; `--dry-run` \
-                 shows the plan"
+                "this may take {much}: say what a call costs (`price` of the provider in smoothgate.toml), or give --yes{shows}"
             )));
         }
         Err(Failure::usage(anyhow!(
-            "this may take {much}, which is above --ask-above {limit}: give --yes, or limit it by --max-cost or --max-calls; \
-             `--dry-run` shows the plan"
+            "this may take {much}, which is above --ask-above {limit}: give --yes, or limit it by --max-cost or --max-calls{shows}"
         )))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_above_the_limit_is_asked_about() {
-        let limit: Money = "1.00USD".parse().unwrap();
-        let spent = Spend::default();
-        let most = |price, calls| Most { price, calls, spent, max_calls: None, max_cost: None };
-        let each = Price::PerPicture(Money::new(1, 3));
-        assert_eq!(most(Price::Free, u64::MAX).above(limit), None);
-        assert_eq!(most(each, 1000).above(limit), None);
-        assert_eq!(most(each, 1001).above(limit).unwrap(), "up to $1.001 for 1001 calls");
-        assert!(most(Price::Unknown, 1).above(limit).unwrap().contains("unknown price"));
-        assert_eq!(most(Price::Unknown, 0).above(limit), None, "what is on record costs nothing");
-        let capped = Most { max_cost: Some(limit), ..most(each, 5000) };
-        assert_eq!(capped.above(limit), None);
-        let capped = Most { max_calls: Some(900), ..most(each, 5000) };
-        assert_eq!(capped.above(limit), None);
-        let capped = Most { max_cost: Some(limit), ..most(Price::Unknown, 5000) };
-        assert_eq!(capped.above(limit), None, "the ledger refuses it with better words");
-
-        // What was spent before is part of what the limits allow in all.
-        let five: Money = "5.00USD".parse().unwrap();
-        let spent = Spend { calls: 4500, billed: Money::new(45, 1), ..Spend::default() };
-        let capped = Most { max_cost: Some(five), ..most(each, 5000) };
-        assert!(capped.above(limit).is_some());
-        assert_eq!(Most { spent, ..capped }.above(limit), None);
-        let capped = Most { max_calls: Some(5000), ..most(each, 5000) };
-        assert!(capped.above(limit).is_some());
-        assert_eq!(Most { spent, ..capped }.above(limit), None);
     }
 }

@@ -121,11 +121,11 @@ mod tests {
         assert_eq!(method("--radius 0", LabelRule::Leader), zero);
         let long = Method::Table1(Ladder::new(vec![0.25], 12_000));
         assert_eq!(method("--radius 0.25 --n-max 12000", LabelRule::Leader), long);
-        let longest = Method::Table(Ladder::new(vec![0.25], 7000));
-        assert_eq!(method("--radius 0.25 --n-max 7000", LabelRule::Leader), longest);
-        // Three such tables are more than anybody would check, and so is one of a small radius.
-        let many = Method::Table1(Ladder::new(vec![0.25, 0.3, 0.35], 7000));
-        assert_eq!(method("--radius 0.25,0.3,0.35 --n-max 7000", LabelRule::Leader), many);
+        let longest = Method::Table(Ladder::new(vec![0.25], 10_000));
+        assert_eq!(method("--radius 0.25 --n-max 10000", LabelRule::Leader), longest);
+        // Two such tables are more than anybody would check, and so is one of a small radius.
+        let many = Method::Table1(Ladder::new(vec![0.25, 0.3], 10_000));
+        assert_eq!(method("--radius 0.25,0.3 --n-max 10000", LabelRule::Leader), many);
         let small = Method::Table1(Ladder::new(vec![0.1], 4000));
         assert_eq!(method("--radius 0.1 --n-max 4000", LabelRule::Leader), small);
     }

@@ -41,8 +41,8 @@ pub(super) struct Args {
     #[arg(long, default_value = "auto", requires = "redraw")]
     device: Device,
     /// Compare the settings with those of the run on record, and every vote with its answer there: in the ledger that the
-    /// configuration names, or in this file
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    /// configuration names, or in this file (`--ledger=FILE`)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     ledger: Option<Vec<PathBuf>>,
     /// Print one JSON object a certificate
     #[arg(long)]

@@ -79,7 +79,7 @@ pub struct RawRoute {
     /// The model that they name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Whose they are: names of callers. By default anybody's.
+    /// Whose they are: ids of keys, as `smoothgate keys list` shows them. By default anybody's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub callers: Vec<String>,
     /// Whom to ask: an instance, a provider or `local`. By default `provider` of `[defaults]`.

@@ -30,29 +30,37 @@ impl TwoClassTable {
     /// What the test does on average for a label of probability `p_a` and one rival of `p_b`, the other
     /// answers being all different.
     pub fn operating(&self, p_a: f64, p_b: f64) -> Operating {
-        self.operating_within(p_a, p_b, 1e-18)
+        let (mut votes, mut open) = (0.0, 1.0);
+        let certify = self.follow(p_a, p_b, 1e-18, |t, plane| {
+            let left = if t < self.n_max { plane.total() } else { 0.0 };
+            votes += t as f64 * (open - left);
+            open = left;
+        });
+        Operating { certify, votes }
     }
 
-    /// The same, to about `cutoff` times the votes: what is dropped of the law's edges with each.
-    pub(crate) fn operating_within(&self, p_a: f64, p_b: f64, cutoff: f64) -> Operating {
+    /// The first of the two alone, and to about `cutoff` times the votes: what is dropped of the law's edges with each.
+    pub(crate) fn certification_within(&self, p_a: f64, p_b: f64, cutoff: f64) -> f64 {
+        self.follow(p_a, p_b, cutoff, |_, _| {})
+    }
+
+    /// Casts all votes and returns the probability of a certificate; `look` sees what is still open after each.
+    fn follow(&self, p_a: f64, p_b: f64, cutoff: f64, mut look: impl FnMut(usize, &Plane)) -> f64 {
         let mut plane = Plane::new([p_a, p_b, (1.0 - p_a - p_b).max(0.0)], cutoff);
         let mut due = self.states_by_vote().into_iter().peekable();
-        let mut result = Operating { certify: 0.0, votes: 0.0 };
-        let mut open = 1.0;
+        let mut certified = 0.0;
         for t in 1..=self.n_max {
             plane.step();
             while let Some((_, f, b)) = due.next_if(|&(at, _, _)| at <= t) {
-                result.certify += plane.take(f, b);
+                certified += plane.take(f, b);
             }
             plane.retain(|f, b| self.certifying_vote(f, b).is_some() && !self.is_futile(t, f, b));
-            let left = if t < self.n_max { plane.total() } else { 0.0 };
-            result.votes += t as f64 * (open - left);
-            open = left;
-            if open == 0.0 {
+            look(t, &plane);
+            if plane.is_empty() {
                 break;
             }
         }
-        result
+        certified
     }
 
     /// The certifying states as (vote, dissents, rival), in the order of the votes.

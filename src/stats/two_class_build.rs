@@ -15,20 +15,22 @@ use super::two_class::TwoClassTable;
 use super::two_class_plane::Plane;
 use super::verify_two_class::{CORNERS, null_corners};
 
-/// Votes that a two-class table can span at most: building and checking it takes minutes for that many, and
-/// for 10 000 [`LONG_ANCHORS`] are too few: the check refuses what is built.
-const MOST_VOTES: usize = 7000;
-
-/// Null distributions for which the law of the states is followed; the others are reached from the nearest of
-/// these.
-const ANCHORS: usize = 8;
-
-/// The same for more than [`LONG`] votes, whose laws are narrower: a state that is likely under one null must not be unheard of
-/// under its anchor, from which its probability is taken.
-const LONG_ANCHORS: usize = 16;
+/// Votes that a two-class table can span at most: building and checking one that long takes minutes (docs/benchmarks.md).
+const MOST_VOTES: usize = 10_000;
 
 /// Votes beyond which a table is long.
 const LONG: usize = 2000;
+
+/// Null distributions for which the law of the states is followed; the others are reached from the nearest of these. The more
+/// votes, the narrower the laws, and a state that is likely under one null must not be unheard of under its anchor, from which its
+/// probability is taken: with 16 for 10 000 votes, the check refuses what is built.
+const fn anchors(n_max: usize) -> usize {
+    match n_max {
+        ..=LONG => 8,
+        ..=7000 => 16,
+        _ => 32,
+    }
+}
 
 /// The least gap of a long table, a radius of σ: the smaller the gap, the more states there are, and the longer everybody
 /// who checks a certificate would build.
@@ -62,7 +64,7 @@ impl TwoClassTable {
             "above 0 and at most 16 for a two-class table",
         )?;
         if n_max == 0 || !two_classes_can_be_built(gap, n_max) {
-            let range = "between 1 and 7000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
+            let range = "between 1 and 10000 for a two-class table, and at most 2000 for a radius below sigma; longer tests have one \
                          bound";
             return Err(StatsError::Parameter { name: "n_max", value: n_max, range });
         }
@@ -149,7 +151,7 @@ impl Builder {
         let share = f64::min(0.75, 2.2 * (1.0 - tau));
         let most_dissent = n_max.min((n_max as f64 * share) as usize + 4);
         let nulls = null_corners(gap, CORNERS);
-        let count = if n_max > LONG { LONG_ANCHORS } else { ANCHORS };
+        let count = anchors(n_max);
         let stride = CORNERS / count;
         // Far below any probability that matters, and light enough for the likelihood ratios to the next
         // corners.

@@ -1,7 +1,7 @@
 //! The joint law of the rival's votes and the other dissents while votes are cast, kept only where it has
 //! mass.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 /// P(R, B, open): R dissents for the rest, B votes of the rival, F = R + B dissents in all.
 ///
@@ -15,9 +15,13 @@ pub(crate) struct Plane {
     cutoff: f64,
     first_rest: usize,
     first_rival: usize,
+    /// Rows of the rectangle, one a value of R.
+    height: usize,
     /// Columns of the rectangle.
     width: usize,
-    /// Rows, one a value of R.
+    /// Where the rectangle begins in `mass`, and how far apart its rows are: what is dropped stays around it until the next vote.
+    start: usize,
+    stride: usize,
     mass: Vec<f64>,
     spare: Vec<f64>,
 }
@@ -32,60 +36,65 @@ impl Plane {
             cutoff,
             first_rest: 0,
             first_rival: 0,
+            height: 1,
             width: 1,
+            start: 0,
+            stride: 1,
             mass: vec![1.0],
             spare: Vec::new(),
         }
     }
 
-    fn height(&self) -> usize {
-        self.mass.len() / self.width.max(1)
+    /// Whether no run is open, but for what was dropped.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.height == 0
+    }
+
+    fn row(&self, i: usize) -> &[f64] {
+        &self.mass[self.start + i * self.stride..][..self.width]
+    }
+
+    fn row_mut(&mut self, i: usize) -> &mut [f64] {
+        &mut self.mass[self.start + i * self.stride..][..self.width]
     }
 
     /// Casts one vote.
     pub(crate) fn step(&mut self) {
-        let (height, width) = (self.height(), self.width);
-        if height == 0 {
+        if self.is_empty() {
             return;
         }
-        let grown = width + 1;
+        let (height, width) = (self.height + 1, self.width + 1);
+        let mut spare = std::mem::take(&mut self.spare);
         // What it held before is written over.
-        self.spare.resize((height + 1) * grown, 0.0);
-        let (old, new, law) = (&self.mass, &mut self.spare, [self.p_a, self.p_b, self.p_rest]);
-        Arch::new().dispatch(|| cast(old, width, new, law));
-        std::mem::swap(&mut self.mass, &mut self.spare);
-        self.width = grown;
+        spare.resize(height * width, 0.0);
+        Arch::new().dispatch(Cast { old: self, new: &mut spare });
+        self.spare = std::mem::replace(&mut self.mass, spare);
+        (self.height, self.width, self.start, self.stride) = (height, width, 0, width);
         self.trim();
     }
 
     /// Drops the light rows and columns at the edges of the rectangle.
     fn trim(&mut self) {
-        let (height, width) = (self.height(), self.width);
-        let row = |i: usize| self.mass[i * width..(i + 1) * width].iter().sum::<f64>();
-        let column = |j: usize| self.mass[j..].iter().step_by(width).sum::<f64>();
+        let (height, width) = (self.height, self.width);
+        let row = |i: usize| self.row(i).iter().sum::<f64>();
+        let column = |j: usize| (0..height).map(|i| self.row(i)[j]).sum::<f64>();
         let heavy = |sum: f64| sum >= self.cutoff;
         let top = (0..height).find(|&i| heavy(row(i))).unwrap_or(height);
         let bottom = (top..height).rev().find(|&i| heavy(row(i))).map_or(top, |i| i + 1);
         let left = (0..width).find(|&j| heavy(column(j))).unwrap_or(width);
         let right = (left..width).rev().find(|&j| heavy(column(j))).map_or(left, |j| j + 1);
-        if (top, bottom, left, right) == (0, height, 0, width) {
-            return;
-        }
-        let kept = right - left;
-        for i in top..bottom {
-            let from = i * width + left;
-            self.mass.copy_within(from..from + kept, (i - top) * kept);
-        }
-        self.mass.truncate((bottom - top) * kept);
+        // Of a rectangle without columns there are no rows, either.
+        self.height = if right > left { bottom - top } else { 0 };
+        self.width = right - left;
+        self.start += top * self.stride + left;
         self.first_rest += top;
         self.first_rival += left;
-        self.width = kept;
     }
 
     fn index(&self, dissent: usize, rival: usize) -> Option<usize> {
         let row = dissent.checked_sub(rival)?.checked_sub(self.first_rest)?;
         let column = rival.checked_sub(self.first_rival)?;
-        (column < self.width && row < self.height()).then_some(row * self.width + column)
+        (column < self.width && row < self.height).then_some(self.start + row * self.stride + column)
     }
 
     /// P(F dissents of which `rival` for the rival, open).
@@ -100,8 +109,9 @@ impl Plane {
 
     /// Ends the runs with `dissent` dissents or more.
     pub(crate) fn forget_dissents_from(&mut self, dissent: usize) {
-        let (width, first) = (self.width, self.first_rest + self.first_rival);
-        for (i, row) in self.mass.chunks_exact_mut(width.max(1)).enumerate() {
+        let first = self.first_rest + self.first_rival;
+        for i in 0..self.height {
+            let row = self.row_mut(i);
             let kept = dissent.saturating_sub(first + i).min(row.len());
             row[kept..].fill(0.0);
         }
@@ -110,8 +120,9 @@ impl Plane {
     /// Ends the runs in the states that are not among those to keep. Those must be a down-set: of states with as many dissents for
     /// the rest, the ones with the fewest votes of the rival.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize, usize) -> bool) {
-        let (width, first_rest, first_rival) = (self.width, self.first_rest, self.first_rival);
-        for (i, row) in self.mass.chunks_exact_mut(width.max(1)).enumerate() {
+        let (first_rest, first_rival) = (self.first_rest, self.first_rival);
+        for i in 0..self.height {
+            let row = self.row_mut(i);
             let kept = (0..row.len()).rev().find(|j| {
                 let rival = first_rival + j;
                 keep(first_rest + i + rival, rival)
@@ -122,26 +133,39 @@ impl Plane {
 
     /// P(open), but for what was dropped.
     pub(crate) fn total(&self) -> f64 {
-        self.mass.iter().sum()
+        (0..self.height).flat_map(|i| self.row(i)).sum()
     }
 }
 
 /// One vote: each new state comes from up to three, the same one, that with one vote of the rival less and that with one other
 /// dissent less.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "it is compiled for each kind of processor")]
-fn cast(old: &[f64], width: usize, new: &mut [f64], [p_a, p_b, p_rest]: [f64; 3]) {
-    let none = vec![0.0; width];
-    let mut above = none.as_slice();
-    let rows = old.chunks_exact(width).chain(std::iter::once(none.as_slice()));
-    for (new, old) in new.chunks_exact_mut(width + 1).zip(rows) {
-        new[0] = p_a * old[0] + p_rest * above[0];
-        let from = old[1..].iter().zip(&old[..width - 1]).zip(&above[1..]);
-        for (to, ((same, rival), rest)) in new[1..width].iter_mut().zip(from) {
-            *to = p_a * same + p_b * rival + p_rest * rest;
+struct Cast<'a> {
+    old: &'a Plane,
+    /// One row and one column more, without gaps.
+    new: &'a mut [f64],
+}
+
+// A type of its own, as a closure need not be compiled for the processor that it is dispatched to.
+impl NullaryFnOnce for Cast<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "it is compiled for each kind of processor")]
+    fn call(self) {
+        let Self { old: plane, new } = self;
+        let Plane { p_a, p_b, p_rest, height, width, .. } = *plane;
+        let none = vec![0.0; width];
+        let mut above = none.as_slice();
+        let rows = (0..height).map(|i| plane.row(i)).chain(std::iter::once(none.as_slice()));
+        for (new, old) in new.chunks_exact_mut(width + 1).zip(rows) {
+            new[0] = p_a * old[0] + p_rest * above[0];
+            let from = old[1..].iter().zip(&old[..width - 1]).zip(&above[1..]);
+            for (to, ((same, rival), rest)) in new[1..width].iter_mut().zip(from) {
+                *to = p_a * same + p_b * rival + p_rest * rest;
+            }
+            new[width] = p_b * old[width - 1];
+            above = old;
         }
-        new[width] = p_b * old[width - 1];
-        above = old;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The independent check of two-class tables: see [`super::verify`].
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::error::{StatsError, check};
@@ -164,22 +164,32 @@ impl Region {
     fn certification_probability(&self, p_a: f64, p_b: f64) -> f64 {
         // As many places at once as the processor can take. Sums and products are rounded one by one whatever it is, so the
         // result is the same everywhere.
-        Arch::new().dispatch(|| self.follow(p_a, p_b))
+        Arch::new().dispatch(Follow { region: self, p_a, p_b })
     }
+}
+
+/// What a region certifies under one law. A type of its own, as a closure need not be compiled for the processor that it is
+/// dispatched to.
+struct Follow<'a> {
+    region: &'a Region,
+    p_a: f64,
+    p_b: f64,
+}
+
+impl NullaryFnOnce for Follow<'_> {
+    type Output = f64;
 
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "it is compiled for each kind of processor, and so must what it calls be"
-    )]
-    fn follow(&self, p_a: f64, p_b: f64) -> f64 {
+    #[expect(clippy::inline_always, reason = "it is compiled for each kind of processor")]
+    fn call(self) -> f64 {
+        let Self { region, p_a, p_b } = self;
         let p_rest = (1.0 - p_a - p_b).max(0.0);
-        let mut rows: Vec<Row> = self.widths.iter().map(|&width| Row::new(width)).collect();
-        let (Some(top), Some(&(last, ..))) = (rows.len().checked_sub(1), self.states.last()) else {
+        let mut rows: Vec<Row> = region.widths.iter().map(|&width| Row::new(width)).collect();
+        let (Some(top), Some(&(last, ..))) = (rows.len().checked_sub(1), region.states.last()) else {
             return 0.0;
         };
         rows[0].begin();
-        let mut due = self.states.iter().peekable();
+        let mut due = region.states.iter().peekable();
         let mut certified = 0.0;
         let mut negligible = 0.0;
         let (mut low, mut high) = (0, 0);

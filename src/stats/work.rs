@@ -20,8 +20,8 @@ const MOST_ONE_BOUND: usize = 2_000_000;
 /// The same against a rival, where each table takes longer.
 const MOST_TWO_CLASS: usize = 20_000;
 
-/// And with the votes squared, as the states of a long table are: one table of 7000 votes, the most that one has, takes minutes
-/// (docs/benchmarks.md), so two of them pass.
+/// And with the votes squared, as the states of a long table are: one table of 10 000 votes, the most that one has, takes minutes
+/// (docs/benchmarks.md).
 const MOST_SQUARED: usize = 100_000_000;
 
 /// Most looks of an anytime test: each solves for a bound.

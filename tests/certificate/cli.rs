@@ -176,7 +176,7 @@ fn write(folder: &Path, document: &Document) {
 
 /// How `verify --ledger` ends, and its check on the ledger.
 fn with_ledger(folder: &Path) -> (Option<i32>, Value) {
-    let out = smoothgate(folder, &["verify", "certificate.json", "--ledger", "ledger.db", "--json"]);
+    let out = smoothgate(folder, &["verify", "certificate.json", "--ledger=ledger.db", "--json"]);
     let said: Value = serde_json::from_slice(&out.stdout).unwrap();
     let check = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "ledger").unwrap();
     (out.status.code(), check.clone())

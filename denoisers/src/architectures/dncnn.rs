@@ -37,7 +37,7 @@ impl Config {
     fn of(weights: &Weights) -> Result<Self, WeightsError> {
         let default = Self::default();
         Ok(Self {
-            depth: weights.numbers("depth")?.map_or(default.depth, |[depth]| depth).max(2),
+            depth: depth(weights, default.depth)?,
             width: weights.numbers("width")?.map_or(default.width, |[width]| width),
         })
     }
@@ -45,6 +45,20 @@ impl Config {
     /// The members of a `Sequential` in which rectifiers have a number too.
     fn layers(self) -> Vec<Layer> {
         (0..self.depth).map(|i| Layer::Conv { index: 2 * i, out_channels: self.width }).collect()
+    }
+}
+
+/// How many convolutions a new network has, by its metadata.
+///
+/// # Errors
+/// [`WeightsError`] for fewer than the first and the last.
+pub(super) fn depth(weights: &Weights, usual: usize) -> Result<usize, WeightsError> {
+    match weights.numbers("depth")? {
+        Some([depth @ ..2]) => {
+            Err(weights.misfit(format!("metadata `depth` is {depth}, but it is at least 2")))
+        }
+        Some([depth]) => Ok(depth),
+        None => Ok(usual),
     }
 }
 
@@ -72,7 +86,9 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
         weights.get(&name, &[64, 3, 3, 3])?;
         return Err(weights.misfit("has no DnCNN"));
     };
-    let eps = match weights.metadata("bn_eps") {
+    // A new network has nothing that it could be for.
+    let given = if weights.is_blank() { None } else { weights.metadata("bn_eps") };
+    let eps = match given {
         None => BATCH_NORM_EPS,
         Some(text) => text
             .parse()

@@ -50,7 +50,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Named, Reason> {
     }
     tensors::named(&object, |storage| {
         let content = storages.get(&storage.key).copied();
-        content.ok_or_else(|| format!("storage `{}` is missing", storage.key))
+        let content = content.ok_or_else(|| format!("storage `{}` is missing", storage.key))?;
+        // What is read from it is reserved before.
+        if storage.count.checked_mul(storage.number.size()) != Some(content.len()) {
+            return Err(format!("storage `{}` is not as large as its tensors say", storage.key));
+        }
+        Ok(content)
     })
 }
 

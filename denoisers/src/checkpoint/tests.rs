@@ -214,3 +214,22 @@ fn hostile_pickles_are_errors() {
         assert!(tensor(shape, stride).is_err(), "{}", shape.escape_ascii());
     }
 }
+
+/// Which of the two counted would be chance.
+#[test]
+fn a_name_with_and_without_a_prefix_is_refused() {
+    let numbers = vec![0; 4 * 4 * 3 * 9];
+    let layer = |shape: Vec<usize>| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, &numbers).unwrap()
+    };
+    let tensors = [
+        ("dncnn.0.weight", layer(vec![4, 3, 3, 3])),
+        ("module.dncnn.0.weight", layer(vec![4, 3, 3, 3])),
+        ("dncnn.2.weight", layer(vec![3, 4, 3, 3])),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("twice.safetensors");
+    std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let error = open(path.to_str().unwrap(), &Options::default()).err().unwrap().to_string();
+    assert!(error.contains("`dncnn.0.weight` is twice"), "{error}");
+}

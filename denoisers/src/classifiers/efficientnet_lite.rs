@@ -44,9 +44,16 @@ const LITE0: [Stage; 7] = [
 pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     weights.for_architecture("efficientnet-lite");
     let stages = stages(weights)?;
+    // The stem halves rows and columns, too. Where a stage met an odd number of them, its zeros would be on the other side.
+    let halvings = 1 + stages.iter().filter(|stage| stage.stride == 2).count();
     let size = weights.numbers("size")?.map_or(SIZE, |[size]| size);
     if !size.is_multiple_of(ALIGN) {
         return Err(weights.misfit(format!("metadata `size` is {size}, not a multiple of {ALIGN}")));
+    }
+    if size.checked_shr(halvings as u32).is_none_or(|rows| rows << halvings != size) {
+        return Err(weights.misfit(format!(
+            "`stages` halve the size {halvings} times, and {size} cannot be halved so often"
+        )));
     }
     let entry =
         Entry { shift: [127.0 / 255.0; 3], scale: [255.0 / 128.0; 3], unshuffle: 1, sigma_map: false };

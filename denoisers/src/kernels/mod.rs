@@ -14,14 +14,19 @@
 //! processor has them: there about twice as fast as f32, elsewhere slower, with the same bits.
 //!
 //! # Memory safety
-//! This is the only module with unsafe code. It has two reasons for it: instructions that must not run on a processor without
-//! them, which [`Instructions::detect`] alone decides; and threads that write to disjoint parts of one buffer, which
-//! [`team`] and the work items of [`Pass`] guarantee.
+//! This is the only module with unsafe code. It has three reasons for it: instructions that must not run on a processor without
+//! them, which [`Instructions::detect`] alone decides; matrix tiles, which take inline assembly and the system's leave, as
+//! [`bf16`] finds out before; and threads that write to disjoint parts of one buffer, which [`team`] and the work items of [`Pass`]
+//! guarantee.
 #![expect(unsafe_code, reason = "vector instructions, and disjoint writes of several threads to one buffer")]
 #![expect(
     clippy::inline_always,
     reason = "code that is generic over the instruction set must end up in the function compiled for it"
 )]
+
+// How large buffers are is computed in `usize`, for sizes that 32 bits do not hold.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the kernels need addresses of 64 bits");
 
 mod arena;
 mod back;

@@ -17,13 +17,19 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(".partial");
         let partial = path.with_file_name(name);
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(&partial, path)?;
+        let whole = || -> io::Result<()> {
+            let mut file = File::create(&partial)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            drop(file);
+            std::fs::rename(&partial, path)
+        };
+        // Half a file is of no use, and a full disk could do without it.
+        whole().inspect_err(|_| _ = std::fs::remove_file(&partial))?;
         // The name is the folder's content; systems where a folder cannot be opened need no such thing.
-        if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+        let folder =
+            path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        if let Some(folder) = folder.and_then(|folder| File::open(folder).ok()) {
             folder.sync_all()?;
         }
         Ok(())

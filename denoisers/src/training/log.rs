@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quality, TrainError, file};
+use super::{Measured, Quality, TrainError, file};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,49 @@ pub(super) enum Line {
         score: f64,
         validation: Vec<Quality>,
     },
+}
+
+/// Sums since the last line of the log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Means {
+    count: f64,
+    loss: f64,
+    norm: f64,
+    psnr: Option<f64>,
+}
+
+impl Means {
+    pub(super) fn add(&mut self, measured: &Measured) {
+        self.count += 1.0;
+        self.loss += measured.loss;
+        self.norm += measured.norm;
+        self.psnr = measured.psnr.map(|psnr| psnr + self.psnr.unwrap_or(0.0));
+    }
+
+    pub(super) fn line(&self, measured: Measured, pictures_per_second: f64) -> Line {
+        Line::Steps {
+            step: measured.step,
+            loss: self.loss / self.count,
+            psnr: measured.psnr.and(self.psnr).map(|psnr| psnr / self.count),
+            norm: self.norm / self.count,
+            rate: measured.rate,
+            pictures_per_second,
+        }
+    }
+
+    /// As a checkpoint holds them: to the bit.
+    pub(super) fn to_text(&self) -> String {
+        let bits = |value: f64| format!("{:016x}", value.to_bits());
+        let psnr = self.psnr.map_or_else(String::new, |psnr| format!(",{}", bits(psnr)));
+        format!("{},{},{}{psnr}", bits(self.count), bits(self.loss), bits(self.norm))
+    }
+
+    pub(super) fn of_text(text: &str) -> Option<Self> {
+        let bits = |bits: &str| u64::from_str_radix(bits, 16).ok().map(f64::from_bits);
+        let values: Vec<f64> = text.split(',').map(bits).collect::<Option<_>>()?;
+        let (&[count, loss, norm], psnr) = values.split_first_chunk()?;
+        Some(Self { count, loss, norm, psnr: psnr.first().copied() })
+    }
 }
 
 pub(super) struct Log {
@@ -60,6 +103,14 @@ impl Log {
         }
         let file = File::options().append(true).open(path).map_err(error)?;
         Ok(Self { path: path.to_path_buf(), file })
+    }
+
+    /// Waits until the disk has it.
+    pub(super) fn sync(&self) -> Result<(), TrainError> {
+        self.file.sync_data().map_err(|source| TrainError::Write {
+            path: self.path.display().to_string(),
+            source: source.into(),
+        })
     }
 
     pub(super) fn write(&mut self, line: &Line) -> Result<(), TrainError> {

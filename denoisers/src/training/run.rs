@@ -16,11 +16,14 @@ use std::{
 
 use super::{
     Measured, TrainError, Trainer, Validation,
-    log::{Line, Log},
+    log::{Line, Log, Means},
     state,
 };
 
 const STATE: &str = "state.safetensors";
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+const LOG: &str = "log.jsonl";
 
 /// How often something happens, in steps; each at least 1. Changes nothing of what is learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +94,7 @@ impl Run {
     /// Begins a run in a folder, which is made if it is not there.
     ///
     /// # Errors
-    /// [`TrainError`] if there is a run in the folder, or it cannot be written to.
+    /// [`TrainError`] if there is a run in the folder, or what is left of one, or it cannot be written to.
     pub fn start(trainer: Trainer, folder: &Path, cadence: Cadence) -> Result<Self, TrainError> {
         let lock = lock(folder)?;
         let path = folder.join(STATE);
@@ -103,22 +106,32 @@ impl Run {
             );
             return Err(TrainError::State { path: folder.display().to_string(), reason });
         }
-        let log = Log::open(&folder.join("log.jsonl"), 0)?;
+        let left = |name: &&str| folder.join(name).metadata().is_ok_and(|about| about.len() > 0);
+        if let Some(name) = [LAST, BEST, LOG].into_iter().find(|name| left(name)) {
+            let reason = format!(
+                "holds `{name}` of another run, which would be lost; begin in another folder, or over it by resuming"
+            );
+            return Err(TrainError::State { path: folder.display().to_string(), reason });
+        }
+        Self::begin(trainer, folder, cadence, lock)
+    }
+
+    fn begin(trainer: Trainer, folder: &Path, cadence: Cadence, lock: File) -> Result<Self, TrainError> {
+        let log = Log::open(&folder.join(LOG), 0)?;
         Ok(Self { trainer, folder: folder.to_path_buf(), cadence, log, saved: None, _lock: lock })
     }
 
-    /// Goes on with the run in this folder, exactly as if it had never been interrupted; or begins it if there is none yet.
+    /// Goes on with the run in this folder, exactly as if it had never been interrupted; or begins it if it has no checkpoint yet.
     ///
     /// # Errors
     /// [`TrainError`] if it began with other settings or pictures, or its checkpoint cannot be read.
     pub fn resume(mut trainer: Trainer, folder: &Path, cadence: Cadence) -> Result<Self, TrainError> {
-        let path = folder.join(STATE);
+        let (path, lock) = (folder.join(STATE), lock(folder)?);
         if !path.exists() {
-            return Self::start(trainer, folder, cadence);
+            return Self::begin(trainer, folder, cadence, lock);
         }
-        let lock = lock(folder)?;
         state::restore(&mut trainer, &path)?;
-        let log = Log::open(&folder.join("log.jsonl"), trainer.step)?;
+        let log = Log::open(&folder.join(LOG), trainer.step)?;
         let saved = Some(trainer.step);
         Ok(Self { trainer, folder: folder.to_path_buf(), cadence, log, saved, _lock: lock })
     }
@@ -135,7 +148,6 @@ impl Run {
     pub fn go(&mut self, stop: &AtomicBool, mut report: impl FnMut(Event)) -> Result<Ended, TrainError> {
         let (begin, first) = (Instant::now(), self.trainer.step);
         let (steps, batch) = (self.trainer.settings.steps, self.trainer.settings.batch as f64);
-        let mut means = Means::default();
         while self.trainer.step < steps {
             if stop.load(Ordering::Relaxed) {
                 self.trainer.probe()?;
@@ -149,11 +161,11 @@ impl Run {
             let left = Duration::try_from_secs_f64((steps - measured.step) as f64 * seconds / made);
             let left = left.unwrap_or_default();
             report(Event::Step { measured, pictures_per_second, left });
-            means.add(&measured);
+            self.trainer.means.add(&measured);
             let due = |every: u64| measured.step.is_multiple_of(every.max(1)) || measured.step == steps;
             if due(self.cadence.log) {
+                let means = std::mem::take(&mut self.trainer.means);
                 self.log.write(&means.line(measured, pictures_per_second))?;
-                means = Means::default();
             }
             if due(self.cadence.validate) || due(self.cadence.save) {
                 self.trainer.probe()?;
@@ -175,9 +187,7 @@ impl Run {
         self.log.write(&Line::Validation { step, score, validation: at })?;
         let best = self.trainer.best.is_none_or(|best| score > best);
         if best {
-            self.trainer
-                .learner
-                .save_values(&self.folder.join("best.safetensors"), &self.trainer.values())?;
+            self.trainer.learner.save_values(&self.folder.join(BEST), &self.trainer.values())?;
             self.trainer.best = Some(score);
         }
         report(Event::Validated { step, validation, best });
@@ -189,8 +199,9 @@ impl Run {
         if self.saved == Some(step) {
             return Ok(());
         }
-        // A state says that all that comes before it is done.
-        self.trainer.learner.save_values(&self.folder.join("last.safetensors"), &self.trainer.values())?;
+        // A state says that all that comes before it is done and on the disk.
+        self.log.sync()?;
+        self.trainer.learner.save_values(&self.folder.join(LAST), &self.trainer.values())?;
         state::save(&self.trainer, &self.folder.join(STATE))?;
         self.saved = Some(step);
         report(Event::Saved { step });
@@ -214,34 +225,5 @@ fn lock(folder: &Path) -> Result<File, TrainError> {
             reason: "another process is training in this folder".into(),
         }),
         Err(std::fs::TryLockError::Error(source)) => Err(error(source)),
-    }
-}
-
-/// Sums since the last line of the log.
-#[derive(Default)]
-struct Means {
-    count: f64,
-    loss: f64,
-    norm: f64,
-    psnr: Option<f64>,
-}
-
-impl Means {
-    fn add(&mut self, measured: &Measured) {
-        self.count += 1.0;
-        self.loss += measured.loss;
-        self.norm += measured.norm;
-        self.psnr = measured.psnr.map(|psnr| psnr + self.psnr.unwrap_or(0.0));
-    }
-
-    fn line(&self, measured: Measured, pictures_per_second: f64) -> Line {
-        Line::Steps {
-            step: measured.step,
-            loss: self.loss / self.count,
-            psnr: measured.psnr.and(self.psnr).map(|psnr| psnr / self.count),
-            norm: self.norm / self.count,
-            rate: measured.rate,
-            pictures_per_second,
-        }
     }
 }

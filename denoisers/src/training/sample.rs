@@ -85,8 +85,16 @@ pub(super) fn add_noise(clean: &[f32], sigma: f64, rng: &mut ChaCha8Rng, noisy: 
     }
 }
 
-/// Checks that all pictures are large enough.
+/// Checks that all pictures are what they say, and large enough.
 pub(super) fn check_size(pictures: &Pictures, patch: usize) -> Result<(), DataError> {
+    let is_whole = |p: &&Picture| {
+        let values = p.height.checked_mul(p.width).and_then(|pixels| pixels.checked_mul(3));
+        values == Some(p.rgb.len()) && p.class.is_none_or(|class| class < pictures.classes.len())
+    };
+    if let Some(picture) = pictures.all.iter().find(|p| !is_whole(p)) {
+        let reason = "its values are not 3 for each pixel, or its class is none of the set's".into();
+        return Err(DataError::Picture { name: picture.name.clone(), reason });
+    }
     match pictures.all.iter().find(|p| p.height < patch || p.width < patch) {
         Some(&Picture { ref name, height, width, .. }) => {
             Err(DataError::Small { name: name.clone(), height, width, patch })

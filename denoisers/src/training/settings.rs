@@ -61,6 +61,11 @@ pub struct SigmaRange {
 }
 
 impl SigmaRange {
+    /// Whether it is a range at all.
+    fn is_one(self) -> bool {
+        0.0 <= self.low && self.low <= self.high && self.high <= 10.0
+    }
+
     /// The σ at this place of the range, 0 to 1.
     pub(super) fn at(self, law: SigmaLaw, place: f64) -> f64 {
         let Self { low, high } = self;
@@ -122,11 +127,17 @@ impl TryFrom<Parts> for SigmaMix {
     type Error = &'static str;
 
     fn try_from(parts: Parts) -> Result<Self, Self::Error> {
-        match parts {
-            Parts::One(range) => Ok(Self(vec![range])),
-            Parts::All(ranges) if ranges.is_empty() => Err("there is no noise level"),
-            Parts::All(ranges) => Ok(Self(ranges)),
+        let ranges = match parts {
+            Parts::One(range) => vec![range],
+            Parts::All(ranges) => ranges,
+        };
+        if ranges.is_empty() {
+            return Err("there is no noise level");
         }
+        if !ranges.iter().all(|range| range.is_one()) {
+            return Err("noise levels are from 0 to 10, the smaller end of a range first");
+        }
+        Ok(Self(ranges))
     }
 }
 
@@ -317,6 +328,24 @@ impl Settings {
                         && is_zero(&self.adversary)),
                 "a weight of the squared error, noise before a classifier, its temperature, a limit for its gradients and an adversary belong to the stability objective",
             ),
+            (
+                !matches!(self.objective, Objective::Hybrid { mse_steps } if mse_steps == 0 || mse_steps >= self.steps),
+                "the first part of the hybrid objective has at least 1 step, and fewer than the run",
+            ),
+            (
+                !self.divide_by_sigma
+                    || matches!(self.objective, Objective::Mse | Objective::Hybrid { .. })
+                    || self.mse_weight > 0.0,
+                "there is no squared error that could be divided by sigma",
+            ),
+            (
+                !self.answered || matches!(self.objective, Objective::Stability | Objective::Hybrid { .. }),
+                "answers that pictures came with belong to the stability objective",
+            ),
+            (
+                self.objective != Objective::Classes || self.surrogates.is_empty(),
+                "a classifier is learnt from pictures alone, and not through other classifiers",
+            ),
             ((0.0..=10.0).contains(&self.adversary), "an adversary moves pictures by 0 to 10 times sigma"),
             ((0.0..=10.0).contains(&self.surrogate_noise), "the noise before a classifier is from 0 to 10"),
             (positive(self.temperature), "the temperature of a classifier is positive"),
@@ -388,6 +417,9 @@ mod tests {
         }
         let none = serde_json::from_str::<SigmaMix>("[]").unwrap_err();
         assert!(none.to_string().contains("no noise level"), "{none}");
+        for bad in [r#"{"low":0.5,"high":0.1}"#, r#"[{"low":-1,"high":1}]"#, r#"{"low":0,"high":11}"#] {
+            assert!(serde_json::from_str::<SigmaMix>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use safetensors::SafeTensors;
 
-use super::{Settings, TrainError, Trainer, file};
+use super::{Settings, TrainError, Trainer, file, log::Means};
 
 /// Of the file's layout.
 const VERSION: &str = "smoothgate training 1";
@@ -19,6 +19,8 @@ pub(super) struct About {
     best: Option<f64>,
     /// Of standardised weights; none in states of older versions.
     deviations: Vec<f64>,
+    /// What the next line of the log goes on from; nothing in states of older versions.
+    means: Means,
 }
 
 /// Writes a checkpoint; the one before is there until this one is whole.
@@ -53,6 +55,7 @@ pub(super) fn save(trainer: &Trainer, path: &Path) -> Result<(), TrainError> {
     if !deviations.is_empty() {
         metadata.insert("deviations".into(), deviations.join(","));
     }
+    metadata.insert("means".into(), trainer.means.to_text());
     file::write_tensors(path, &tensors, &metadata)
 }
 
@@ -75,7 +78,10 @@ fn about(path: &Path, bytes: &[u8]) -> Result<About, TrainError> {
     let best = metadata.get("best").map(|best| best.parse()).transpose();
     let deviations = metadata.get("deviations").into_iter().flat_map(|all| all.split(','));
     let deviations = deviations.map(|bits| u64::from_str_radix(bits, 16).map(f64::from_bits));
+    let means =
+        metadata.get("means").map(|means| Means::of_text(means).ok_or_else(|| error(&"its means are none")));
     Ok(About {
+        means: means.transpose()?.unwrap_or_default(),
         step: text("step")?.parse().map_err(|e| error(&e))?,
         settings: serde_json::from_str(text("settings")?).map_err(|e| error(&e))?,
         best: best.map_err(|e| error(&e))?,
@@ -121,6 +127,7 @@ pub(super) fn restore(trainer: &mut Trainer, path: &Path) -> Result<(), TrainErr
     trainer.learner.replace(&values);
     trainer.optimizer.restore(about.step, |name| memory.remove(name).unwrap_or_default());
     (trainer.average, trainer.step, trainer.best) = (average, about.step, about.best);
+    trainer.means = about.means;
     Ok(())
 }
 

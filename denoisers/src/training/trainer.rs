@@ -4,6 +4,7 @@ use super::{
     Learner, Objective, Settings, Surrogate, TrainError,
     data::Pictures,
     draws::Draws,
+    log::Means,
     loss::weighted_squared_error,
     optimizer::Optimizer,
     sample::{Sampler, Samples, add_noise, check_size},
@@ -23,6 +24,8 @@ pub struct Trainer {
     pub(super) step: u64,
     /// The best validation score so far.
     pub(super) best: Option<f64>,
+    /// Of the steps that the log has not told of yet.
+    pub(super) means: Means,
     surrogates: Vec<Surrogate>,
     /// By whose answers validations go, if not by those of the first classifier that is learnt through.
     judge: Option<Surrogate>,
@@ -64,6 +67,7 @@ impl Trainer {
         settings.data = pictures.fingerprint().to_hex().to_string();
         settings.surrogates = surrogates.iter().map(|surrogate| surrogate.id().to_owned()).collect();
         settings.standardized = learner.is_standardized();
+        settings.judge = None;
         if pictures.all.is_empty() {
             return Err(TrainError::Settings { reason: "there are no pictures to learn from".into() });
         }
@@ -80,6 +84,12 @@ impl Trainer {
             return Err(TrainError::Task { needed: if classifies { "denoiser" } else { "classifier" } });
         }
         if classifies {
+            if learner.input_size().is_some_and(|size| size != (patch, patch)) {
+                let reason = format!(
+                    "the classifier looks at pictures of another size than patches of {patch} by {patch}"
+                );
+                return Err(TrainError::Settings { reason });
+            }
             for set in [&pictures, &validation] {
                 check_size(set, patch)?;
                 if set.classes != learner.labels() || set.all.iter().any(|p| p.class.is_none()) {
@@ -113,6 +123,7 @@ impl Trainer {
             average,
             step: 0,
             best: None,
+            means: Means::default(),
             settings,
             learner,
             surrogates,
@@ -126,10 +137,15 @@ impl Trainer {
     /// a classifier that nobody may look into is what an unseen one says. Before the first step.
     ///
     /// # Errors
-    /// [`TrainError`] if a classifier is what is trained, or the judge takes another size than the pictures that are learnt from.
+    /// [`TrainError`] if a classifier is what is trained, the judge takes another size than the pictures that are learnt from, or steps were
+    /// made already.
     pub fn judged_by(mut self, judge: Surrogate) -> Result<Self, TrainError> {
         if self.settings.objective == Objective::Classes {
             return Err(TrainError::Task { needed: "denoiser" });
+        }
+        if self.step > 0 || self.best.is_some() {
+            let reason = "a judge is chosen before the first step, or best would be chosen by two".into();
+            return Err(TrainError::Settings { reason });
         }
         let patch = self.settings.patch;
         takes(&judge, patch)?;

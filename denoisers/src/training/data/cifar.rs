@@ -26,7 +26,8 @@ pub(super) fn read(path: &Path, split: Split) -> Result<Pictures, DataError> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|source| DataError::Read { path: path.to_path_buf(), source })
+    let opened = std::fs::File::open(path);
+    files::limited(opened.map_err(|source| DataError::Read { path: path.to_path_buf(), source })?, path)
 }
 
 fn picture(batch: &str, index: usize, rgb: Vec<u8>, class: usize) -> Picture {

@@ -42,19 +42,24 @@ pub(super) fn folder(path: &Path) -> Result<Pictures, DataError> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|e| error(&folder, e))? {
             let entry = entry.map_err(|e| error(&folder, e))?;
-            // Links are not followed, so that a circle ends.
+            // Links to folders are not followed, so that a circle ends; those to files are. What is no file has nothing to read, and
+            // a pipe would be waited for.
             let kind = entry.file_type().map_err(|e| error(&entry.path(), e))?;
             if kind.is_dir() {
                 folders.push(entry.path());
-            } else if is_picture(&entry.path()) {
+            } else if is_picture(&entry.path())
+                && std::fs::metadata(entry.path()).map_err(|e| error(&entry.path(), e))?.is_file()
+            {
                 found.push(entry.path());
             }
         }
     }
+    let total = Memory::default();
     let read = |file: &std::path::PathBuf| {
         let inside = file.strip_prefix(path).unwrap_or(file);
         let opened = File::open(file).map_err(|e| error(file, e))?;
         let bytes = limited(opened, file)?;
+        total.take(bytes.len(), path)?;
         Ok(Encoded { name: inside.display().to_string(), class: class(inside), bytes })
     };
     decode(path, found.par_iter().map(read).collect::<Result<_, DataError>>()?)
@@ -69,19 +74,35 @@ pub(super) fn tar(path: &Path) -> Result<Pictures, DataError> {
     let reader: Box<dyn Read> =
         if magic == [0x1f, 0x8b] { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
     let mut archive = tar::Archive::new(reader);
-    let mut found = Vec::new();
+    let (mut found, total) = (Vec::new(), Memory::default());
     for entry in archive.entries().map_err(error)? {
         let mut entry = entry.map_err(error)?;
         let inside = entry.path().map_err(error)?.into_owned();
         if entry.header().entry_type().is_file() && is_picture(&inside) {
             let bytes = limited(&mut entry, &inside)?;
+            total.take(bytes.len(), path)?;
             found.push(Encoded { name: inside.display().to_string(), class: class(&inside), bytes });
         }
     }
     decode(path, found)
 }
 
-fn limited(reader: impl Read, path: &Path) -> Result<Vec<u8>, DataError> {
+/// What was read or decoded so far.
+#[derive(Default)]
+struct Memory(AtomicU64);
+
+impl Memory {
+    /// Counts so many bytes more of what is in this folder or archive.
+    fn take(&self, bytes: usize, path: &Path) -> Result<(), DataError> {
+        let bytes = bytes as u64;
+        if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_MEMORY {
+            return Err(DataError::Memory { path: path.to_path_buf() });
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn limited(reader: impl Read, path: &Path) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::new();
     reader
         .take(MAX_FILE + 1)
@@ -110,12 +131,10 @@ fn decode(path: &Path, mut files: Vec<Encoded>) -> Result<Pictures, DataError> {
     let mut classes: Vec<String> = files.iter().filter_map(|file| file.class.clone()).collect();
     classes.sort_unstable();
     classes.dedup();
-    let memory = AtomicU64::new(0);
+    let memory = Memory::default();
     let picture = |file: Encoded| {
         let (height, width, rgb) = rgb(&file.name, &file.bytes)?;
-        if memory.fetch_add(rgb.len() as u64, Ordering::Relaxed) + rgb.len() as u64 > MAX_MEMORY {
-            return Err(DataError::Memory { path: path.to_path_buf() });
-        }
+        memory.take(rgb.len(), path)?;
         let class = file.class.and_then(|class| classes.binary_search(&class).ok());
         Ok(Picture { name: file.name, height, width, rgb, class })
     };

@@ -50,7 +50,7 @@ impl Pictures {
         (Self { classes: self.classes.clone(), all: rest }, Self { classes: self.classes, all: held })
     }
 
-    /// The first of every so many pictures, at most `count` of them, evenly spread.
+    /// One of every so many pictures, at most `count` of them, evenly spread.
     #[must_use]
     pub fn thin(mut self, count: usize) -> Self {
         let total = self.all.len();
@@ -103,7 +103,7 @@ impl Pictures {
         before - self.all.len()
     }
 
-    /// A hash of everything in it: a resumed run must find the same.
+    /// A hash of the pictures with their names and classes' numbers: a resumed run must find the same.
     pub fn fingerprint(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for picture in &self.all {
