@@ -38,7 +38,7 @@ impl Api {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         let port = loop {
             let text = std::fs::read_to_string(&file).unwrap_or_default();
             if let Ok(port) = text.trim().parse() {

@@ -538,7 +538,7 @@ async fn who_leaves_or_may_not_pay_stays_behind_and_the_others_go() {
     let server = Server::start(|_, seen| numbered(&seen.body, |_, _| None)).await;
     let endpoint = endpoint(batching(server.url("/"), 16), lingering());
     let (journal, spent) = (Memory::default(), Memory { budget: Some(0), ..Memory::default() });
-    let slow = Memory { open_takes: Duration::from_secs(3600), ..Memory::default() };
+    let slow = Memory { open_takes: Duration::from_hours(1), ..Memory::default() };
     let stay = join_all((0..3).map(|n| endpoint.ask(None, picture(n), &journal)));
     let refused = endpoint.ask(None, picture(10), &spent);
     let left = tokio::time::timeout(Duration::from_millis(20), endpoint.ask(None, picture(11), &journal));

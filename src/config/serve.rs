@@ -299,8 +299,8 @@ pub struct RouteSettings {
 }
 
 /// How long a finished certificate is served again where the route does not say: long enough for an SDK's retries.
-const REUSE: Duration = Duration::from_secs(600);
-const DEADLINE: Duration = Duration::from_secs(120);
+const REUSE: Duration = Duration::from_mins(10);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 impl RouteSettings {
     /// A route for every request, with the default policy.

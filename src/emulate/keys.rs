@@ -76,7 +76,7 @@ impl Keys {
             (Some(own), Some(token)) => same(own, &SecretString::from(token)),
             _ => false,
         };
-        let verifier = Verifier { service: "rekognition", skew: Duration::from_secs(300) };
+        let verifier = Verifier { service: "rekognition", skew: Duration::from_mins(5) };
         let known = |id: &str| {
             (id == self.aws.access_key_id && token_fits).then(|| self.aws.secret_access_key.clone())
         };

@@ -21,7 +21,7 @@ pub struct BodyLimits {
 impl Default for BodyLimits {
     /// What the format takes; 60 seconds.
     fn default() -> Self {
-        Self { bytes: usize::MAX, time: Duration::from_secs(60) }
+        Self { bytes: usize::MAX, time: Duration::from_mins(1) }
     }
 }
 

@@ -65,7 +65,7 @@ impl Default for Limits {
         Self {
             per_peer: 256,
             head_time: Duration::from_secs(30),
-            idle_time: Duration::from_secs(60),
+            idle_time: Duration::from_mins(1),
             headers: 100,
             head_bytes: 64 << 10,
             streams: 256,

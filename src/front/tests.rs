@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 
 /// Far beyond anything that the tests wait for: they fail instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(300);
 
 struct Server {

@@ -203,7 +203,7 @@ impl Loop {
     fn patience(&self) -> Duration {
         match self.unsynced_since {
             Some(since) => self.options.sync_within.saturating_sub(since.elapsed()),
-            None => Duration::from_secs(3600),
+            None => Duration::from_hours(1),
         }
     }
 

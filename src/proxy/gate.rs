@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 /// The weight of the latest picture in the average time that a vote takes.
 const LATEST: f64 = 0.2;
 /// The longest pause that is asked for.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// The queue. Cloning shares it.
 #[derive(Clone)]
@@ -234,7 +234,7 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
 
     /// Who got a turn, in order, when each caller wants as many as the text has of its letter, all taking `votes`.
     async fn order(arrivals: &str, votes: impl Fn(char) -> u64) -> String {
@@ -358,7 +358,7 @@ mod tests {
         let queued = places[1].turn(&a, 10);
         tokio::pin!(queued);
         assert!(futures::poll!(&mut queued).is_pending());
-        assert!(gate.places(None, 1, None, Duration::from_secs(60)).is_ok());
+        assert!(gate.places(None, 1, None, Duration::from_mins(1)).is_ok());
         assert_eq!(gate.places(None, 1, None, Duration::from_secs(5)).err(), Some(Duration::from_secs(10)));
         drop(turn);
     }

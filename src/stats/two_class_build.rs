@@ -25,10 +25,12 @@ const LONG: usize = 2000;
 /// votes, the narrower the laws, and a state that is likely under one null must not be unheard of under its anchor, from which its
 /// probability is taken: with 16 for 10 000 votes, the check refuses what is built.
 const fn anchors(n_max: usize) -> usize {
-    match n_max {
-        ..=LONG => 8,
-        ..=7000 => 16,
-        _ => 32,
+    if n_max <= LONG {
+        8
+    } else if n_max <= 7000 {
+        16
+    } else {
+        32
     }
 }
 

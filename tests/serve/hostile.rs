@@ -62,7 +62,7 @@ impl Target {
     /// What comes back for bytes on a connection of their own.
     fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.proxy.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         // It may be closed before all is sent.
         let _ = stream.write_all(bytes);
         let mut reply = Vec::new();
@@ -145,7 +145,7 @@ async fn bodies_that_only_drip_are_refused_in_the_apis_shape() {
             let (url, address) = (target.proxy.url(), target.proxy.address());
             scope.spawn(move || {
                 let mut stream = TcpStream::connect(address).unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
                 let head = head_of(api, &url);
                 stream.write_all(format!("{head}content-length: 5000\r\n\r\n").as_bytes()).unwrap();
                 let mut drip = stream.try_clone().unwrap();

@@ -126,7 +126,7 @@ async fn it_is_not_ready_before_it_takes_no_more_and_what_is_in_flight_ends() {
     let folder = tempdir().unwrap();
     let text = format!("drain = \"400ms\"\n{}", route("concurrency = 4"));
     let mut settings: Config = config(&emulator, &text);
-    settings.serve.finish = Duration::from_secs(60);
+    settings.serve.finish = Duration::from_mins(1);
     let proxy = proxy(&settings, folder.path()).await;
     let (url, run) = (proxy.url(), proxy.routes()[0].run().id());
     let request = |n| {

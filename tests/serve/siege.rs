@@ -34,7 +34,7 @@ fn send(address: &str, api: &str, (head, piece): Heavy, len: usize) -> String {
     let start = head_of(api, &format!("http://{address}"));
     let text = format!("{start}connection: close\r\ncontent-length: {len}\r\n\r\n{head}");
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(2))).unwrap();
     let pieces = piece.repeat((1 << 20) / piece.len());
     let mut left = len - head.len();
     let mut sent = stream.write_all(text.as_bytes());

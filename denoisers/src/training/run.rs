@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     Measured, TrainError, Trainer, Validation,
-    log::{Line, Log, Means},
+    log::{Line, Log},
     state,
 };
 

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::{Authorization, Credential, CredentialError, CredentialStatus};
 
 /// A token is renewed this long before its end, while calls go on with the old one.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
 /// A token is not believed to last longer: no service gives one for so long.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(168);
 /// A token this close to its end is not used: the request may arrive after it.
 const TOO_LATE: Duration = Duration::from_secs(20);
 /// The least time between two attempts to renew a token that is still good, and the age below which a rejected one is
@@ -201,7 +201,7 @@ mod tests {
                     return Err(CredentialError::Unreachable { service: "x".into(), problem: "y".into() });
                 }
                 let authorization = Authorization::bearer(SecretString::from(format!("token-{n}")), "test")?;
-                Ok(Token { authorization, lasts: Some(Duration::from_secs(3600)) })
+                Ok(Token { authorization, lasts: Some(Duration::from_hours(1)) })
             })
         }
 
@@ -244,7 +244,7 @@ mod tests {
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(fetched(), 1);
 
-        tokio::time::sleep(Duration::from_secs(3000)).await;
+        tokio::time::sleep(Duration::from_mins(50)).await;
         cached.authorization().await.unwrap();
         assert_eq!(fetched(), 1);
 
@@ -278,7 +278,7 @@ mod tests {
         let cached = cached();
         let first = cached.authorization().await.unwrap();
         assert!(!cached.rejected(&first), "just fetched: another one would be no better");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(cached.rejected(&first));
         assert!(cached.rejected(&first), "the second call that had used it");
         let second = cached.authorization().await.unwrap();

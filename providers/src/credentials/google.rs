@@ -32,7 +32,7 @@ use crate::transport::Network;
 pub const AUDIENCE: &str = "https://vision.googleapis.com/";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFE: Duration = Duration::from_hours(1);
 
 /// What may be set for Google.
 #[derive(Clone, Debug, Default)]
@@ -345,6 +345,6 @@ pub(super) fn token(service: &Service, reply: &serde_json::Value) -> Result<Toke
     let lasts = &reply["expires_in"];
     let lasts = lasts.as_u64().or_else(|| lasts.as_str()?.parse().ok()).map(Duration::from_secs);
     // Without one, a short life: the token may end at any time.
-    let lasts = lasts.unwrap_or(Duration::from_secs(300));
+    let lasts = lasts.unwrap_or(Duration::from_mins(5));
     Ok(Token { authorization: Authorization::bearer(access, &service.from)?, lasts: Some(lasts) })
 }

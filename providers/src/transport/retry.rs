@@ -27,7 +27,7 @@ impl Default for RetryPolicy {
             attempts: 8,
             base: Duration::from_millis(500),
             longest: Duration::from_secs(20),
-            retry_after_longest: Duration::from_secs(60),
+            retry_after_longest: Duration::from_mins(1),
         }
     }
 }
@@ -93,10 +93,10 @@ mod tests {
         // The date of RFC 9110's example, one minute before it.
         let now = httpdate::parse_http_date("Fri, 31 Dec 1999 23:58:59 GMT").unwrap();
         let read = |value: &str| retry_after(&headers("retry-after", value), now);
-        assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::from_secs(60)));
-        assert_eq!(read("Friday, 31-Dec-99 23:59:59 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(read("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::from_mins(1)));
+        assert_eq!(read("Friday, 31-Dec-99 23:59:59 GMT"), Some(Duration::from_mins(1)));
         assert_eq!(read("Fri, 31 Dec 1999 23:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("120"), Some(Duration::from_secs(120)));
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
         assert_eq!(read(" 0 "), Some(Duration::ZERO));
         assert_eq!(read("1.5"), Some(Duration::from_millis(1500)));
         for unreadable in ["", "soon", "-5", "NaN", "inf", "1e400", "99999999999999999999999999999999"] {

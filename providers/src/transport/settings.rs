@@ -33,7 +33,7 @@ impl Default for NetworkSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: Duration::from_secs(30),
-            call_timeout: Duration::from_secs(60),
+            call_timeout: Duration::from_mins(1),
             max_reply_bytes: 8 << 20,
             ca_file: None,
             proxy: Proxy::Environment,

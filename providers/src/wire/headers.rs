@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{AGE, DATE, RETRY_AFTER};
 
 /// The longest pause that is believed. A longer one is a spent quota, or nonsense.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// How long a reply asks to wait: `retry-after-ms` (milliseconds, OpenAI), `x-ms-retry-after-ms` (Azure) or
 /// `Retry-After` (RFC 9110, section 10.2.3: seconds, or a date, which is read against the reply's own `Date` so that

@@ -60,7 +60,7 @@ fn verify(recorded: &Recorded, service: &str, now: SystemTime, secret: &str) -> 
         headers: &recorded.headers,
         body: recorded.body.as_bytes(),
     };
-    let verifier = Verifier { service, skew: Duration::from_secs(300) };
+    let verifier = Verifier { service, skew: Duration::from_mins(5) };
     verifier.verify(&received, now, |id| (id == "AKIDEXAMPLE").then(|| secret.into())).map(drop)
 }
 
@@ -186,7 +186,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
 /// Signed by the peer, which puts the hash that it is told into the canonical request.
 #[test]
 fn a_body_that_the_signature_leaves_out_or_takes_in_pieces_is_refused() {
-    let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+    let now = UNIX_EPOCH + Duration::from_mins(24_015_636);
     let sign_as = |body: SignableBody<'_>, announced: &str| {
         let identity =
             aws_credential_types::Credentials::new("AKIDEXAMPLE", SECRET, None, None, "test").into();
@@ -296,7 +296,7 @@ proptest! {
         headers.insert("authorization", HeaderValue::from_str(&authorization).unwrap());
         headers.insert("x-amz-date", HeaderValue::from_str(&date).unwrap());
         let received = Received { method: &Method::POST, uri: &uri, headers: &headers, body: b"" };
-        let verifier = Verifier { service: "rekognition", skew: Duration::from_secs(300) };
+        let verifier = Verifier { service: "rekognition", skew: Duration::from_mins(5) };
         prop_assert!(verifier.verify(&received, UNIX_EPOCH, |_| Some(SECRET.into())).is_err());
     }
 }

@@ -16,7 +16,7 @@ use super::{Denied, KeyFile, KeyId, Master, Proof, Record, State, StoreError, To
 use crate::front::Watched;
 
 /// How far a signed request's time may be from the server's: as AWS itself allows.
-const SKEW: Duration = Duration::from_secs(300);
+const SKEW: Duration = Duration::from_mins(5);
 
 /// The keys of a server.
 #[derive(Debug)]

@@ -94,7 +94,7 @@ async fn answer(uri: Uri, port: u16) -> Result<Response<Full<Bytes>>, std::io::E
         "/loop" => to("/loop".to_owned()),
         "/to" => to(uri.query().unwrap_or_default().replace("PORT", &port.to_string())),
         "/slow" => {
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tokio::time::sleep(Duration::from_hours(1)).await;
             reply(200, vec![])
         }
         "/reset" => Err(std::io::Error::other("on purpose")),

@@ -77,7 +77,7 @@ impl Role {
         let until = reply["Expiration"].as_str().map(|text| text.replace(['-', ':'], ""));
         let until = until.as_deref().and_then(sigv4::parse_time);
         let lasts = until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
-        let lasts = Some(lasts.unwrap_or(Duration::from_secs(300)));
+        let lasts = Some(lasts.unwrap_or(Duration::from_mins(5)));
         Ok(Token { authorization: Authorization::sigv4(keys, self.region.clone(), self.signs_for), lasts })
     }
 }

@@ -20,7 +20,7 @@ mod gate;
 mod keys;
 mod store;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 struct Fixture {
     folder: tempfile::TempDir,
