@@ -48,9 +48,7 @@ pub enum PictureError {
     #[error("the file is empty (0 bytes); give a PNG, JPEG, WebP, BMP or GIF picture")]
     Empty,
     /// The file is longer than [`Limits::max_bytes`].
-    #[error(
-        "the file has more than {limit} bytes, the most that is accepted; shrink the picture or raise the limit"
-    )]
+    #[error("the file has more than {limit} bytes, the most that is accepted; shrink the picture")]
     TooManyBytes {
         /// [`Limits::max_bytes`].
         limit: u64,
@@ -64,9 +62,7 @@ pub enum PictureError {
         begins: String,
     },
     /// The header promises more pixels than [`Limits::max_pixels`]. Found before anything is decoded.
-    #[error(
-        "the picture is {width}x{height}, more than the {limit} pixels that are accepted; shrink it or raise the limit"
-    )]
+    #[error("the picture is {width}x{height}, more than the {limit} pixels that are accepted; shrink it")]
     TooManyPixels {
         /// Pixels from left to right, as stored.
         width: u32,
@@ -76,9 +72,7 @@ pub enum PictureError {
         limit: u64,
     },
     /// Decoding would take more memory than [`Limits::max_decode_bytes`].
-    #[error(
-        "decoding the {format} picture would take more than {limit} bytes of memory; shrink it or raise the limit"
-    )]
+    #[error("decoding the {format} picture would take more than {limit} bytes of memory; shrink it")]
     TooMuchMemory {
         /// What the content is.
         format: Format,
@@ -104,7 +98,7 @@ pub enum PictureError {
     Size(String),
     /// A working size with no pixels, or more of them than [`Limits::max_working_pixels`].
     #[error(
-        "a working image of {width}x{height} is not possible: 1 to {limit} pixels are; choose another size"
+        "a working image of {width}x{height} is not possible: 1 to {limit} pixels are; choose another working size (--size)"
     )]
     WorkingPixels {
         /// Pixels from left to right.

@@ -208,6 +208,13 @@ fn data_sets_are_evaluated_a_series_a_question() {
     std::fs::copy(COFFEE, dir.path().join("set/espresso/coffee.jpg")).unwrap();
     let evaluate = ["evaluate", "set", "--summary", "summary.json", "--no-ledger"];
     run(dir.path(), &[&evaluate[..], &CERTIFY[2..]].concat(), 0);
+    // In a table the accuracy is part of the results.
+    let table = ["evaluate", "set", "--no-ledger", "--n-max", "20", "--radius", "0.05", "--quiet"];
+    let out = run(dir.path(), &table, 0).0;
+    assert!(out.contains("certified accuracy"), "{out}");
+    // Found out before anything is asked.
+    let nowhere = ["evaluate", "set", "--summary", "no/such/summary.json", "--no-ledger"];
+    run(dir.path(), &nowhere, 2);
     let summary = std::fs::read_to_string(dir.path().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let series = summary["series"].as_array().unwrap();

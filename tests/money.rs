@@ -221,6 +221,80 @@ fn label_asks_before_it_may_spend_more_than_was_said() {
     assert_eq!(code(&label(&[PICTURES[0]])), 4);
 }
 
+/// That nobody answers is no abstention. The picture after it would be paid for as much in vain.
+#[test]
+fn an_outage_is_a_failure_with_its_reason_and_the_pictures_after_it_are_left() {
+    let user = User::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "[providers.down]\nkind = \"google\"\nretry = {{ attempts = 1 }}\noptions = {{ endpoint = \"http://{closed}\" }}\n"
+    );
+    let config = user.file("down.toml", &config);
+    let more = ["--config", &config, "--provider", "down", "--jobs", "1", "--n0", "2", "--size", "64"];
+    let out = user.program(&certify(&more)).env("GOOGLE_API_KEY", "k").output().unwrap();
+    assert_eq!(code(&out), 3, "{}", errors(&out));
+    let told = errors(&out);
+    let reason = format!("{}: no call about it was answered (the last: transient failure: ", PICTURES[0]);
+    assert!(told.contains(&reason) && told.contains("--new-run"), "{told}");
+    assert!(told.contains("2 pictures left: `smoothgate resume 1 --config "), "{told}");
+    assert_eq!(lines(&out).len(), 1, "the others were not begun");
+    assert_eq!(lines(&out)[0]["failed_votes"], lines(&out)[0]["votes"]);
+}
+
+/// The same file is the same picture, however its path is written.
+#[test]
+fn another_spelling_of_a_path_is_not_paid_for_again() {
+    let user = User::new();
+    let whole = std::path::absolute(PICTURES[1]).unwrap().display().to_string();
+    let dotted = format!("./{}", PICTURES[1]);
+    let mut printed = Vec::new();
+    for path in [PICTURES[1], &dotted, &whole] {
+        let out = user.run(&["certify", path, "--format", "jsonl", "--n", "40"]);
+        assert_eq!(code(&out), 0, "{}", errors(&out));
+        let mut row = lines(&out).remove(0);
+        assert_eq!(row["image"].take(), path);
+        printed.push(row);
+    }
+    assert!(printed.iter().all(|row| *row == printed[0]), "{printed:?}");
+    assert_eq!(user.json(&["runs", "--json"])[0]["spend"]["calls"], printed[0]["calls"]);
+}
+
+/// A test that ended early took fewer votes than it could have; replayed, it can take as many.
+#[test]
+fn what_ended_early_is_exported_with_the_design_of_its_test() {
+    let user = User::new();
+    let pictures = ["examples/pictures/boats.jpg", PICTURES[0]];
+    let test = ["--radius", "0.25", "--seed", "1", "--denoiser", "none", "--format", "jsonl"];
+    let rows = lines(&user.run(&[&["certify"], &pictures[..], &test].concat()));
+    let log = user.run(&["runs", "export", "1"]);
+    assert!(lines(&log).iter().all(|line| line["n0"] == 0 && line["n"] == 120), "{log:?}");
+    let log = user.file("early.jsonl", &String::from_utf8(log.stdout).unwrap());
+    let replayed = lines(&user.run(&["replay", &log, "--radius", "0.25", "--format", "jsonl", "--quiet"]));
+    assert_eq!((rows.len(), replayed.len()), (2, 2));
+    for (row, again) in rows.iter().zip(&replayed) {
+        assert_eq!((&row["outcome"], &row["votes"]), (&again["outcome"], &again["votes"]));
+    }
+    assert!(rows.iter().any(|row| row["votes"].as_u64().unwrap() < 120), "{rows:?}");
+    // Another test, which needs selection votes, takes the first ones.
+    assert_eq!(code(&user.run(&["replay", &log, "--quiet"])), 0);
+}
+
+/// What a ledger exports is what `verify` reads.
+#[test]
+fn exported_certificates_are_verified_line_by_line() {
+    let user = User::new();
+    user.run(&certify(&["--quiet"]));
+    let exported = user.run(&["runs", "export", "1", "--format", "certificates"]);
+    let text = String::from_utf8(exported.stdout).unwrap();
+    let file = user.file("all.jsonl", &text);
+    let out = user.run(&["verify", &file, "--json"]);
+    assert_eq!(code(&out), 0, "{}", errors(&out));
+    let names: Vec<Value> = lines(&out).iter().map(|line| line["certificate"].clone()).collect();
+    assert_eq!(names, [1, 2, 3].map(|line| Value::from(format!("{file}:{line}"))));
+    let forged = user.file("forged.jsonl", &text.replacen("spider", "rocket", 1));
+    assert_eq!(code(&user.run(&["verify", &forged])), 1);
+}
+
 #[test]
 fn exported_answers_replay_to_the_same_outcomes() {
     let user = User::new();

@@ -49,6 +49,12 @@ pub enum KeyError {
         /// What was wanted, in words.
         wanted: &'static str,
     },
+    /// The other half of the pair.
+    #[error("{from} holds the private key: `smoothgate keys public` writes the public one")]
+    Private {
+        /// File or argument.
+        from: String,
+    },
     /// The operating system gave no random bytes. May be retried.
     #[error("the operating system gave no random bytes for a key: {0}")]
     Entropy(String),
@@ -88,12 +94,15 @@ impl PublicKey {
     /// Reads a PEM file of a public key, or 64 hexadecimal digits given in its place.
     ///
     /// # Errors
-    /// [`KeyError::File`], [`KeyError::NotAKey`]; the latter also for a private key, which has no business here.
+    /// [`KeyError::File`], [`KeyError::NotAKey`], [`KeyError::Private`]: that one has no business here.
     pub fn load(file_or_hex: &str) -> Result<Self, KeyError> {
         if let Some(key) = Self::from_hex(&file_or_hex.to_ascii_lowercase()) {
             return Ok(key);
         }
         let text = read(Path::new(file_or_hex))?;
+        if unwrap(&text, "PRIVATE KEY", &PRIVATE_PREFIX).is_some() {
+            return Err(KeyError::Private { from: format!("`{file_or_hex}`") });
+        }
         let key = unwrap(&text, "PUBLIC KEY", &PUBLIC_PREFIX).map(|key| Self(*key));
         key.ok_or_else(|| KeyError::NotAKey {
             from: format!("`{file_or_hex}`"),

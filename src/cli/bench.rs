@@ -10,7 +10,7 @@ use super::options::DenoiserOptions;
 use super::output::json_line;
 use super::provider::ConfigOption;
 use super::{Ended, Exit, Failure};
-use crate::picture::WorkingSize;
+use crate::picture::{Limits, WorkingSize};
 use crate::units::Sigma;
 
 /// What to measure.
@@ -83,6 +83,12 @@ pub(super) fn run(command: &Command, config: &ConfigOption) -> Ended {
             )));
         }
     };
+    let most = Limits::default().max_working_pixels;
+    if width as u64 * height as u64 > most {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--size: {width}x{height} are more than the {most} pixels of the largest picture that is worked on"
+        )));
+    }
     let defaults = config.load()?.defaults;
     let (name, options) = args.denoiser.choice(&defaults);
     let before = memory::start();

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 use smoothgate_providers::Price;
 
+use super::files::check_writable;
 use super::inputs::{self, Input};
 use super::ledger::{Continued, LedgerOptions, Wanted};
 use super::options::{DenoiserOptions, SizeOptions};
@@ -14,11 +15,11 @@ use super::output::Format;
 use super::plan::{self, Most, PlanOptions};
 use super::progress::Progress;
 use super::provider::{ConfigOption, ProviderOptions, tell_rate};
-use super::resume::Command;
+use super::resume::{self, Command};
 use super::signals::Signals;
 use super::test_options::TestOptions;
 use super::work::{Desk, Job, Output, Source, Worked};
-use super::{Ended, Exit, Failure, counted, runtime};
+use super::{Ended, Exit, Failure, at_least_one, counted, runtime};
 use crate::certificate::SigningKey;
 use crate::certifier::{self, Certifier};
 use crate::config::Config;
@@ -70,21 +71,24 @@ struct Pictures {
 impl Pictures {
     fn jobs(&self) -> Result<Vec<Job>, Failure> {
         let inputs = inputs::resolve(&self.pictures).map_err(Failure::usage)?;
-        let names = inputs::unique_names(&inputs);
+        let names = inputs::unique_names(&inputs, Input::name);
+        let records = inputs::unique_names(&inputs, Input::record);
         let truth = |input: &Input| match self.truth.as_deref() {
             Some("@folder") => input.folder().map(Some).map_err(Failure::usage),
             other => Ok(other.map(str::to_owned)),
         };
-        let job = |(index, (input, name)): (usize, (Input, String))| -> Result<Job, Failure> {
-            Ok(Job {
-                name,
-                index,
-                truth: truth(&input)?.map(Class::new),
-                classes: None,
-                source: Source::Input(input),
-            })
-        };
-        inputs.into_iter().zip(names).enumerate().map(job).collect()
+        let job =
+            |(index, ((input, name), record)): (usize, ((Input, String), String))| -> Result<Job, Failure> {
+                Ok(Job {
+                    name,
+                    record,
+                    index,
+                    truth: truth(&input)?.map(Class::new),
+                    classes: None,
+                    source: Source::Input(input),
+                })
+            };
+        inputs.into_iter().zip(names).zip(records).enumerate().map(job).collect()
     }
 }
 
@@ -118,7 +122,7 @@ pub(super) struct Shared {
     encode: Encoder,
     /// How results are printed
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    pub(super) format: Format,
     /// Write each certificate as a JSON document into this folder, named by the picture's number and name; where another picture has both,
     /// with a piece of its hash
     #[arg(long, value_name = "DIR")]
@@ -137,21 +141,29 @@ pub(super) struct Shared {
     #[arg(long, short)]
     pub(super) quiet: bool,
     /// Copies that the denoiser gets at once (speed and memory only)
-    #[arg(long, default_value_t = 16, help_heading = "Speed")]
+    #[arg(long, default_value_t = 16, value_parser = at_least_one, help_heading = "Speed")]
     batch: usize,
     /// Calls in flight for one picture (speed only)
-    #[arg(long, default_value_t = 32, help_heading = "Speed")]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one, help_heading = "Speed")]
     concurrency: usize,
     /// Calls in flight for one picture beyond those that the test is sure to need: fewer rounds of waiting for money, since
     /// some will be paid in vain
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speed")]
     ahead: usize,
     /// Pictures worked on at once (speed only)
-    #[arg(long, default_value_t = 2, help_heading = "Speed")]
+    #[arg(long, default_value_t = 2, value_parser = at_least_one, help_heading = "Speed")]
     jobs: usize,
-    /// Threads for arithmetic; default: one a core
-    #[arg(long, help_heading = "Speed")]
+    /// Threads for arithmetic, 256 at most; default: one a core
+    #[arg(long, value_parser = threads, help_heading = "Speed")]
     threads: Option<usize>,
+}
+
+/// More threads than a machine has processors only wait for each other, and thousands do nothing else.
+fn threads(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        threads @ ..=256 => Ok(threads),
+        _ => Err("it is at most 256".to_owned()),
+    }
 }
 
 pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended {
@@ -195,7 +207,7 @@ impl Shared {
         if self.plan.count.is_some() {
             return Ok(None);
         }
-        self.ledger.continued(config, run, jobs.iter().map(|job| job.name.as_str()))
+        self.ledger.continued(config, run, jobs.iter().map(|job| job.record.as_str()))
     }
 
     /// Takes the ledger of the run and, where given, other budgets.
@@ -234,7 +246,7 @@ pub(super) fn start(
     command: &Command,
 ) -> Result<Worked, Failure> {
     if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.context("cannot set the number of threads").map_err(Failure::internal)?;
     }
     let runtime = runtime()?;
@@ -255,6 +267,7 @@ async fn certify(
     command: &Command,
     signals: &Signals,
 ) -> Result<Worked, Failure> {
+    let config_file = config.config.as_deref();
     let config = config.load()?;
     let open = if args.plan.dry_run { ProviderOptions::open_to_plan } else { ProviderOptions::open };
     let opened = open(&args.provider, &config, args.denoiser.device)?;
@@ -280,9 +293,7 @@ async fn certify(
     };
     let key = args.sign.as_deref().map(SigningKey::load).transpose().map_err(Failure::usage)?;
     if let Some(folder) = args.out.as_ref().filter(|_| !args.plan.dry_run) {
-        let made = std::fs::create_dir_all(folder);
-        made.with_context(|| format!("cannot make the folder `{}`", folder.display()))
-            .map_err(Failure::internal)?;
+        make_folder(folder)?;
     }
     let engine = Engine::new(opened.endpoint, denoiser, settings)
         .with_stop(signals.stop.clone())
@@ -349,9 +360,17 @@ async fn certify(
         worked.exit = Exit::Interrupted;
     }
     if let Some(run) = desk.into_run() {
-        finish(run, &worked, args.quiet).await?;
+        let again = resume::again(run.id(), args.ledger.place.ledger.as_deref(), config_file);
+        finish(run, &worked, args.quiet, &again).await?;
     }
     Ok(worked)
+}
+
+/// A folder that certificates can be written into, before there are any.
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let made = std::fs::create_dir_all(folder);
+    let made = made.with_context(|| format!("cannot make the folder `{}`", folder.display()));
+    made.and_then(|()| check_writable(&folder.join("certificate"))).map_err(Failure::internal)
 }
 
 /// The questions with their tests, at least one.
@@ -373,12 +392,20 @@ fn asked(questions: &[Question], votes: &Votes, sigma: Sigma, alpha: Alpha) -> a
 }
 
 /// Ends the sitting on the run, and says how to go on where it ended early.
-async fn finish(run: Run, worked: &Worked, quiet: bool) -> Result<(), Failure> {
-    let id = run.id();
+async fn finish(run: Run, worked: &Worked, quiet: bool, again: &str) -> Result<(), Failure> {
     run.finish(worked.complete).await.map_err(Failure::ledger)?;
-    if !quiet && matches!(worked.exit, Exit::Budget | Exit::Interrupted) {
-        let raise = if worked.exit == Exit::Budget { " with a larger --max-calls or --max-cost" } else { "" };
-        tell!("everything answered so far is kept: `smoothgate resume {id}`{raise} goes on");
+    let ended_early = matches!(worked.exit, Exit::Budget | Exit::Interrupted) || worked.left > 0;
+    if !quiet && ended_early {
+        let left = match worked.left {
+            0 => String::new(),
+            n => format!(", {} left", counted(n, "picture")),
+        };
+        let once = if worked.exit == Exit::Budget {
+            " once its budget is raised (--max-calls, --max-cost, or in the configuration) or begins anew"
+        } else {
+            ""
+        };
+        tell!("everything answered so far is kept{left}: `{again}` goes on{once}");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::judge::{Judge, Judgement};
 use super::options::{DenoiserOptions, SizeOptions};
 use super::output::{json_line, printable};
 use super::progress::Progress;
-use super::{Ended, Exit, Failure, in_words};
+use super::{Ended, Exit, Failure, at_least_one, in_words};
 use crate::dataset::{Class, Dataset, Sample, Selection};
 use crate::noise::{NoiseLaw, Seed, draw};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, noisy_planes, planes, psnr, ssim};
@@ -40,7 +40,7 @@ pub(super) struct Args {
     #[command(flatten)]
     size: SizeOptions,
     /// Take every so manieth picture, from the first
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     skip: usize,
     /// Take no more than so many
     #[arg(long, value_name = "N")]

@@ -1,6 +1,7 @@
 //! `smoothgate evaluate`: certified accuracy on a labelled data set.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,13 +9,14 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 
 use super::certify::{Shared, Votes, start};
-use super::files::write_whole;
+use super::files::{self, write_whole};
+use super::output::Format;
 use super::provider::ConfigOption;
 use super::report::{Format as SummaryFormat, radii, summary};
 use super::resume::Command;
 use super::test_options::TestOptions;
 use super::work::{Job, Source};
-use super::{Ended, Exit, Failure};
+use super::{Ended, Exit, Failure, at_least_one};
 use crate::dataset::{Class, Dataset, Selection, class_names};
 use crate::ledger::Cap;
 use crate::report::Series;
@@ -30,7 +32,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Take every so manieth picture, from the first
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     skip: usize,
     /// Take so many, spread over the classes as evenly as they allow
     #[arg(long, value_name = "N")]
@@ -75,13 +77,17 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
     let classes: Arc<[Class]> = set.classes().into();
     let job = |sample: crate::dataset::Sample| Job {
         name: sample.name.clone(),
+        record: sample.name.clone(),
         index: sample.index,
         truth: Some(sample.truth.clone()),
         classes: Some(Arc::clone(&classes)),
         source: Source::Sample(sample),
     };
     let jobs: Vec<Job> = samples.into_iter().map(job).collect();
-    let quiet = args.shared.quiet;
+    let (quiet, format) = (args.shared.quiet, args.shared.format);
+    if let Some(file) = &args.summary {
+        files::check_writable(file).map_err(Failure::usage)?;
+    }
     let worked = start(&args.shared, Votes::Test(args.test), jobs, config, command)?;
     let price = worked.price;
     let figures = worked.figures.into_iter().filter(|(_, pictures)| !pictures.is_empty());
@@ -91,8 +97,14 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
         return Ok(worked.exit);
     }
     let radii = radii(&args.radii, &series);
-    if !quiet {
-        tell!("\n{}", summary(&series, &radii, SummaryFormat::Table, price)?.trim_end());
+    let table = summary(&series, &radii, SummaryFormat::Table, price)?;
+    if format == Format::Table {
+        // It is the result that was asked for.
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(out, "\n{}", table.trim_end()).and_then(|()| out.flush());
+        written.context("cannot write the results").map_err(Failure::internal)?;
+    } else if !quiet {
+        tell!("\n{}", table.trim_end());
     }
     if let Some(file) = &args.summary {
         let text = summary(&series, &radii, SummaryFormat::Json, price)?;

@@ -25,6 +25,14 @@ impl Input {
         }
     }
 
+    /// The name under which it is on record: the same for the same file, however its path was written in this folder.
+    pub(super) fn record(&self) -> String {
+        let Self::File(path) = self else { return self.name() };
+        let (whole, here) = (std::path::absolute(path), std::env::current_dir());
+        let (Ok(whole), Ok(here)) = (whole, here) else { return self.name() };
+        whole.strip_prefix(here).unwrap_or(&whole).display().to_string()
+    }
+
     /// Reads the file's bytes, no more than the limits allow.
     pub(super) fn read(&self, limits: &Limits) -> anyhow::Result<Vec<u8>> {
         let most = limits.max_bytes;
@@ -99,10 +107,10 @@ pub(super) fn resolve(arguments: &[String]) -> anyhow::Result<Vec<Input>> {
 }
 
 /// A name for each picture that is its own: a picture given twice is certified twice.
-pub(super) fn unique_names(inputs: &[Input]) -> Vec<String> {
+pub(super) fn unique_names(inputs: &[Input], name: impl Fn(&Input) -> String) -> Vec<String> {
     let mut seen = std::collections::HashMap::new();
     let unique = |input: &Input| {
-        let name = input.name();
+        let name = name(input);
         let times = seen.entry(name.clone()).or_insert(0u32);
         *times += 1;
         if *times == 1 { name } else { format!("{name}#{times}") }

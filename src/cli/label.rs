@@ -9,7 +9,8 @@ use futures::StreamExt as _;
 use serde::Serialize;
 use smoothgate_denoisers::Device;
 use smoothgate_providers::{
-    Answer, AskError, EncodedPicture, Endpoint, Fault, Journal, JournalError, Likelihood, Outcome, Unrecorded,
+    Answer, AskError, EncodedPicture, Endpoint, Journal, JournalError, Likelihood, Outcome, OutcomeClass,
+    Unrecorded,
 };
 
 use super::inputs::{self, Input};
@@ -18,7 +19,7 @@ use super::options::SizeOptions;
 use super::output::{json_line, printable};
 use super::plan::{AskOptions, Most};
 use super::provider::{ConfigOption, ProviderOptions};
-use super::{Ended, Exit, Failure, in_words, runtime};
+use super::{Ended, Exit, Failure, at_least_one, in_words, runtime};
 use crate::engine::encoded;
 use crate::ledger::{Begin, PictureSpec, Run, Spec, Spend};
 use crate::picture::{Encoder, PictureOptions, WorkingImage, WorkingSize, planes};
@@ -44,13 +45,13 @@ pub(super) struct Args {
     #[arg(long, default_value = "png")]
     encode: Encoder,
     /// Most labels a picture that are shown
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     top: usize,
     /// How results are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Pictures asked about at once
-    #[arg(long, default_value_t = 4, help_heading = "Speed")]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one, help_heading = "Speed")]
     jobs: usize,
 }
 
@@ -116,7 +117,7 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
         };
         let run = args.ledger.begin(&config, wanted).await?;
         let mut exit = Exit::Success;
-        let names = inputs::unique_names(&inputs);
+        let names = inputs::unique_names(&inputs, Input::name);
         let mut answers = futures::stream::iter(inputs.iter().zip(&names))
             .map(|(input, name)| ask(Arc::clone(&endpoint), run.as_ref(), input, name, picture, args.encode))
             .buffered(args.jobs.max(1));
@@ -201,7 +202,8 @@ async fn ask(
         Ok(other) => {
             line.outcome = other.class().to_string();
             line.error = other.reason().map(str::to_owned);
-            let ours = other.class().fault() == Some(Fault::User);
+            // As for `certify`: a picture that cannot be read is bad input; whatever else the provider says is its failure.
+            let ours = other.class() == OutcomeClass::BadPicture;
             (line, if ours { Exit::Usage } else { Exit::Failure })
         }
         Err(error) => {

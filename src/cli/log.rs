@@ -16,7 +16,7 @@ pub(super) struct LogOptions {
     #[arg(long, value_enum, value_name = "FORM", default_value_t)]
     log: Form,
     /// How much of it: `error`, `warn`, `info` (a line for every request), `debug`, or such words for parts of the program
-    #[arg(long, value_name = "LEVEL", default_value = "warn,smoothgate=info")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn,smoothgate=info", value_parser = targets)]
     log_level: Targets,
 }
 
@@ -28,6 +28,17 @@ enum Form {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// A word by itself is a level: as the name of a part of the program, a misspelt one would turn off all others.
+fn targets(text: &str) -> Result<Targets, String> {
+    let unknown = |word: &&str| !word.contains('=') && word.trim().parse::<LevelFilter>().is_err();
+    if let Some(word) = text.split(',').find(unknown) {
+        return Err(format!(
+            "`{word}` is no level: `error`, `warn`, `info`, `debug`, `trace`, `off`, or `PART=LEVEL`"
+        ));
+    }
+    text.parse().map_err(|error| format!("{error}"))
 }
 
 impl LogOptions {

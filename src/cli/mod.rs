@@ -51,7 +51,7 @@ mod work;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::Exit;
 
@@ -129,16 +129,36 @@ enum Command {
     Picture(picture::Command),
 }
 
+/// A number of things that there must be any of.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it is at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("it is a whole number of at least 1 ({error})")),
+    }
+}
+
+/// A number below 0 is a value, which its option refuses with a reason, and no option that nobody knows.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let values = |argument: clap::Arg| {
+        let takes = argument.get_action().takes_values();
+        if takes { argument.allow_negative_numbers(true) } else { argument }
+    };
+    command.mut_args(values).mut_subcommands(with_negative_numbers)
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = with_negative_numbers(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no error.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             return match error.print() {
-                Ok(()) => exit.into(),
-                Err(_) => Exit::Failure.into(),
+                // Whoever closes a pipe has read what they wanted.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Exit::Failure.into(),
+                Ok(()) | Err(_) => exit.into(),
             };
         }
     };

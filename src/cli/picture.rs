@@ -10,7 +10,8 @@ use crate::picture::{WorkingImage, WorkingSize};
 /// Commands about pictures.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// BLAKE3 of the working image's pixels: what a certificate is about
+    /// BLAKE3 of the working image's pixels, as certificates name it that were made with this --size and --fit (the built-in classifier
+    /// works at 64)
     Hash(HashArgs),
 }
 

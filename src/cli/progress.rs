@@ -42,6 +42,11 @@ impl Progress {
         self.bar.suspend(print)
     }
 
+    /// Says what must not be missed.
+    pub(super) fn warn(&self, words: &str) {
+        self.bar.suspend(|| tell!("{words}"));
+    }
+
     /// Says something beside the results, unless only results are wanted.
     pub(super) fn say(&self, words: &str) {
         if !self.quiet {

@@ -46,7 +46,9 @@ pub(super) fn run(args: &Args) -> Ended {
     } else {
         writeln!(
             out,
-            "p_lower {p_lower:.9}  (one-sided Clopper-Pearson, {} of {} votes, alpha {})\nradius  {}",
+            "p_lower {:.9}  (one-sided Clopper-Pearson, {} of {} votes, alpha {})\nradius  {}",
+            // Down, as a bound that is printed is a bound.
+            (p_lower * 1e9).floor() / 1e9,
             args.agree,
             args.votes,
             args.alpha,

@@ -1,6 +1,6 @@
 //! `smoothgate resume`: goes on with a run as it was started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args as ClapArgs;
@@ -25,6 +25,23 @@ pub(super) struct Args {
     /// Most that the whole run may cost, what it has spent before included
     #[arg(long, value_name = "AMOUNT")]
     max_cost: Option<Money>,
+}
+
+/// The command that goes on with a run, for whoever is to type it: with the ledger and the configuration that were named.
+pub(super) fn again(run: RunId, ledger: Option<&Path>, config: Option<&Path>) -> String {
+    let options = [("--ledger", ledger), ("--config", config)];
+    let named = options.into_iter().filter_map(|(name, file)| Some((name, file?)));
+    let words = named.map(|(name, file)| format!(" {name} {}", quoted(&file.display().to_string())));
+    format!("smoothgate resume {run}{}", words.collect::<String>())
+}
+
+/// As one word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The command line of this process, and the run that it goes on with.
@@ -111,4 +128,17 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
     let budget = Cap { calls: args.max_calls.or(last.calls), cost: args.max_cost.or(last.cost) };
     // The ledger that holds the run, also where the run found it by default.
     cli.resume(budget, &path, &command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_names_the_ledger_and_the_configuration_that_were_given() {
+        let file = |name: &'static str| Some(Path::new(name));
+        assert_eq!(again(RunId(3), None, None), "smoothgate resume 3");
+        let both = again(RunId(3), file("a b/l'.db"), file("sg.toml"));
+        assert_eq!(both, r"smoothgate resume 3 --ledger 'a b/l'\''.db' --config sg.toml");
+    }
 }

@@ -108,8 +108,8 @@ fn json(out: &mut impl Write, value: &impl serde::Serialize) -> Result<(), Failu
 
 fn list(out: &mut impl Write, args: &ListArgs, config: &Config) -> Result<(), Failure> {
     let path = args.place.path(config)?;
-    // Whoever never certified anything has no ledger, and no runs.
-    let runs = if path.exists() {
+    // Whoever never certified anything has no ledger, and no runs; a file that was named is one that there is.
+    let runs = if path.exists() || args.place.ledger.is_some() {
         Reader::open(&path).and_then(|reader| reader.runs()).map_err(Failure::ledger)?
     } else {
         Vec::new()
@@ -220,12 +220,20 @@ fn export(out: &mut impl Write, args: &ExportArgs, config: &Config) -> Result<()
     let run = RunId(args.run);
     let report = reader.run(run).map_err(Failure::ledger)?;
     let parameters = &report.parameters;
+    // As many votes as the run was begun for.
+    let votes = |name: &str| parameters["test"][name].as_u64();
+    let (n0, n) = match votes("n_max") {
+        Some(n_max) => (0, Some(n_max)),
+        None if fixes_labels(parameters) => (0, votes("n")),
+        None => (votes("n0").unwrap_or_default(), votes("n")),
+    };
     let mut head = LogHead {
         api: report.summary.instance.clone(),
         denoiser: parameters["denoiser"]["name"].as_str().unwrap_or_default().to_owned(),
         sigma: parameters["sigma"].as_f64().unwrap_or_default(),
         idx: 0,
-        n0: if fixes_labels(parameters) { 0 } else { parameters["test"]["n0"].as_u64().unwrap_or_default() },
+        n0,
+        n,
         logged: None,
     };
     let mut overwritten = 0u64;

@@ -59,37 +59,63 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
-    let one = args.certificates.len() == 1;
-    if args.picture.is_some() && !one {
-        return Err(Failure::usage(anyhow::anyhow!("--picture is about one certificate: give one CERT")));
-    }
     let key = args.public_key.as_deref().map(PublicKey::load).transpose().map_err(Failure::usage)?;
     let limits = Limits::default();
     let picture = args.picture.clone().map(|path| Input::File(path).read(&limits)).transpose();
     let picture = picture.map_err(Failure::usage)?;
     let ledger = args.ledger.as_deref().map(|file| open_ledger(file, config)).transpose()?;
     let mut exit = Exit::Success;
+    let about_one = |documents: usize| {
+        let several = anyhow::anyhow!("--picture is about one certificate: give one CERT");
+        if args.picture.is_some() && documents > 1 { Err(Failure::usage(several)) } else { Ok(()) }
+    };
+    about_one(args.certificates.len())?;
     for path in &args.certificates {
         let bytes = read(path).map_err(Failure::usage)?;
-        let mut verification = Verification::of(&bytes);
-        if let Some(key) = &key {
-            verification.signed_by(key);
+        let path = path.display();
+        let each = documents_of(&bytes);
+        about_one(each.len())?;
+        for (number, document) in each.iter().enumerate() {
+            let name = if each.len() == 1 { path.to_string() } else { format!("{path}:{}", number + 1) };
+            exit =
+                exit.max(verify(args, &name, document, key.as_ref(), picture.as_deref(), ledger.as_ref())?);
         }
-        if let Some(picture) = &picture {
-            verification.picture(picture);
-            if args.redraw {
-                redraw(args, &mut verification, picture)?;
-            }
-        }
-        if let Some(ledger) = &ledger {
-            answers(ledger, &mut verification)?;
-        }
-        if !verification.holds() {
-            exit = exit.max(Exit::Abstained);
-        }
-        print(&path.display().to_string(), &verification, args.json).map_err(Failure::internal)?;
     }
     Ok(exit)
+}
+
+/// The documents of a file: one, or one a line as `runs export --format certificates` writes them.
+fn documents_of(bytes: &[u8]) -> Vec<&[u8]> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+    let whole = |line: &&[u8]| line.starts_with(b"{") && line.ends_with(b"}");
+    if lines.len() > 1 && lines.iter().all(whole) { lines } else { vec![bytes] }
+}
+
+/// Checks one document and prints what came of it.
+fn verify(
+    args: &Args,
+    name: &str,
+    document: &[u8],
+    key: Option<&PublicKey>,
+    picture: Option<&[u8]>,
+    ledger: Option<&Reader>,
+) -> Ended {
+    let mut verification = Verification::of(document);
+    if let Some(key) = key {
+        verification.signed_by(key);
+    }
+    if let Some(picture) = picture {
+        verification.picture(picture);
+        if args.redraw {
+            redraw(args, &mut verification, picture)?;
+        }
+    }
+    if let Some(ledger) = ledger {
+        answers(ledger, &mut verification)?;
+    }
+    print(name, &verification, args.json).map_err(Failure::internal)?;
+    Ok(if verification.holds() { Exit::Success } else { Exit::Abstained })
 }
 
 fn redraw(args: &Args, verification: &mut Verification, picture: &[u8]) -> Result<(), Failure> {
@@ -139,9 +165,12 @@ fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failu
     Ok(())
 }
 
-/// The document, no more of it than can be one.
+/// Documents of one file, at most as much as this many of the longest.
+const DOCUMENTS: u64 = 8;
+
+/// The document or documents, no more of them than are read.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let most = canonical::MAX_BYTES as u64 + 1;
+    let most = DOCUMENTS * (canonical::MAX_BYTES as u64 + 1);
     let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
         std::io::stdin().lock().take(most).read_to_end(&mut bytes).context("cannot read standard input")?;

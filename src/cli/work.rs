@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use futures::StreamExt;
-use smoothgate_providers::{Fault, Money};
+use smoothgate_providers::{Fault, Money, OutcomeClass};
 use tokio::sync::Semaphore;
 
 use super::files::write_whole;
 use super::inputs::Input;
 use super::output::{Common, Format, Printer, Row};
 use super::progress::Progress;
-use super::{Exit, Failure, in_words};
+use super::{Exit, Failure, counted, in_words};
 use crate::certificate::{self, Document};
 use crate::certifier::{Certified, Certifier, CertifyError};
 use crate::dataset::{Class, Sample};
@@ -22,6 +22,7 @@ use crate::ledger::Run;
 use crate::noise::Seed;
 use crate::picture::{Limits, PictureOptions, WorkingImage};
 use crate::report::{Picture, Setting};
+use crate::stats::Reason;
 
 /// What every picture of a run is worked on with.
 pub(super) struct Desk<'a> {
@@ -47,8 +48,10 @@ pub(super) struct Output<'a> {
 
 /// One picture to work on.
 pub(super) struct Job {
-    /// Its name, of its own in the run.
+    /// Its name in results, of its own among them.
     pub name: String,
+    /// Its name on record, of its own in the run.
+    pub record: String,
     /// Its number in its data set, or among the pictures of this command.
     pub index: usize,
     /// Its true class, where that is known.
@@ -99,6 +102,8 @@ pub(super) struct Worked {
     pub figures: Vec<(Setting, Vec<Picture>)>,
     /// What one call cost, where that is known.
     pub price: Option<Money>,
+    /// Pictures that were not begun, or given up in the middle.
+    pub left: u64,
 }
 
 impl Worked {
@@ -109,7 +114,7 @@ impl Worked {
 
     /// Nothing is known: it was left at once.
     pub(super) fn interrupted() -> Self {
-        Self { exit: Exit::Interrupted, complete: false, figures: Vec::new(), price: None }
+        Self { exit: Exit::Interrupted, complete: false, figures: Vec::new(), price: None, left: 0 }
     }
 }
 
@@ -148,6 +153,7 @@ impl<'a> Desk<'a> {
             complete: true,
             figures: self.settings().map(|setting| (setting, Vec::new())).collect(),
             price: self.certifier.engine().endpoint().describe().price.of(1),
+            left: 0,
         };
         let mut printed = Ok(());
         let mut unused = 0;
@@ -168,15 +174,57 @@ impl<'a> Desk<'a> {
                         self.certifier.engine().stop().stop();
                     }
                 }
-                PictureEnd::Left => worked.complete = false,
+                PictureEnd::Left => {
+                    worked.complete = false;
+                    worked.left += 1;
+                }
             }
         }
         self.progress.finish();
         if unused > 0 && !self.output.quiet {
             tell!("{unused} calls are behind no vote of their own: sent ahead of a decision, or sent again");
         }
-        printed.context("cannot write the results").map_err(Failure::internal)?;
+        match printed {
+            // Whoever closes the pipe after the last picture has read what they wanted; before it, the run has failed them.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe && worked.left > 0 => {
+                tell!("nobody reads the results any more: {} left out", counted(worked.left, "picture"));
+                worked.exit = worked.exit.max(Exit::Failure);
+            }
+            printed => printed.context("cannot write the results").map_err(Failure::internal)?,
+        }
         Ok(worked)
+    }
+
+    /// What is to be said of a picture, some of whose calls were not answered. Where none was, it is no abstention that anybody
+    /// would call a result, nor will the next picture fare better, unless the fault is the picture's.
+    fn unanswered(&self, job: &Job, certified: &Certified) -> Option<Exit> {
+        let certificate = &certified.document.certificate;
+        let votes = certificate.claims.iter().max_by_key(|claim| claim.votes.len())?;
+        let (failed, all) = (votes.failed_votes(), certificate.draws());
+        let never = certificate.claims.iter().all(|claim| claim.abstained == Some(Reason::NoCleanAnswer));
+        let class = certified.failures.last.as_ref().map(|(class, _)| *class);
+        let last = match &certified.failures.last {
+            Some((class, reason)) if reason.is_empty() => format!(" ({class})"),
+            Some((class, reason)) => format!(" (the last: {class}: {reason})"),
+            None => String::new(),
+        };
+        if failed < all || (all == 0 && !never) {
+            if failed > 0 {
+                let votes = counted(failed, "vote");
+                self.progress.say(&format!("{}: {votes} without an answer{last}", job.name));
+            }
+            return None;
+        }
+        let again = if self.certifier.run().is_some() { " with --new-run" } else { "" };
+        let name = &job.name;
+        self.progress.warn(&format!(
+            "{name}: no call about it was answered{last}; see to that, and have it certified anew{again}"
+        ));
+        if class == Some(OutcomeClass::BadPicture) {
+            return Some(Exit::Usage);
+        }
+        self.certifier.engine().stop().stop();
+        Some(Exit::Failure)
     }
 
     async fn work(&self, job: &Job) -> PictureEnd {
@@ -188,9 +236,10 @@ impl<'a> Desk<'a> {
         let (result, exit) = match self.certificate(job).await {
             Ok(certified) => {
                 calls = certified.calls;
+                let unanswered = self.unanswered(job, &certified);
                 let document = certified.document;
                 let complete = document.certificate.is_complete();
-                let exit = if complete { Exit::Success } else { Exit::Abstained };
+                let exit = unanswered.unwrap_or(if complete { Exit::Success } else { Exit::Abstained });
                 match self.write(job, &document) {
                     Ok(()) => (Ok(document.certificate), exit),
                     Err(error) => {
@@ -256,7 +305,7 @@ impl<'a> Desk<'a> {
     async fn certificate(&self, job: &Job) -> Result<Certified, PictureFailure> {
         let image = self.read(&job.source).await?;
         let watch = |at| self.progress.votes(&job.name, at);
-        Ok(self.certifier.certify(&job.name, image, self.seed, &watch).await?)
+        Ok(self.certifier.certify(&job.record, image, self.seed, &watch).await?)
     }
 
     async fn read(&self, source: &Source) -> Result<Arc<WorkingImage>, PictureFailure> {

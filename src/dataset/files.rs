@@ -56,6 +56,8 @@ pub(super) fn manifest(path: &Path) -> Result<Vec<Sample>, DatasetError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
     let wrong = |line: usize, problem: String| DatasetError::Row { path: path.to_owned(), line, problem };
+    // Spreadsheets begin a file with a byte-order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let Some((at, header)) = rows.next() else { return Ok(Vec::new()) };
     let header = fields(header).map_err(|problem| wrong(at + 1, problem))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smoothgate_providers::{EncodedPicture, Outcome};
 
 use super::copies::encoded;
+use super::evidence::Failures;
 use super::flight::{Model, ask};
 use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
@@ -23,6 +24,8 @@ pub(super) struct Clean {
     pub model: Option<Model>,
     /// Calls that were sent for it by this process.
     pub calls: u64,
+    /// What it ended with, if not with an answer.
+    pub failures: Failures,
 }
 
 impl Clean {
@@ -42,7 +45,7 @@ pub(super) async fn settle(
     let settings = &engine.settings;
     if !settings.asks_clean() {
         let claims = settings.asked().map(|(question, _)| Ok(vec![question.clone()])).collect();
-        return Ok(Clean { claims, model: None, calls: 0 });
+        return Ok(Clean { claims, model: None, calls: 0, failures: Failures::default() });
     }
     let (outcome, calls) = outcome(engine, memory, picture).await?;
     let claims = settings.asked().map(|(question, _)| about(question, &outcome)).collect();
@@ -51,7 +54,7 @@ pub(super) async fn settle(
         Outcome::Answered(answer) if !answer.from_cache => Some(Model::of(answer)),
         _ => None,
     };
-    Ok(Clean { claims, model, calls })
+    Ok(Clean { claims, model, calls, failures: Failures::of_clean(&outcome) })
 }
 
 /// What came of asking about `picture` as it is, from memory where it is known, and the calls that were sent for it.

@@ -89,7 +89,7 @@ impl Spend {
             && self.calls >= most
         {
             return Err(LedgerError::Budget(format!(
-                "{} of {most} calls {scope} are used; raise {} and resume",
+                "{} of {most} calls {scope} are used; raise {} to go on",
                 self.calls,
                 scope.option("calls")
             )));
@@ -109,7 +109,7 @@ impl Spend {
         let unsure =
             unsure.map_or_else(String::new, |m| format!(" ({m} of it in flight or not known to be billed)"));
         Err(LedgerError::Budget(format!(
-            "{spent}{unsure} of {most} {scope} are spent and the next call costs {each}; raise {} and resume",
+            "{spent}{unsure} of {most} {scope} are spent and the next call costs {each}; raise {} to go on",
             scope.option("cost")
         )))
     }

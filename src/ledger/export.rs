@@ -24,6 +24,9 @@ pub struct LogHead {
     pub idx: u64,
     /// How many of the first draws are selection votes.
     pub n0: u64,
+    /// How many votes the run's test can take after them, where that is known: how many it took in the end was decided by the
+    /// answers, and is no design of a test.
+    pub n: Option<u64>,
     /// The result on record, where there is one: copied to the line.
     pub logged: Option<Value>,
 }
@@ -39,9 +42,9 @@ pub struct LogLine {
     pub sigma: f64,
     /// The picture's number in its collection.
     pub idx: u64,
-    /// How many of `votes` are selection votes: the first.
+    /// How many votes are selection votes: the first.
     pub n0: u64,
-    /// How many of `votes` follow them.
+    /// How many can follow them. The test may have ended earlier, with fewer `votes`.
     pub n: u64,
     /// Every label that occurs, in the order of first occurrence: votes first, then the clean answer.
     pub names: Vec<String>,
@@ -84,8 +87,8 @@ impl LogLine {
             denoiser: head.denoiser.clone(),
             sigma: head.sigma,
             idx: head.idx,
-            n0: head.n0.min(votes.len() as u64),
-            n: (votes.len() as u64).saturating_sub(head.n0),
+            n0: head.n0,
+            n: head.n.unwrap_or((votes.len() as u64).saturating_sub(head.n0)),
             names: names.list,
             clean,
             votes,

@@ -152,9 +152,12 @@ impl TestChoice {
     /// [`StatsError`] for a radius that no test can have.
     pub fn method(&self, about: About) -> Result<Method, StatsError> {
         let recorded = about.recorded;
-        let n0 = self.n0.or(recorded.map(|(n0, _)| n0)).unwrap_or(N0);
-        let n = self.n.or(recorded.map(|(_, n)| n)).unwrap_or(N);
         let all = recorded.map(|(n0, n)| n0.saturating_add(n));
+        // Of a record without selection votes, whose test took none, the first are taken where a label has to be chosen.
+        let usable = recorded.filter(|&(n0, _)| n0 > 0 || about.label != LabelRule::Leader);
+        let n0 = self.n0.or(usable.map(|(n0, _)| n0)).unwrap_or(N0);
+        let rest = usable.map(|(_, n)| n).or(all.map(|all| all.saturating_sub(n0)));
+        let n = self.n.or(rest).unwrap_or(N);
         if let Some(k) = about.topk {
             return Ok(Method::Topk { k, n0, n });
         }

@@ -15,6 +15,9 @@ fn radius_prints_bound_and_radius() {
     // 0.001^(1/100), and 0.25 times its normal quantile rounded down to 6 digits.
     assert!((bound["p_lower"].as_f64().unwrap() - 0.933_254_300_796_991).abs() < 1e-12);
     assert_eq!(bound["radius"], 0.375_118);
+    // The next digits are 797: a bound is rounded down where it is printed, too.
+    let printed = smoothgate(&["radius", "--agree", "100", "--votes", "100", "--sigma", "0.25"]);
+    assert!(text(&printed.stdout).starts_with("p_lower 0.933254300  "), "{}", text(&printed.stdout));
     let abstain = smoothgate(&["radius", "--agree", "50", "--votes", "100", "--sigma", "0.25"]);
     assert!(text(&abstain.stdout).contains("abstain"));
     for bad in [["101", "100"], ["0", "0"]] {
@@ -50,8 +53,36 @@ fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
     }
 }
 
+/// What is below 0 is refused for that, with its own value.
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn negative_numbers_are_values() {
+    for (option, value) in [("--sigma", "-1"), ("--alpha", "-0.1"), ("--n", "-5"), ("--max-calls", "-3")] {
+        let out = smoothgate(&["certify", PICTURES, option, value]);
+        let said = text(&out.stderr);
+        assert_eq!(code(&out), 2, "{said}");
+        assert!(said.contains(&format!("invalid value '{value}' for '{option}")), "{said}");
+    }
+}
+
+#[test]
+fn a_number_that_would_do_nothing_is_refused() {
+    for option in ["--jobs", "--batch", "--concurrency", "--threads"] {
+        let out = smoothgate(&["certify", PICTURES, option, "0"]);
+        assert_eq!(code(&out), 2, "{option}");
+        assert!(text(&out.stderr).contains("at least 1"), "{}", text(&out.stderr));
+    }
+    let level = smoothgate(&["serve", "--log-level", "inof"]);
+    assert_eq!(code(&level), 2);
+    assert!(text(&level.stderr).contains("`inof` is no level"), "{}", text(&level.stderr));
+    let size = smoothgate(&["bench", "denoiser", "--size", "100000"]);
+    assert_eq!(code(&size), 2, "{}", text(&size.stderr));
+    // A file that is named is one that there is.
+    assert_eq!(code(&smoothgate(&["runs", "--ledger", "no-such.db"])), 2);
+}
+
+/// Who reads on would take code 0 for certificates of everything.
+#[test]
+fn a_reader_that_goes_away_ends_the_run_and_that_is_said() {
     use std::process::Stdio;
     let state = tempfile::tempdir().unwrap();
     let mut child = program(state.path())
@@ -62,7 +93,8 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     drop(child.stdout.take());
     let out = child.wait_with_output().unwrap();
-    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("nobody reads the results any more"), "{}", text(&out.stderr));
 }
 
 #[test]

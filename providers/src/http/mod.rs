@@ -113,8 +113,18 @@ impl HttpApi {
             "PUT" => Method::PUT,
             _ => return Err(invalid("http", "`method` is POST or PUT")),
         };
-        let (base, _) = options.url.split_once('?').unwrap_or((&options.url, ""));
+        let (base, query) = options.url.split_once('?').unwrap_or((&options.url, ""));
         endpoint("http", base)?;
+        let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        if let Some(name) = names.into_iter().find(|name| names_credential(&name.to_ascii_lowercase())) {
+            let name = shorten(name);
+            return Err(invalid(
+                "http",
+                format!(
+                    "`{name}` in the query of `url` holds a credential: give it as the instance's credential"
+                ),
+            ));
+        }
         options.url.parse::<Uri>().map_err(|_| invalid("http", "`url` is not a valid URL"))?;
         let headers = options.headers.iter().map(header).collect::<Result<_, _>>()?;
         options.body.check()?;
@@ -196,13 +206,17 @@ impl HttpApi {
     }
 }
 
+/// Whether a header or a parameter of this name, in small letters, would hold a credential.
+fn names_credential(name: &str) -> bool {
+    ["auth", "cookie", "key", "token", "secret", "password", "passwd", "credential", "signature"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
 /// A header of the description. Credentials are refused by name: they would end up in logs and certificates.
 fn header((name, value): (&String, &String)) -> Result<(HeaderName, HeaderValue), RequestError> {
     let lower = name.to_ascii_lowercase();
-    if ["authorization", "cookie", "key", "token", "secret", "password"]
-        .iter()
-        .any(|word| lower.contains(word))
-    {
+    if names_credential(&lower) {
         return Err(invalid(
             "http",
             format!(

@@ -68,12 +68,15 @@ impl Wrong {
     }
 
     /// `field` says one thing and something else follows.
-    pub(super) fn unless_equal<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn unless_equal<T: PartialEq + Serialize>(
         field: &str,
         stated: &T,
         follows: &T,
     ) -> Option<Self> {
-        let says = || format!("`{field}` says {stated:?}, but {follows:?} follows from the rest");
+        // As the document writes it.
+        let written = |value: &T| serde_json::to_string(value).unwrap_or_default();
+        let says =
+            || format!("`{field}` says {}, but {} follows from the rest", written(stated), written(follows));
         (stated != follows).then(|| Self::new(field, clip(says())))
     }
 }

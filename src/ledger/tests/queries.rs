@@ -180,6 +180,7 @@ async fn an_export_has_the_answer_logs_fields() {
         sigma: 0.25,
         idx: 7,
         n0: 2,
+        n: Some(12),
         logged: Some(json!({ "correct": true })),
     };
     let mut lines = Vec::new();
@@ -190,7 +191,7 @@ async fn an_export_has_the_answer_logs_fields() {
     assert_eq!(
         line,
         json!({
-            "api": "google", "denoiser": "none", "sigma": 0.25, "idx": 7, "n0": 2, "n": 3,
+            "api": "google", "denoiser": "none", "sigma": 0.25, "idx": 7, "n0": 2, "n": 12,
             "names": ["Bird", "Eagle", "Tail"],
             "clean": [[2, 0.5]],
             "votes": [[[0, 0.9641], [1, 0.9]], [], [[1, null]], null, null],
