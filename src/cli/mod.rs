@@ -12,6 +12,7 @@ mod bench;
 mod caller_keys;
 mod certificate;
 mod certify;
+mod completions;
 mod config;
 mod denoise;
 mod emulate;
@@ -127,6 +128,8 @@ enum Command {
     /// Facts about picture files
     #[command(subcommand)]
     Picture(picture::Command),
+    /// What a shell completes: a script for `bash`, `zsh`, `fish`, `elvish` or `powershell`
+    Completions(completions::Args),
 }
 
 /// A number of things that there must be any of.
@@ -213,6 +216,7 @@ impl Cli {
             Command::Bench(command) => bench::run(&command, config),
             Command::Train(command) => train::run(&command),
             Command::Picture(command) => picture::run(&command),
+            Command::Completions(args) => completions::run(&args),
         }
     }
 

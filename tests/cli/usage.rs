@@ -53,6 +53,17 @@ fn help_lists_the_exit_codes_and_bad_usage_is_code_2() {
     }
 }
 
+#[test]
+fn shells_get_what_they_complete() {
+    for shell in ["bash", "zsh", "fish"] {
+        let out = smoothgate(&["completions", shell]);
+        assert_eq!(code(&out), 0);
+        let script = text(&out.stdout);
+        assert!(script.contains("certify") && script.contains("max-cost"), "{shell}");
+    }
+    assert_eq!(code(&smoothgate(&["completions", "tcsh"])), 2);
+}
+
 /// What is below 0 is refused for that, with its own value.
 #[test]
 fn negative_numbers_are_values() {
