@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use smoothgate_providers::{Answer, AskError, Fault, JournalError};
 
 use crate::certificate::{Certificate, Document, DocumentError, SigningKey};
-use crate::engine::{Engine, EngineError, Evidence, Failures, Forgetful, Memory, Progress};
+use crate::engine::{Engine, EngineError, Evidence, Failure, Forgetful, Memory, Progress};
 use crate::ledger::{Caller, LedgerError, PictureId, PictureSpec, Run, Spec};
 use crate::noise::{self, Seed};
 use crate::picture::{PictureOptions, WorkingImage};
@@ -36,8 +36,8 @@ pub struct Certified {
     pub billable_before: u64,
     /// Its number in the ledger, where there is one.
     pub record: Option<PictureId>,
-    /// Draws that had no answer, with the reason of the last one; nothing for a certificate that was on record.
-    pub failures: Failures,
+    /// How the last draw ended that had no answer; nothing for a certificate that was on record.
+    pub last_failure: Option<Failure>,
 }
 
 /// Why a picture got no certificate.
@@ -212,7 +212,7 @@ impl Certifier {
                 calls: picture.stored().attempts,
                 billable_before: picture.stored().billable,
                 record: picture.id(),
-                failures: Failures::default(),
+                last_failure: None,
             });
         }
         let (mut certified, text) =
@@ -237,8 +237,8 @@ impl Certifier {
         let evidence = self.engine.gather(Arc::clone(&image), seed, memory, watch).await?;
         let certificate = Certificate::new(&self.engine, &image, seed, &evidence);
         let (document, text) = Document::write(certificate, self.key.as_deref())?;
-        let Evidence { calls, failures, .. } = evidence;
-        Ok((Certified { document, calls, billable_before: 0, record: None, failures }, text))
+        let Evidence { calls, last_failure, .. } = evidence;
+        Ok((Certified { document, calls, billable_before: 0, record: None, last_failure }, text))
     }
 
     /// What the endpoint says about the picture as it is, without noise: no vote, and nothing certified. Asked once and kept

@@ -50,7 +50,9 @@ pub enum KeyError {
         wanted: &'static str,
     },
     /// The other half of the pair.
-    #[error("{from} holds the private key: `smoothgate keys public` writes the public one")]
+    #[error(
+        "{from} holds a private key, where the public key of the pair belongs: `smoothgate keys public` writes it"
+    )]
     Private {
         /// File or argument.
         from: String,

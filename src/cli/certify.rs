@@ -210,6 +210,11 @@ impl Shared {
         self.ledger.continued(config, run, jobs.iter().map(|job| job.record.as_str()))
     }
 
+    /// Is nothing to be sent or written?
+    pub(super) fn dry_run(&self) -> bool {
+        self.plan.dry_run
+    }
+
     /// Takes the ledger of the run and, where given, other budgets.
     pub(super) fn resume(&mut self, budget: Cap, ledger: &Path) {
         self.ledger.resume(budget, ledger);
@@ -267,7 +272,6 @@ async fn certify(
     command: &Command,
     signals: &Signals,
 ) -> Result<Worked, Failure> {
-    let config_file = config.config.as_deref();
     let config = config.load()?;
     let open = if args.plan.dry_run { ProviderOptions::open_to_plan } else { ProviderOptions::open };
     let opened = open(&args.provider, &config, args.denoiser.device)?;
@@ -360,7 +364,8 @@ async fn certify(
         worked.exit = Exit::Interrupted;
     }
     if let Some(run) = desk.into_run() {
-        let again = resume::again(run.id(), args.ledger.place.ledger.as_deref(), config_file);
+        let ledger = args.ledger.place.ledger.as_ref().or(config.ledger.path.as_ref());
+        let again = resume::again(run.id(), ledger.map(PathBuf::as_path));
         finish(run, &worked, args.quiet, &again).await?;
     }
     Ok(worked)
@@ -370,7 +375,7 @@ async fn certify(
 fn make_folder(folder: &Path) -> Result<(), Failure> {
     let made = std::fs::create_dir_all(folder);
     let made = made.with_context(|| format!("cannot make the folder `{}`", folder.display()));
-    made.and_then(|()| check_writable(&folder.join("certificate"))).map_err(Failure::internal)
+    made.and_then(|()| check_writable(&folder.join(".smoothgate"))).map_err(Failure::internal)
 }
 
 /// The questions with their tests, at least one.

@@ -85,7 +85,7 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
     };
     let jobs: Vec<Job> = samples.into_iter().map(job).collect();
     let (quiet, format) = (args.shared.quiet, args.shared.format);
-    if let Some(file) = &args.summary {
+    if let Some(file) = args.summary.as_ref().filter(|_| !args.shared.dry_run()) {
         files::check_writable(file).map_err(Failure::usage)?;
     }
     let worked = start(&args.shared, Votes::Test(args.test), jobs, config, command)?;
@@ -97,20 +97,24 @@ pub(super) fn run(args: Args, config: &ConfigOption, command: &Command) -> Ended
         return Ok(worked.exit);
     }
     let radii = radii(&args.radii, &series);
-    let table = summary(&series, &radii, SummaryFormat::Table, price)?;
-    if format == Format::Table {
-        // It is the result that was asked for.
-        let mut out = std::io::stdout().lock();
-        let written = writeln!(out, "\n{}", table.trim_end()).and_then(|()| out.flush());
-        written.context("cannot write the results").map_err(Failure::internal)?;
-    } else if !quiet {
-        tell!("\n{}", table.trim_end());
-    }
     if let Some(file) = &args.summary {
         let text = summary(&series, &radii, SummaryFormat::Json, price)?;
         write_whole(file, &text)
             .with_context(|| format!("cannot write the summary `{}`", file.display()))
             .map_err(Failure::internal)?;
+    }
+    let table = summary(&series, &radii, SummaryFormat::Table, price)?;
+    if format == Format::Table {
+        // It is the result that was asked for.
+        let mut out = std::io::stdout().lock();
+        let written = writeln!(out, "\n{}", table.trim_end()).and_then(|()| out.flush());
+        match written {
+            // How the run ended counts, and was told.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.context("cannot write the results").map_err(Failure::internal)?,
+        }
+    } else if !quiet {
+        tell!("\n{}", table.trim_end());
     }
     // An abstention is a result here, no failure of the evaluation.
     Ok(if worked.exit == Exit::Abstained { Exit::Success } else { worked.exit })

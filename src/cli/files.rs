@@ -9,8 +9,9 @@ use anyhow::Context as _;
 /// # Errors
 /// A folder that is not there, or takes no file; a folder of that name.
 pub(super) fn check_writable(path: &Path) -> anyhow::Result<()> {
+    // A name that nobody else has, not even another process of this program.
     let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
+    partial.push(format!(".{}.partial", std::process::id()));
     let tried = if path.is_dir() {
         Err(std::io::ErrorKind::IsADirectory.into())
     } else {

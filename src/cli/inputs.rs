@@ -1,7 +1,7 @@
 //! Which pictures a command is about.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -25,12 +25,11 @@ impl Input {
         }
     }
 
-    /// The name under which it is on record: the same for the same file, however its path was written in this folder.
+    /// The name under which it is on record: its path without what says nothing, such as `./` before it.
     pub(super) fn record(&self) -> String {
         let Self::File(path) = self else { return self.name() };
-        let (whole, here) = (std::path::absolute(path), std::env::current_dir());
-        let (Ok(whole), Ok(here)) = (whole, here) else { return self.name() };
-        whole.strip_prefix(here).unwrap_or(&whole).display().to_string()
+        let telling = path.components().filter(|part| *part != Component::CurDir);
+        telling.collect::<PathBuf>().display().to_string()
     }
 
     /// Reads the file's bytes, no more than the limits allow.

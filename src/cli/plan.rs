@@ -420,3 +420,37 @@ impl Most {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_above_the_limit_is_asked_about() {
+        let limit: Money = "1.00USD".parse().unwrap();
+        let spent = Spend::default();
+        let most = |price, calls| Most { price, calls, spent, max_calls: None, max_cost: None };
+        let each = Price::PerPicture(Money::new(1, 3));
+        assert_eq!(most(Price::Free, u64::MAX).above(limit), None);
+        assert_eq!(most(each, 1000).above(limit), None);
+        assert_eq!(most(each, 1001).above(limit).unwrap(), "up to $1.001 for 1001 calls");
+        assert!(most(Price::Unknown, 1).above(limit).unwrap().contains("unknown price"));
+        assert_eq!(most(Price::Unknown, 0).above(limit), None, "what is on record costs nothing");
+        let capped = Most { max_cost: Some(limit), ..most(each, 5000) };
+        assert_eq!(capped.above(limit), None);
+        let capped = Most { max_calls: Some(900), ..most(each, 5000) };
+        assert_eq!(capped.above(limit), None);
+        let capped = Most { max_cost: Some(limit), ..most(Price::Unknown, 5000) };
+        assert_eq!(capped.above(limit), None, "the ledger refuses it with better words");
+
+        // What was spent before is part of what the limits allow in all.
+        let five: Money = "5.00USD".parse().unwrap();
+        let spent = Spend { calls: 4500, billed: Money::new(45, 1), ..Spend::default() };
+        let capped = Most { max_cost: Some(five), ..most(each, 5000) };
+        assert!(capped.above(limit).is_some());
+        assert_eq!(Most { spent, ..capped }.above(limit), None);
+        let capped = Most { max_calls: Some(5000), ..most(each, 5000) };
+        assert!(capped.above(limit).is_some());
+        assert_eq!(Most { spent, ..capped }.above(limit), None);
+    }
+}

@@ -27,12 +27,12 @@ pub(super) struct Args {
     max_cost: Option<Money>,
 }
 
-/// The command that goes on with a run, for whoever is to type it: with the ledger and the configuration that were named.
-pub(super) fn again(run: RunId, ledger: Option<&Path>, config: Option<&Path>) -> String {
-    let options = [("--ledger", ledger), ("--config", config)];
-    let named = options.into_iter().filter_map(|(name, file)| Some((name, file?)));
-    let words = named.map(|(name, file)| format!(" {name} {}", quoted(&file.display().to_string())));
-    format!("smoothgate resume {run}{}", words.collect::<String>())
+/// The command that goes on with a run, for whoever is to type it: with the ledger, where it is not the usual one. What else it was
+/// started with the run keeps.
+pub(super) fn again(run: RunId, ledger: Option<&Path>) -> String {
+    let whole = |file: &Path| std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let ledger = ledger.map(|file| format!(" --ledger {}", quoted(&whole(file).display().to_string())));
+    format!("smoothgate resume {run}{}", ledger.unwrap_or_default())
 }
 
 /// As one word of a shell.
@@ -135,10 +135,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_on_names_the_ledger_and_the_configuration_that_were_given() {
-        let file = |name: &'static str| Some(Path::new(name));
-        assert_eq!(again(RunId(3), None, None), "smoothgate resume 3");
-        let both = again(RunId(3), file("a b/l'.db"), file("sg.toml"));
-        assert_eq!(both, r"smoothgate resume 3 --ledger 'a b/l'\''.db' --config sg.toml");
+    fn what_goes_on_names_the_ledger_that_was_given() {
+        assert_eq!(again(RunId(3), None), "smoothgate resume 3");
+        assert_eq!(again(RunId(3), Some(Path::new("/a/l.db"))), "smoothgate resume 3 --ledger /a/l.db");
+        let odd = again(RunId(3), Some(Path::new("/a b/l'.db")));
+        assert_eq!(odd, r"smoothgate resume 3 --ledger '/a b/l'\''.db'");
     }
 }

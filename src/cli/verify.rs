@@ -86,9 +86,10 @@ pub(super) fn run(args: &Args, config: &ConfigOption) -> Ended {
 
 /// The documents of a file: one, or one a line as `runs export --format certificates` writes them.
 fn documents_of(bytes: &[u8]) -> Vec<&[u8]> {
-    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
-    let whole = |line: &&[u8]| line.starts_with(b"{") && line.ends_with(b"}");
+    // With its end, which is part of a document.
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).collect();
+    let whole = |line: &&[u8]| line.starts_with(b"{") && line.trim_ascii_end().ends_with(b"}");
     if lines.len() > 1 && lines.iter().all(whole) { lines } else { vec![bytes] }
 }
 
@@ -165,12 +166,16 @@ fn answers(ledger: &Reader, verification: &mut Verification) -> Result<(), Failu
     Ok(())
 }
 
-/// Documents of one file, at most as much as this many of the longest.
+/// A file with several documents is at most as long as this many of the longest.
 const DOCUMENTS: u64 = 8;
 
-/// The document or documents, no more of them than are read.
+/// All that a file holds.
+///
+/// # Errors
+/// A file that cannot be read, or is longer than is read of one: what lay behind would not be checked.
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let most = DOCUMENTS * (canonical::MAX_BYTES as u64 + 1);
+    let longest = DOCUMENTS * canonical::MAX_BYTES as u64;
+    let most = longest + 1;
     let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
         std::io::stdin().lock().take(most).read_to_end(&mut bytes).context("cannot read standard input")?;
@@ -181,6 +186,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         file.take(most)
             .read_to_end(&mut bytes)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
+    }
+    if bytes.len() as u64 > longest {
+        bail!("`{}` has more than {longest} bytes: give its documents in several files", path.display());
     }
     Ok(bytes)
 }

@@ -195,35 +195,34 @@ impl<'a> Desk<'a> {
         Ok(worked)
     }
 
-    /// What is to be said of a picture, some of whose calls were not answered. Where none was, it is no abstention that anybody
-    /// would call a result, nor will the next picture fare better, unless the fault is the picture's.
+    /// What is to be said of a picture, some of whose calls were not answered. Where none was, that is no abstention that anybody
+    /// would call a result. In an outage the next picture would fare no better; what an API says to one picture is not said to all.
     fn unanswered(&self, job: &Job, certified: &Certified) -> Option<Exit> {
         let certificate = &certified.document.certificate;
-        let votes = certificate.claims.iter().max_by_key(|claim| claim.votes.len())?;
-        let (failed, all) = (votes.failed_votes(), certificate.draws());
+        let longest = certificate.claims.iter().max_by_key(|claim| claim.votes.len())?;
+        let (failed, all) = (longest.failed_votes(), certificate.draws());
         let never = certificate.claims.iter().all(|claim| claim.abstained == Some(Reason::NoCleanAnswer));
-        let class = certified.failures.last.as_ref().map(|(class, _)| *class);
-        let last = match &certified.failures.last {
-            Some((class, reason)) if reason.is_empty() => format!(" ({class})"),
+        let name = &job.name;
+        let last = match &certified.last_failure {
+            Some((class, reason)) if reason.is_empty() => format!(" (the last: {class})"),
             Some((class, reason)) => format!(" (the last: {class}: {reason})"),
+            // Of a certificate on record it is not known any more.
             None => String::new(),
         };
         if failed < all || (all == 0 && !never) {
             if failed > 0 {
                 let votes = counted(failed, "vote");
-                self.progress.say(&format!("{}: {votes} without an answer{last}", job.name));
+                self.progress.say(&format!("{name}: {votes} without an answer{last}"));
             }
             return None;
         }
-        let again = if self.certifier.run().is_some() { " with --new-run" } else { "" };
-        let name = &job.name;
         self.progress.warn(&format!(
-            "{name}: no call about it was answered{last}; see to that, and have it certified anew{again}"
+            "{name}: no call about it was answered{last}; as another picture, or with --new-run, it is certified anew"
         ));
-        if class == Some(OutcomeClass::BadPicture) {
-            return Some(Exit::Usage);
+        let class = certified.last_failure.as_ref().map(|(class, _)| *class);
+        if class.is_some_and(OutcomeClass::may_retry) {
+            self.certifier.engine().stop().stop();
         }
-        self.certifier.engine().stop().stop();
         Some(Exit::Failure)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smoothgate_providers::{EncodedPicture, Outcome};
 
 use super::copies::encoded;
-use super::evidence::Failures;
+use super::evidence::{Failure, failure};
 use super::flight::{Model, ask};
 use super::meter::Meter;
 use super::{Engine, EngineError, Memory};
@@ -25,7 +25,7 @@ pub(super) struct Clean {
     /// Calls that were sent for it by this process.
     pub calls: u64,
     /// What it ended with, if not with an answer.
-    pub failures: Failures,
+    pub failure: Option<Failure>,
 }
 
 impl Clean {
@@ -45,7 +45,7 @@ pub(super) async fn settle(
     let settings = &engine.settings;
     if !settings.asks_clean() {
         let claims = settings.asked().map(|(question, _)| Ok(vec![question.clone()])).collect();
-        return Ok(Clean { claims, model: None, calls: 0, failures: Failures::default() });
+        return Ok(Clean { claims, model: None, calls: 0, failure: None });
     }
     let (outcome, calls) = outcome(engine, memory, picture).await?;
     let claims = settings.asked().map(|(question, _)| about(question, &outcome)).collect();
@@ -54,7 +54,7 @@ pub(super) async fn settle(
         Outcome::Answered(answer) if !answer.from_cache => Some(Model::of(answer)),
         _ => None,
     };
-    Ok(Clean { claims, model, calls, failures: Failures::of_clean(&outcome) })
+    Ok(Clean { claims, model, calls, failure: failure(&outcome) })
 }
 
 /// What came of asking about `picture` as it is, from memory where it is known, and the calls that were sent for it.

@@ -23,37 +23,22 @@ pub struct Evidence {
     pub model_versions: Vec<String>,
     /// BLAKE3 over the BLAKE3 of each copy that votes, in index order: what `verify --redraw` compares.
     pub copies: [u8; 32],
-    /// Draws that voted without an answer, for whoever wants to know why.
-    pub failures: Failures,
+    /// How the last draw ended that had no answer, in the API's words where it had some; the clean picture, where there was no such
+    /// draw. It voted against every label; why has no part in the certificate.
+    pub last_failure: Option<Failure>,
 }
 
-/// Draws that had no answer. They voted against every label; why has no part in the certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// How many.
-    pub count: u64,
-    /// What the last one ended with, in the API's words where it had some. That of the clean picture, where there was no draw.
-    pub last: Option<(OutcomeClass, String)>,
-}
+/// The end of a call that was not answered.
+pub type Failure = (OutcomeClass, String);
 
-impl Failures {
-    /// The picture without noise, which is no draw.
-    pub(super) fn of_clean(outcome: &Outcome) -> Self {
-        let mut failures = Self::default();
-        failures.note(outcome);
-        Self { count: 0, ..failures }
-    }
-
-    /// Counts the draw, if it has no answer.
-    pub(super) fn note(&mut self, outcome: &Outcome) {
-        let reason = match outcome {
-            Outcome::Answered(answer) if !answer.from_cache => return,
-            Outcome::Answered(_) => "a reply from a cache".to_owned(),
-            other => other.reason().unwrap_or_default().to_owned(),
-        };
-        self.count += 1;
-        self.last = Some((outcome.class(), reason));
-    }
+/// That end, if it is one.
+pub(super) fn failure(outcome: &Outcome) -> Option<Failure> {
+    let reason = match outcome {
+        Outcome::Answered(answer) if !answer.from_cache => return None,
+        Outcome::Answered(_) => "a reply from a cache".to_owned(),
+        other => other.reason().unwrap_or_default().to_owned(),
+    };
+    Some((outcome.class(), reason))
 }
 
 /// One claim: a question, its votes, and the test's decision on them.

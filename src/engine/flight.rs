@@ -9,7 +9,7 @@ use smoothgate_providers::{Answer, AskError, EncodedPicture, Outcome, RequestErr
 
 use super::clean::Clean;
 use super::copies::Copies;
-use super::evidence::{self, Failures, Tested};
+use super::evidence::{self, Failure, Tested};
 use super::meter::Meter;
 use super::order::Order;
 use super::{Engine, EngineError, Evidence, Memory, Progress, Settled};
@@ -49,8 +49,8 @@ pub(super) struct Flight<'a> {
     order: Order<Settled>,
     /// Copies that wait for a call.
     ready: VecDeque<(u64, EncodedPicture)>,
-    /// Draws that voted without an answer.
-    failures: Failures,
+    /// How the last draw ended that had no answer.
+    last_failure: Option<Failure>,
 }
 
 impl<'a> Flight<'a> {
@@ -86,7 +86,7 @@ impl<'a> Flight<'a> {
             model: clean.model,
             order: Order::default(),
             ready: VecDeque::new(),
-            failures: clean.failures,
+            last_failure: clean.failure,
         })
     }
 
@@ -162,7 +162,9 @@ impl<'a> Flight<'a> {
                 self.check_version(index, answer)?;
             }
             self.copies_hash.update(&settled.copy);
-            self.failures.note(&settled.outcome);
+            if let Some(failure) = evidence::failure(&settled.outcome) {
+                self.last_failure = Some(failure);
+            }
             let claims = &mut self.claims;
             self.joint.push(|claim| claims[claim].vote(&settled.outcome));
             watch(Progress { votes: index + 1, most: self.most, calls: meter.sent() });
@@ -223,7 +225,7 @@ impl<'a> Flight<'a> {
             calls,
             model_versions: self.model.and_then(|model| model.version).into_iter().collect(),
             copies: *self.copies_hash.finalize().as_bytes(),
-            failures: self.failures,
+            last_failure: self.last_failure,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use clean::about;
 pub use copies::encoded;
 pub use error::EngineError;
 pub(crate) use evidence::vote;
-pub use evidence::{Against, CastVote, Evidence, Failures, Tested};
+pub use evidence::{Against, CastVote, Evidence, Failure, Tested};
 pub use level::Tests;
 pub(crate) use level::{level_of_claim, level_of_tests};
 pub use memory::{Forgetful, Memory, Settled};

@@ -130,7 +130,7 @@ pub enum LedgerError {
     },
     /// A run or picture cannot be continued with other parameters: its certificate would mix two classifiers.
     #[error(
-        "{what} cannot be continued with changed parameters ({}); restore them, or begin another run (--new-run)",
+        "{what} cannot be continued with changed parameters ({}); restore them, or begin another run (`certify --new-run`)",
         list(changes)
     )]
     Changed {

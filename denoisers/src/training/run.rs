@@ -109,7 +109,7 @@ impl Run {
         let left = |name: &&str| folder.join(name).metadata().is_ok_and(|about| about.len() > 0);
         if let Some(name) = [LAST, BEST, LOG].into_iter().find(|name| left(name)) {
             let reason = format!(
-                "holds `{name}` of another run, which would be lost; begin in another folder, or over it by resuming"
+                "holds `{name}` of another run, which would be lost; choose another folder, or resume, which begins over it"
             );
             return Err(TrainError::State { path: folder.display().to_string(), reason });
         }

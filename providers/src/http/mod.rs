@@ -116,7 +116,7 @@ impl HttpApi {
         let (base, query) = options.url.split_once('?').unwrap_or((&options.url, ""));
         endpoint("http", base)?;
         let names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-        if let Some(name) = names.into_iter().find(|name| names_credential(&name.to_ascii_lowercase())) {
+        if let Some(name) = names.into_iter().find(|name| names_credential(name)) {
             let name = shorten(name);
             return Err(invalid(
                 "http",
@@ -206,17 +206,34 @@ impl HttpApi {
     }
 }
 
-/// Whether a header or a parameter of this name, in small letters, would hold a credential.
+/// Whether a header or a parameter of this name would hold a credential: by its words, so that `max_tokens` does not.
 fn names_credential(name: &str) -> bool {
-    ["auth", "cookie", "key", "token", "secret", "password", "passwd", "credential", "signature"]
-        .iter()
-        .any(|word| name.contains(word))
+    const WORDS: [&str; 17] = [
+        "auth",
+        "authorization",
+        "cookie",
+        "key",
+        "apikey",
+        "token",
+        "secret",
+        "password",
+        "passwd",
+        "credential",
+        "credentials",
+        "signature",
+        "sig",
+        "bearer",
+        "accesskey",
+        "accesstoken",
+        "authtoken",
+    ];
+    let lower = name.to_ascii_lowercase();
+    lower.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word))
 }
 
 /// A header of the description. Credentials are refused by name: they would end up in logs and certificates.
 fn header((name, value): (&String, &String)) -> Result<(HeaderName, HeaderValue), RequestError> {
-    let lower = name.to_ascii_lowercase();
-    if names_credential(&lower) {
+    if names_credential(name) {
         return Err(invalid(
             "http",
             format!(
@@ -226,7 +243,7 @@ fn header((name, value): (&String, &String)) -> Result<(HeaderName, HeaderValue)
         ));
     }
     let wrong = || invalid("http", format!("the header `{}` is not valid", shorten(name)));
-    Ok((lower.parse().map_err(|_| wrong())?, value.parse().map_err(|_| wrong())?))
+    Ok((name.to_ascii_lowercase().parse().map_err(|_| wrong())?, value.parse().map_err(|_| wrong())?))
 }
 
 impl Provider for HttpApi {
