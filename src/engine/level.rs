@@ -139,7 +139,12 @@ impl Levels {
         claims: &[usize],
     ) -> Result<Tests, EngineError> {
         let alpha = settings.alpha.get();
-        for share in SHARES {
+        // How many votes a table takes is known before it is built, and a long one takes minutes.
+        let methods = settings.asked().map(|(_, method)| method);
+        let by_tables =
+            methods.filter(|method| method.has_tables()).map(Method::most_votes).max().unwrap_or(0);
+        let at_least = distance(law, image.values() as f64, by_tables);
+        for share in SHARES.into_iter().filter(|share| at_least <= alpha * share) {
             let tests = self.at(settings, share, claims)?;
             if distance(law, image.values() as f64, tests.max_votes()) <= alpha * share {
                 return Ok(tests);
@@ -157,4 +162,27 @@ pub(super) fn fewest_claims(settings: &Settings) -> Vec<usize> {
 /// The most claims that each question can make.
 pub(super) fn most_claims(settings: &Settings) -> Vec<usize> {
     settings.asked().map(|(question, _)| question.most_claims()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Ladder;
+    use crate::units::Sigma;
+
+    /// At a share that is too small for it, a table would be made in vain.
+    #[test]
+    fn tables_are_made_at_the_level_that_is_used_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let levels = Levels::new(TableCache::in_folder(folder.path()));
+        let method = Method::Table1(Ladder::new(vec![0.25], 20_000));
+        let settings = Settings { method, ..Settings::new(Sigma::new(0.25).unwrap()) };
+        let image = WorkingImage::from_rgb8(64, 64, &[128; 64 * 64 * 3]).unwrap();
+        let law = levels.law(&settings, image.grid()).unwrap();
+        let tests = levels.tests(&settings, &law, &image, &[1]).unwrap();
+        let left = level_of_tests(settings.alpha.get(), &law, image.values() as f64, 20_000).unwrap();
+        assert!(left < settings.alpha.get() * (1.0 - SHARES[1]), "more than two shares would do");
+        assert_eq!(tests.each()[0].plan().alpha.to_bits(), left.to_bits());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -59,7 +59,7 @@ impl TableCache {
         if let Method::Table(ladder) = &plan.method
             && ladder.n_max > LONG
         {
-            tracing::info!(votes = ladder.n_max, radii = ?ladder.radii, "making the tables of the test, which may take a minute each");
+            tracing::info!(votes = ladder.n_max, radii = ?ladder.radii, "making the tables of the test, which may take minutes");
         }
         match file::read(folder, &plan) {
             Ok(None) => {}
