@@ -370,6 +370,12 @@ fn the_configuration_is_started_checked_and_shown() {
     assert_eq!(code(&out), 2);
     assert!(errors(&out).contains("wrong.toml:2:1: unknown key `rat`") && errors(&out).contains("`rate`"));
 
+    let clear = user.file("clear.toml", "[providers.google]\noptions = { endpoint = \"http://10.0.0.1\" }\n");
+    let check = ["config", "check", "--config", &clear];
+    let out = user.program(&check).env("GOOGLE_API_KEY", "k").output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!((code(&out), said.contains("allow_http = true")), (2, true), "{said}");
+
     let keyless = user.file("keyless.toml", "[providers.clarifai]\n");
     let out = user.run(&["config", "check", "--config", &keyless]);
     assert_eq!(code(&out), 2);

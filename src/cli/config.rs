@@ -65,10 +65,17 @@ fn check(option: &ConfigOption) -> Ended {
     }
     let mut exit = Exit::Success;
     for instance in config.instances() {
-        let ready = instance.adapter(&environment).and_then(|_| instance.credential(&environment));
+        let ready = instance.credential(&environment).and_then(|status| {
+            let endpoint = instance.open(&environment)?;
+            Ok((status, endpoint.check()))
+        });
         match ready {
-            Ok(status) => {
+            Ok((status, Ok(()))) => {
                 writeln!(out, "{}: ready ({} from {})", instance.name, status.kind, status.source)?;
+            }
+            Ok((_, Err(error))) => {
+                writeln!(out, "{}: {error}", instance.name)?;
+                exit = Exit::Usage;
             }
             Err(error) => {
                 writeln!(out, "{error}")?;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::credentials::{Authorization, Credential, CredentialError, CredentialStatus};
 use crate::{
-    AskError, Attempt, AttemptEnd, AttemptId, Billed, Description, EncodedPicture, Endpoint, Journal,
+    AskError, Attempt, AttemptEnd, AttemptId, Billed, Description, EncodedPicture, Endpoint, Format, Journal,
     Outcome, OutcomeClass, Provider, RequestError,
 };
 
@@ -148,6 +148,21 @@ impl HttpEndpoint {
         });
         let coalescer = Coalescer::new(Arc::clone(&core), most, settings.linger);
         Ok(Self { core, coalescer, retry: settings.retry })
+    }
+
+    /// Whether a request can be made, to a place that may be called, before there is a picture. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`RequestError::Invalid`] for an address that is none, or plain `http` beyond this machine.
+    pub fn check(&self) -> Result<(), RequestError> {
+        // Of a size that most APIs take. What this one says to it is not what is asked.
+        let (width, height) = (224, 224);
+        let sample =
+            EncodedPicture { bytes: Bytes::from_static(&[0; 1024]), format: Format::Png, width, height };
+        match self.core.request(&[sample]) {
+            Err(error @ RequestError::Invalid { .. }) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// What it has done so far.
