@@ -113,7 +113,7 @@ pub(super) fn find(
         changes.push(Change { field: "caller".to_owned(), before, after });
     }
     if !changes.is_empty() {
-        let what = format!("{name} in run {run}");
+        let what = format!("{name}, which run {run} knows as another picture or of another caller,");
         return Err(LedgerError::Changed { what, changes }.into());
     }
     Ok(Some((id, seed)))
