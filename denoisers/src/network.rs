@@ -35,12 +35,9 @@ impl Model {
     pub(crate) fn finish(name: &str, graph: Graph, weights: &Weights) -> Result<Self, WeightsError> {
         let precision = weights.precision();
         let id = Id::new(format!("{name}{}", precision.suffix()), weights.finish()?);
-        // A new network has seen no noise yet, so it may not say so.
-        if weights.is_blank() {
-            weights.all_asked()?;
-        }
-        let trained_sigma = weights.metadata("sigma").and_then(range);
+        // Before sigma is asked for: a new network has seen no noise yet, and may not say so.
         weights.all_asked()?;
+        let trained_sigma = weights.metadata("sigma").and_then(range);
         Ok(Self {
             id,
             precision,

@@ -65,11 +65,7 @@ fn check(option: &ConfigOption) -> Ended {
     }
     let mut exit = Exit::Success;
     for instance in config.instances() {
-        let ready = instance.credential(&environment).and_then(|status| {
-            let endpoint = instance.open(&environment)?;
-            Ok((status, endpoint.check()))
-        });
-        match ready {
+        match instance.open(&environment).map(|endpoint| (endpoint.credential(), endpoint.check())) {
             Ok((status, Ok(()))) => {
                 writeln!(out, "{}: ready ({} from {})", instance.name, status.kind, status.source)?;
             }

@@ -37,7 +37,7 @@ impl Config {
     fn of(weights: &Weights) -> Result<Self, WeightsError> {
         let default = Self::default();
         Ok(Self {
-            depth: depth(weights, default.depth)?,
+            depth: super::depth(weights, default.depth)?,
             width: weights.numbers("width")?.map_or(default.width, |[width]| width),
         })
     }
@@ -45,20 +45,6 @@ impl Config {
     /// The members of a `Sequential` in which rectifiers have a number too.
     fn layers(self) -> Vec<Layer> {
         (0..self.depth).map(|i| Layer::Conv { index: 2 * i, out_channels: self.width }).collect()
-    }
-}
-
-/// How many convolutions a new network has, by its metadata.
-///
-/// # Errors
-/// [`WeightsError`] for fewer than the first and the last.
-pub(super) fn depth(weights: &Weights, usual: usize) -> Result<usize, WeightsError> {
-    match weights.numbers("depth")? {
-        Some([depth @ ..2]) => {
-            Err(weights.misfit(format!("metadata `depth` is {depth}, but it is at least 2")))
-        }
-        Some([depth]) => Ok(depth),
-        None => Ok(usual),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Model, WeightsError> {
     weights.for_architecture("ffdnet");
     let default = Config::default();
     let config = Config {
-        depth: super::dncnn::depth(weights, default.depth)?,
+        depth: super::depth(weights, default.depth)?,
         width: weights.numbers("width")?.map_or(default.width, |[width]| width),
     };
     let Config { depth, width } = if weights.is_blank() { config } else { of_file(weights, config) };

@@ -33,3 +33,17 @@ pub(crate) fn load(mut weights: Weights) -> Result<Model, WeightsError> {
         ))),
     }
 }
+
+/// How many convolutions a new network of one chain has, by its metadata.
+///
+/// # Errors
+/// [`WeightsError`] for fewer than the first and the last.
+fn depth(weights: &Weights, usual: usize) -> Result<usize, WeightsError> {
+    match weights.numbers("depth")? {
+        Some([depth @ ..2]) => {
+            Err(weights.misfit(format!("metadata `depth` is {depth}, but it is at least 2")))
+        }
+        Some([depth]) => Ok(depth),
+        None => Ok(usual),
+    }
+}

@@ -50,7 +50,7 @@ pub(crate) fn load(weights: &mut Weights) -> Result<Loaded, WeightsError> {
     if !size.is_multiple_of(ALIGN) {
         return Err(weights.misfit(format!("metadata `size` is {size}, not a multiple of {ALIGN}")));
     }
-    if size.checked_shr(halvings as u32).is_none_or(|rows| rows << halvings != size) {
+    if (size.trailing_zeros() as usize) < halvings {
         return Err(weights.misfit(format!(
             "`stages` halve the size {halvings} times, and {size} cannot be halved so often"
         )));

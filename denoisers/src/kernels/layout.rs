@@ -178,8 +178,7 @@ impl Finish {
 ///
 /// The pointers are to buffers of the lengths that the layouts say, and of numbers as they say ([`Layout::cell`]). `residual` is null or to a
 /// buffer with the pixels and channels of `to_layout`, its numbers as features are kept (the last result of a network in bf16 is in f32, what is
-/// added to it is not); it may be
-/// `to` itself, `from` may not.
+/// added to it is not); it may be `to` itself, `from` may not.
 #[derive(Clone, Copy)]
 pub(super) struct Job {
     pub(super) from: *const f32,

@@ -59,17 +59,14 @@ impl Means {
         }
     }
 
-    /// As a checkpoint holds them: to the bit.
-    pub(super) fn to_text(&self) -> String {
-        let bits = |value: f64| format!("{:016x}", value.to_bits());
-        let psnr = self.psnr.map_or_else(String::new, |psnr| format!(",{}", bits(psnr)));
-        format!("{},{},{}{psnr}", bits(self.count), bits(self.loss), bits(self.norm))
+    /// What a checkpoint holds of them.
+    pub(super) fn numbers(&self) -> Vec<f64> {
+        [self.count, self.loss, self.norm].into_iter().chain(self.psnr).collect()
     }
 
-    pub(super) fn of_text(text: &str) -> Option<Self> {
-        let bits = |bits: &str| u64::from_str_radix(bits, 16).ok().map(f64::from_bits);
-        let values: Vec<f64> = text.split(',').map(bits).collect::<Option<_>>()?;
-        let (&[count, loss, norm], psnr) = values.split_first_chunk()?;
+    /// The same back; `None` for fewer numbers.
+    pub(super) fn of_numbers(numbers: &[f64]) -> Option<Self> {
+        let (&[count, loss, norm], psnr) = numbers.split_first_chunk()?;
         Some(Self { count, loss, norm, psnr: psnr.first().copied() })
     }
 }

@@ -305,6 +305,7 @@ impl Settings {
             Schedule::Constant | Schedule::Cosine => true,
         };
         let values = [3, self.batch, self.patch, self.patch].into_iter().try_fold(1, usize::checked_mul);
+        let stability = matches!(self.objective, Objective::Stability | Objective::Hybrid { .. });
         let checks = [
             (self.steps > 0 && self.batch > 0 && self.patch > 0, "steps, batch and patch must be at least 1"),
             (
@@ -320,7 +321,7 @@ impl Settings {
                 "the weight of the squared error is not negative",
             ),
             (
-                matches!(self.objective, Objective::Stability | Objective::Hybrid { .. })
+                stability
                     || (is_zero(&self.mse_weight)
                         && is_zero(&self.surrogate_noise)
                         && is_one(&self.temperature)
@@ -339,7 +340,7 @@ impl Settings {
                 "there is no squared error that could be divided by sigma",
             ),
             (
-                !self.answered || matches!(self.objective, Objective::Stability | Objective::Hybrid { .. }),
+                !self.answered || stability,
                 "answers that pictures came with belong to the stability objective",
             ),
             (
@@ -369,12 +370,7 @@ impl Settings {
                 self.validation_sigma.iter().all(|s| (0.0..=10.0).contains(s)),
                 "noise levels for validation are from 0 to 10",
             ),
-            (
-                self.objective == Objective::Classes
-                    || self.objective == Objective::Mse
-                    || !self.surrogates.is_empty(),
-                "the stability objective needs a classifier",
-            ),
+            (!stability || !self.surrogates.is_empty(), "the stability objective needs a classifier"),
         ];
         match checks.iter().find(|(fine, _)| !fine) {
             Some((_, reason)) => Err(TrainError::Settings { reason: (*reason).into() }),

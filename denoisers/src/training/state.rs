@@ -50,13 +50,22 @@ pub(super) fn save(trainer: &Trainer, path: &Path) -> Result<(), TrainError> {
     if let Some(best) = trainer.best {
         metadata.insert("best".into(), best.to_string());
     }
-    let deviations: Vec<String> =
-        trainer.learner.deviations().map(|deviation| format!("{:016x}", deviation.to_bits())).collect();
+    let deviations: Vec<f64> = trainer.learner.deviations().collect();
     if !deviations.is_empty() {
-        metadata.insert("deviations".into(), deviations.join(","));
+        metadata.insert("deviations".into(), in_bits(&deviations));
     }
-    metadata.insert("means".into(), trainer.means.to_text());
+    metadata.insert("means".into(), in_bits(&trainer.means.numbers()));
     file::write_tensors(path, &tensors, &metadata)
+}
+
+/// Numbers to the bit, which no decimals are sure to be.
+fn in_bits(numbers: &[f64]) -> String {
+    let bits: Vec<String> = numbers.iter().map(|number| format!("{:016x}", number.to_bits())).collect();
+    bits.join(",")
+}
+
+fn of_bits(text: &str) -> Result<Vec<f64>, std::num::ParseIntError> {
+    text.split(',').map(|bits| u64::from_str_radix(bits, 16).map(f64::from_bits)).collect()
 }
 
 fn broken(path: &Path, reason: String) -> TrainError {
@@ -76,16 +85,15 @@ fn about(path: &Path, bytes: &[u8]) -> Result<About, TrainError> {
         return Err(error(&format!("its format is `{}`, this program's `{VERSION}`", text("format")?)));
     }
     let best = metadata.get("best").map(|best| best.parse()).transpose();
-    let deviations = metadata.get("deviations").into_iter().flat_map(|all| all.split(','));
-    let deviations = deviations.map(|bits| u64::from_str_radix(bits, 16).map(f64::from_bits));
+    let numbers = |key: &str| metadata.get(key).map(|text| of_bits(text)).transpose().map_err(|e| error(&e));
     let means =
-        metadata.get("means").map(|means| Means::of_text(means).ok_or_else(|| error(&"its means are none")));
+        numbers("means")?.map(|means| Means::of_numbers(&means).ok_or_else(|| error(&"its means are none")));
     Ok(About {
         means: means.transpose()?.unwrap_or_default(),
         step: text("step")?.parse().map_err(|e| error(&e))?,
         settings: serde_json::from_str(text("settings")?).map_err(|e| error(&e))?,
         best: best.map_err(|e| error(&e))?,
-        deviations: deviations.collect::<Result<_, _>>().map_err(|e| error(&e))?,
+        deviations: numbers("deviations")?.unwrap_or_default(),
     })
 }
 
